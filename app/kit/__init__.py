@@ -1,0 +1,1 @@
+"""Tools that every feature uses and that know no feature."""

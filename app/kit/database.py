@@ -1,0 +1,46 @@
+"""Postgres, the truth: one engine a process, one short transaction a step."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.kit import limits
+
+
+class Transaction(Protocol):
+    """Opens a transaction: commits when the block ends, rolls back when it raises."""
+
+    def __call__(self) -> AbstractAsyncContextManager[AsyncSession]: ...
+
+
+class Database:
+    """The connection pool of one process. Its size is fixed, whatever the number of agents or open streams."""
+
+    def __init__(self, url: str, *, connections: int = limits.database_connections_default, name: str = "tocsin") -> None:
+        self.engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=connections,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={
+                "application_name": name,
+                "connect_timeout": limits.database_connect_seconds,
+                # No session state: a transaction-mode pooler may stand between us and the server.
+                "prepare_threshold": None,
+            },
+        )
+        self._sessions = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction of its own. When the block has ended, its changes are durable."""
+        async with self._sessions() as db, db.begin():
+            yield db
+
+    async def close(self) -> None:
+        """Give the connections back to the server."""
+        await self.engine.dispose()

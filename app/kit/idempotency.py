@@ -1,0 +1,106 @@
+"""The same key and the same request give the same answer (draft-ietf-httpapi-idempotency-key-header-07).
+
+A key belongs to its agent. The answer is kept in the transaction of the effect, so either both exist or neither does.
+Only successes are kept: a refusal has changed nothing, and may be asked again.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlmodel import JSON, Column, DateTime, Field, LargeBinary, SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.kit import limits
+from tocsin.problems import IdempotencyConflict, IdempotencyKeyReused, InvalidIdempotencyKey
+
+if TYPE_CHECKING:
+    from app.kit.operations import Incoming
+
+Kept = tuple[int, bytes, Mapping[str, str]]
+_KEY = re.compile(r'"(?P<quoted>[ !#-\[\]-~]+)"|(?P<bare>[A-Za-z0-9._:~/+=-]+)')
+
+
+class KeptAnswer(SQLModel, table=True):
+    """The answer that a key was given."""
+
+    __tablename__ = "kept_answers"
+
+    agent_id: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    status: int
+    headers: dict[str, str] = Field(sa_column=Column(JSON, nullable=False))
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+
+
+async def begin(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | None:
+    """Take the key for this transaction, or return the answer it was given before. None also when there is no key.
+
+    Raises IdempotencyConflict while another request with this key runs, IdempotencyKeyReused when it was another request.
+    """
+    if (key := _key(incoming)) is None:
+        return None
+    # A transaction-level lock, so that a second request is refused at once instead of waiting for the first.
+    lock = text("select pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
+    if not (await db.execute(lock, {"key": f"{agent_id}:{key}"})).scalar_one():
+        raise IdempotencyConflict("a request with this Idempotency-Key is still running", retry_after_seconds=1)
+    return await find(db, agent_id, incoming)
+
+
+async def find(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | None:
+    """The answer that this request's key was given before, if any."""
+    if (key := _key(incoming)) is None:
+        return None
+    kept = await db.get(KeptAnswer, (agent_id, key))
+    if kept is None:
+        return None
+    if kept.fingerprint != _fingerprint(incoming):
+        raise IdempotencyKeyReused("this Idempotency-Key was used with another request; use a new one")
+    return kept.status, kept.body, {**kept.headers, "idempotent-replayed": "true"}
+
+
+async def keep(db: AsyncSession, agent_id: str, incoming: "Incoming", answer: Kept, now: datetime) -> None:
+    """Keep this answer for the request's key, if it has one."""
+    if (key := _key(incoming)) is None:
+        return
+    status, body, headers = answer
+    expires_at = now + timedelta(hours=limits.idempotency_hours)
+    db.add(
+        KeptAnswer(
+            agent_id=agent_id,
+            key=key,
+            fingerprint=_fingerprint(incoming),
+            status=status,
+            headers=dict(headers),
+            body=body,
+            expires_at=expires_at,
+        )
+    )
+    await db.flush()
+
+
+async def forget_expired(db: AsyncSession, now: datetime) -> int:
+    """Drop answers whose time is over. Returns how many."""
+    dropped = await db.execute(text("delete from kept_answers where expires_at <= :now returning 1"), {"now": now})
+    return len(dropped.all())
+
+
+def _key(incoming: "Incoming") -> str | None:
+    value = incoming.headers.get("idempotency-key")
+    if value is None:
+        return None
+    match = _KEY.fullmatch(value)
+    if match is None or len(value) > limits.idempotency_key_chars_max:
+        accepted = f"a quoted string of at most {limits.idempotency_key_chars_max} visible ASCII characters"
+        raise InvalidIdempotencyKey(f"Idempotency-Key must be {accepted}")
+    return match["quoted"] or match["bare"]
+
+
+def _fingerprint(incoming: "Incoming") -> bytes:
+    parts = (incoming.method, incoming.path, incoming.query, hashlib.sha256(incoming.body).hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).digest()

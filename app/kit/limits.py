@@ -1,0 +1,31 @@
+"""Every bound of the relay in one place, unit last. A number that a stranger can push against stands here."""
+
+# Requests
+body_bytes_max = 256 * 1024
+body_read_seconds = 15
+header_bytes_max = 8 * 1024
+idempotency_key_chars_max = 255
+idempotency_hours = 24
+page_items_default = 50
+page_items_max = 100
+cursor_chars_max = 256
+query_chars_max = 2_048
+
+# Signatures: how far a caller's clock may be off, and how long one signature may live.
+signature_skew_seconds = 60
+signature_lifetime_seconds = 300
+
+# Due work
+drain_rounds_max = 1_000
+sweep_seconds = 1.0
+wake_expiry_seconds = 5
+wake_poll_seconds = 0.01
+
+# Database
+database_connections_default = 8
+database_statement_seconds = 30
+database_connect_seconds = 5
+
+# Names
+name_chars_max = 120
+description_chars_max = 500

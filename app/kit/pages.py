@@ -1,0 +1,36 @@
+"""Lists are paged by an opaque cursor: the position of the last item seen, never an offset."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from tocsin.problems import InvalidQuery
+from tocsin.schemas.wire import Page
+
+T = TypeVar("T", bound=BaseModel)
+Row = TypeVar("Row")
+
+
+def page(rows: Sequence[Row], limit: int, item: Callable[[Row], T], position: Callable[[Row], str]) -> Page[T]:
+    """One page of `rows`, of which the store read one more than `limit` to learn whether there is a next page."""
+    shown = rows[:limit]
+    more = encode(position(shown[-1])) if len(rows) > limit else None
+    return Page(items=[item(row) for row in shown], next=more)
+
+
+def encode(position: str) -> str:
+    """The cursor for a position."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str | None) -> str | None:
+    """The position that a cursor names, None for the first page. Raises InvalidQuery for what we never gave out."""
+    if cursor is None:
+        return None
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidQuery.at("/cursor", "this is no cursor of ours; take `next` of the page before") from error

@@ -1,0 +1,51 @@
+"""What operators see: one wide log line a step, and metrics at `/metrics`."""
+
+import logging
+import sys
+from typing import Literal, cast
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+LogFormat = Literal["text", "json"]
+
+requests = Counter("tocsin_requests", "Requests answered, by operation and status.", ["operation", "status"])
+request_seconds = Histogram(
+    "tocsin_request_seconds",
+    "From the first byte of a request to its answer, by operation.",
+    ["operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+wakes_lost = Counter("tocsin_wakes_lost", "Wakes that did not reach Valkey; the sweep found the work.", ["feature"])
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger that carries the module's name. Keyword arguments become fields; never pass a secret."""
+    return cast(structlog.stdlib.BoundLogger, structlog.stdlib.get_logger(name))
+
+
+def configure(log_format: LogFormat, level: str) -> None:
+    """Send our log lines and those of the libraries through one renderer to standard error. Call once a process."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=_renderers(log_format), foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for chatty in ("httpx", "httpcore", "arq", "asyncio", "uvicorn.access", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _renderers(log_format: LogFormat) -> list[structlog.typing.Processor]:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if log_format == "json":
+        return [remove_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]

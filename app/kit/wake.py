@@ -1,0 +1,141 @@
+"""The doorbell. Valkey says "look now"; what there is to do stands in Postgres.
+
+A ring may be lost, doubled or late, and carries no data: every worker also sweeps every feature each second. Two bells:
+`Doorbell` rings the workers from another process, through arq; `Bells` hang in a worker and start its own drains.
+
+De-duplication is by a key of ours and not by arq's job id. arq keeps a job's id until the job has *ended*, so a ring
+that came while the job was in its last look would be swallowed. Our key falls when the job *starts*: whatever is rung
+after that moment is a new job, whatever was rung before it is seen by this one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from arq.connections import ArqRedis
+from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
+
+from app.kit import limits, telemetry
+
+log = telemetry.logger(__name__)
+
+
+class Wake(Protocol):
+    """Says that a feature has work to look at. Called after the commit, never before."""
+
+    def ring(self, feature: str) -> None:
+        """Never fails and never waits. A lost ring costs the rest of a sweep's second, nothing else."""
+        ...
+
+    def ring_in(self, seconds: float, feature: str) -> None:
+        """The same, that much later; forgotten when the process ends."""
+        ...
+
+
+class Silence:
+    """No bell: for tests that drain by hand, and for commands that only read."""
+
+    def ring(self, feature: str) -> None:
+        return None
+
+    def ring_in(self, seconds: float, feature: str) -> None:
+        return None
+
+
+class _Calls:
+    """At most one running call per feature; a request that comes while it runs is answered by one more round."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._closed = False
+
+    def start(self, feature: str, act: Callable[[], Awaitable[object]]) -> None:
+        if self._closed:
+            return
+        self._again.add(feature)
+        if feature not in self._running:
+            self._running[feature] = asyncio.create_task(self._run(feature, act), name=f"wake {feature}")
+
+    def start_in(self, seconds: float, feature: str, act: Callable[[], Awaitable[object]]) -> None:
+        if feature in self._timers:
+            self._timers[feature].cancel()
+        self._timers[feature] = asyncio.get_running_loop().call_later(seconds, self.start, feature, act)
+
+    async def close(self) -> None:
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        await asyncio.gather(*self._running.values())
+
+    async def _run(self, feature: str, act: Callable[[], Awaitable[object]]) -> None:
+        try:
+            while feature in self._again and not self._closed:
+                self._again.discard(feature)
+                await act()
+        except Exception:
+            # A bug, or a database that is away: this round ends here, the next sweep starts another.
+            log.exception("a drain stopped", feature=feature)
+        finally:
+            del self._running[feature]
+
+
+class Bells:
+    """The bells of one worker: a ring starts the feature's drain in this process, with no trip to Valkey."""
+
+    def __init__(self) -> None:
+        self._drains: dict[str, Callable[[], Awaitable[object]]] = {}
+        self._calls = _Calls()
+
+    def hang(self, feature: str, drain: Callable[[], Awaitable[object]]) -> None:
+        """From now on, a ring for this feature runs `drain`."""
+        self._drains[feature] = drain
+
+    def ring(self, feature: str) -> None:
+        self._calls.start(feature, self._drains[feature])
+
+    def ring_in(self, seconds: float, feature: str) -> None:
+        self._calls.start_in(seconds, feature, self._drains[feature])
+
+    def ring_all(self) -> None:
+        """The sweep: every feature looks once."""
+        for feature in self._drains:
+            self.ring(feature)
+
+    async def close(self) -> None:
+        """Start no more drains, and wait for those that run."""
+        await self._calls.close()
+
+
+class Doorbell:
+    """Rings the workers from a process that is none: one arq job per feature, while none is waiting."""
+
+    def __init__(self, url: str) -> None:
+        # The client connects at its first use: a relay whose Valkey is away starts, and sweeps.
+        self._valkey = ArqRedis(ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))
+        self._calls = _Calls()
+
+    def ring(self, feature: str) -> None:
+        self._calls.start(feature, lambda: self._enqueue(feature))
+
+    def ring_in(self, seconds: float, feature: str) -> None:
+        self._calls.start_in(seconds, feature, lambda: self._enqueue(feature))
+
+    async def close(self) -> None:
+        await self._calls.close()
+        await self._valkey.aclose()
+
+    async def _enqueue(self, feature: str) -> None:
+        try:
+            if await self._valkey.set(waiting_key(feature), 1, nx=True, ex=limits.wake_expiry_seconds):
+                await self._valkey.enqueue_job(feature, _expires=limits.wake_expiry_seconds)
+        except (RedisError, OSError) as error:
+            telemetry.wakes_lost.labels(feature).inc()
+            log.warning("a wake was lost; the sweep will find the work", feature=feature, error=type(error).__name__)
+
+
+def waiting_key(feature: str) -> str:
+    """Stands in Valkey while a wake for this feature waits for a worker."""
+    return f"tocsin:wake:{feature}"

@@ -1,0 +1,123 @@
+"""Settings are environment variables `TOCSIN_…`, read once, frozen, and passed down by value.
+
+`TOCSIN_DATABASE_URL` is `settings.database.url`: the first word names the part, the rest its field. Defaults run locally
+with no variable set.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.functional_validators import BeforeValidator
+
+from app.kit import limits
+from app.kit.telemetry import LogFormat
+
+
+def _words(value: object) -> object:
+    """`a, b` as ("a", "b")."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Part(BaseModel):
+    """A group of settings that belong to one part of the house."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Part):
+    url: str | None = Field(None, description="Postgres to use, as postgresql://…; unset: `tocsin up` starts its own.")
+    connections: int = Field(
+        limits.database_connections_default, ge=2, le=200, description="Connections that each process opens at most."
+    )
+
+
+class ValkeySettings(Part):
+    url: str | None = Field(None, description="Valkey to use, as redis://…; unset: `tocsin up` starts its own.")
+
+
+class ApiSettings(Part):
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8585, ge=0, le=65535, description="Port that the API listens on.")
+    authorities: Words = Field(
+        (),
+        description="Hosts (with port, unless it is the scheme's default) that signed requests may name, by comma. "
+        "Unset: the address listened on, and localhost with its port.",
+    )
+    public_url: str | None = Field(None, description="Where agents reach this relay, such as https://relay.example.")
+
+    @property
+    def origin(self) -> str:
+        """The relay's public URL, without a final slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def accepted_authorities(self) -> frozenset[str]:
+        """What `@authority` may be in a signed request, in lower case."""
+        local = (f"{self.host}:{self.port}", f"localhost:{self.port}", f"127.0.0.1:{self.port}")
+        public = (self.origin.partition("://")[2],)
+        return frozenset(authority.lower() for authority in (self.authorities or (*local, *public)))
+
+
+class OutboundSettings(Part):
+    allow: Words = Field(
+        (), description="Private networks that deliveries and polls may reach, as CIDR by comma: 127.0.0.0/8,::1/128."
+    )
+
+
+class DeliverySettings(Part):
+    connections: int = Field(64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most.")
+    timeout_seconds: float = Field(15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body.")
+    lease_seconds: float = Field(60, gt=0, le=600, description="How long a claimed delivery is left to its worker.")
+
+
+class IdentitySettings(Part):
+    registration: Literal["open", "allowlist"] = Field("open", description="Who may register an agent.")
+    allowlist: Words = Field((), description="Key thumbprints that may register when registration is `allowlist`.")
+
+
+class ChainSettings(Part):
+    rpc_url: str = Field(description="JSON-RPC endpoint of a node.")
+    poll_seconds: float = Field(1.0, ge=0.05, le=600, description="How often the head is asked for.")
+
+
+class PaymentsSettings(Part):
+    pay_to: str | None = Field(None, description="Address that is paid.")
+    network: str = Field("eip155:84532", description="CAIP-2 id of the chain that payments settle on.")
+    facilitator: str | None = Field(None, description="URL of the x402 facilitator; there is no default.")
+    rpc_url: str | None = Field(None, description="JSON-RPC endpoint used to look up a settlement of unknown outcome.")
+
+
+class LogSettings(Part):
+    format: LogFormat = Field("text", description="text for people, json for machines.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is printed.")
+
+
+class Settings(BaseSettings):
+    """All of it. Built in the entry points, never imported as an instance."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOCSIN_", env_nested_delimiter="_", env_nested_max_split=1, frozen=True, extra="ignore"
+    )
+
+    home: Path = Field(Path(".tocsin"), description="Where `tocsin up` keeps its data.")
+    prices: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description='Price per operation as JSON, such as {"POST /v1/schedules": "$0.001"}. Unset: everything is free.',
+    )
+    chains: dict[str, ChainSettings] = Field(
+        default_factory=dict[str, ChainSettings],
+        description='Chains that can be watched, as JSON: {"eip155:8453": {"rpc_url": "https://…", "poll_seconds": 1}}.',
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    valkey: ValkeySettings = ValkeySettings()
+    api: ApiSettings = ApiSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    identity: IdentitySettings = IdentitySettings()
+    payments: PaymentsSettings = PaymentsSettings()
+    log: LogSettings = LogSettings()
