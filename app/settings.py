@@ -75,6 +75,10 @@ class DeliverySettings(Part):
     lease_seconds: float = Field(60, gt=0, le=600, description="How long a claimed delivery is left to its worker.")
 
 
+class WorkerSettings(Part):
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port for the worker's /metrics; unset: none.")
+
+
 class IdentitySettings(Part):
     registration: Literal["open", "allowlist"] = Field("open", description="Who may register an agent.")
     allowlist: Words = Field((), description="Key thumbprints that may register when registration is `allowlist`.")
@@ -118,6 +122,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
+    worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()

@@ -48,7 +48,7 @@ async def begin(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept |
     # A transaction-level lock, so that a second request is refused at once instead of waiting for the first.
     lock = text("select pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
     if not (await db.execute(lock, {"key": f"{agent_id}:{key}"})).scalar_one():
-        raise IdempotencyConflict("a request with this Idempotency-Key is still running", retry_after_seconds=1)
+        raise IdempotencyConflict(headers={"Retry-After": "1"})
     return await find(db, agent_id, incoming)
 
 
@@ -60,7 +60,7 @@ async def find(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | 
     if kept is None:
         return None
     if kept.fingerprint != _fingerprint(incoming):
-        raise IdempotencyKeyReused("this Idempotency-Key was used with another request; use a new one")
+        raise IdempotencyKeyReused
     return kept.status, kept.body, {**kept.headers, "idempotent-replayed": "true"}
 
 
@@ -96,8 +96,7 @@ def _key(incoming: "Incoming") -> str | None:
         return None
     match = _KEY.fullmatch(value)
     if match is None or len(value) > limits.idempotency_key_chars_max:
-        accepted = f"a quoted string of at most {limits.idempotency_key_chars_max} visible ASCII characters"
-        raise InvalidIdempotencyKey(f"Idempotency-Key must be {accepted}")
+        raise InvalidIdempotencyKey
     return match["quoted"] or match["bare"]
 
 

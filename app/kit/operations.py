@@ -26,7 +26,7 @@ from starlette.routing import Route
 from app.kit import idempotency, limits, problems, telemetry
 from app.kit.clock import Clock
 from app.kit.wake import Wake
-from tocsin.problems import ContentTooLarge, InvalidBody, InvalidQuery, NotFound, Problem, UnsupportedMediaType
+from tocsin.problems import ContentTooLarge, InvalidBody, InvalidQuery, NotFound, Problem, RequestTimeout, UnsupportedMediaType
 
 log = telemetry.logger(__name__)
 
@@ -217,15 +217,15 @@ class _Entrance:
         response = await self._respond(request)
         telemetry.requests.labels(self.operation.name, str(response.status_code)).inc()
         telemetry.request_seconds.labels(self.operation.name).observe(time.perf_counter() - started)
-        response.headers["x-request-id"] = request.state.request_id
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         try:
             incoming = await _read(request, self.operation.body_bytes_max)
             return (await self._answer(incoming)).response()
-        except Problem as problem:
-            return problems.response(problem, request.state.request_id)
+        except Exception as error:
+            # The edge of the house: whatever went wrong inside becomes a document here, and is logged if it is ours.
+            return problems.answer(error, request)
 
     async def _answer(self, incoming: Incoming) -> Answer:
         if self.door.gate is not None and self.door.gate.price(self.operation) is not None:
@@ -310,7 +310,7 @@ async def _read(request: Request, body_bytes_max: int) -> Incoming:
         async with asyncio.timeout(limits.body_read_seconds):
             body = await _bounded_body(request, body_bytes_max)
     except (TimeoutError, ClientDisconnect) as error:
-        raise problems.BodyTooSlow(f"the body did not arrive within {limits.body_read_seconds} s") from error
+        raise RequestTimeout(f"the body did not arrive within {limits.body_read_seconds} s") from error
     return Incoming(
         method=request.method,
         authority=request.headers.get("host", ""),
@@ -348,7 +348,7 @@ def _joined(request: Request) -> dict[str, str]:
 def _single(request: Request) -> dict[str, str]:
     repeated = [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]
     if repeated:
-        raise InvalidQuery.at(f"/{repeated[0]}", "this parameter may be given once")
+        raise InvalidQuery(errors=[{"parameter": name, "detail": "may be given once"} for name in repeated])
     return dict(request.query_params)
 
 
@@ -360,14 +360,14 @@ def _body(model: type[BaseModel], incoming: Incoming) -> BaseModel:
         # No body at all reads as an empty object: operations whose fields are all optional need none.
         return model.model_validate_json(incoming.body or b"{}")
     except ValidationError as error:
-        raise InvalidBody("the body does not fit this operation", errors=problems.pointers(error)) from error
+        raise InvalidBody(errors=problems.pointers(error)) from error
 
 
 def _query(model: type[BaseModel], incoming: Incoming) -> BaseModel:
     try:
         return model.model_validate_strings(incoming.query_params)
     except ValidationError as error:
-        raise InvalidQuery("the query does not fit this operation", errors=problems.pointers(error)) from error
+        raise InvalidQuery(errors=problems.parameters(error)) from error
 
 
 def _answer_of(status: int, result: BaseModel | None) -> Answer:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from tocsin.problems import InvalidQuery
+from tocsin.problems import InvalidCursor
 from tocsin.schemas.wire import Page
 
 T = TypeVar("T", bound=BaseModel)
@@ -27,10 +27,10 @@ def encode(position: str) -> str:
 
 
 def decode(cursor: str | None) -> str | None:
-    """The position that a cursor names, None for the first page. Raises InvalidQuery for what we never gave out."""
+    """The position that a cursor names, None for the first page. Raises InvalidCursor for what we never gave out."""
     if cursor is None:
         return None
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise InvalidQuery.at("/cursor", "this is no cursor of ours; take `next` of the page before") from error
+        raise InvalidCursor from error

@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.kit import telemetry
-from tocsin.problems import DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound, Problem, RequestTimeout
+from tocsin.problems import DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound, Problem
 
 log = telemetry.logger(__name__)
 
-BodyTooSlow = RequestTimeout
+# A body may be wrong in as many places as it has members; a person reads the first few.
+_ERRORS_MAX = 20
 
 _away = (OperationalError, InterfaceError, PoolTimeoutError, postgres_errors.OperationalError, ConnectionError)
 
@@ -29,39 +30,54 @@ def response(problem: Problem, request_id: str) -> Response:
 
 
 def pointers(error: ValidationError) -> list[dict[str, str]]:
-    """Where a wire model was not met: a JSON pointer (RFC 6901) and what would be accepted, for each place."""
-    return [{"pointer": _pointer(e["loc"]), "detail": e["msg"]} for e in error.errors(include_url=False, include_input=False)]
+    """Where a body was not met: a JSON pointer (RFC 6901) and what would be accepted, for each place."""
+    return [{"pointer": _pointer(place), "detail": detail} for place, detail in _places(error)]
+
+
+def parameters(error: ValidationError) -> list[dict[str, str]]:
+    """Where a query was not met: the parameter and what would be accepted, for each."""
+    return [{"parameter": str(place[0]) if place else "", "detail": detail} for place, detail in _places(error)]
+
+
+def _places(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    shown = error.errors(include_url=False, include_input=False, include_context=False)[:_ERRORS_MAX]
+    return [(e["loc"], e["msg"].removeprefix("Value error, ")) for e in shown]
 
 
 def _pointer(location: Sequence[int | str]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
+def of(error: Exception) -> Problem:
+    """The refusal that an exception stands for: itself, a database that is away, or a defect of ours."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, _away):
+        return DatabaseUnavailable(headers={"Retry-After": "2"})
+    return InternalError()
+
+
+def answer(error: Exception, request: Request) -> Response:
+    """The answer to a request that ended in this exception. Of a defect, the caller learns the id and the log the rest."""
+    problem, request_id = of(error), request.state.request_id
+    if isinstance(problem, InternalError):
+        log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)
+    elif isinstance(problem, DatabaseUnavailable):
+        log.warning("the database is away", request_id=request_id, error=type(error).__name__)
+    return response(problem, request_id)
+
+
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: no such path, no such method on it."""
     assert isinstance(error, HTTPException)
-    request_id = request.state.request_id
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return response(MethodNotAllowed(f"this path answers {allowed}", headers={"Allow": allowed}), request_id)
-    return response(NotFound(f"nothing answers at {request.url.path[:200]}; /openapi.json lists what does"), request_id)
+        return answer(MethodNotAllowed(headers={"Allow": (error.headers or {}).get("Allow", "")}), request)
+    return answer(NotFound("Nothing answers at this path; GET /openapi.json lists what does."), request)
 
 
-async def on_database_away(request: Request, error: Exception) -> Response:
-    """Postgres is restarting or gone: nothing was changed, and a retry will tell."""
-    log.warning("the database is away", request_id=request.state.request_id, error=type(error).__name__)
-    problem = DatabaseUnavailable("the database does not answer; nothing was changed", retry_after_seconds=2)
-    return response(problem, request.state.request_id)
+async def on_error(request: Request, error: Exception) -> Response:
+    """What escaped everything else."""
+    return answer(error, request)
 
 
-async def on_bug(request: Request, error: Exception) -> Response:
-    """A defect of ours: the caller learns the request's id, the log learns the rest."""
-    log.error("a request failed", request_id=request.state.request_id, path=request.url.path, exc_info=error)
-    return response(InternalError("this is a defect of the relay; the log has it under this id"), request.state.request_id)
-
-
-handlers: dict[Any, Any] = {
-    HTTPException: on_http_exception,
-    **dict.fromkeys(_away, on_database_away),
-    Exception: on_bug,
-}
+handlers: dict[Any, Any] = {HTTPException: on_http_exception, Exception: on_error}

@@ -1,0 +1,78 @@
+"""Public pages. They are no operations: they answer anyone, and some of them not in JSON."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from app.discovery import llms, problem_pages
+from app.kit import openapi
+from app.kit.database import Database
+from app.kit.operations import Operation
+from app.settings import Settings
+from tocsin.schemas.webhooks import WEBHOOKS
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+def describe(features: Mapping[str, Sequence[Operation]], origin: str) -> dict[str, Any]:
+    """The OpenAPI document of this relay."""
+    return openapi.document(features, WEBHOOKS, version("tocsin-relay"), origin)
+
+
+def routes(settings: Settings, database: Database, features: Mapping[str, Sequence[Operation]]) -> list[Route]:
+    """Every public page."""
+    origin = settings.api.origin
+    described = json.dumps(describe(features, origin), indent=2)
+    return [
+        _fixed("/", json.dumps(_index(origin), indent=2), "application/json"),
+        _fixed("/openapi.json", described, "application/json"),
+        _fixed("/llms.txt", llms.text(features, origin), "text/plain"),
+        Route("/problems/{slug}", problem_pages.show, methods=["GET"]),
+        Route("/healthz", healthy, methods=["GET"]),
+        Route("/readyz", _ready(database), methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
+
+
+async def healthy(request: Request) -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok\n")
+
+
+async def metrics(request: Request) -> Response:
+    """This process's metrics, for Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _ready(database: Database) -> Page:
+    async def ready(request: Request) -> Response:
+        async with database.transaction() as db:
+            await db.execute(text("select 1"))
+        return PlainTextResponse("ready\n")
+
+    return ready
+
+
+def _fixed(path: str, content: str, media_type: str) -> Route:
+    async def show(request: Request) -> Response:
+        return Response(content, media_type=media_type, headers={"cache-control": "public, max-age=60"})
+
+    return Route(path, show, methods=["GET"])
+
+
+def _index(origin: str) -> dict[str, str]:
+    return {
+        "name": "Tocsin",
+        "version": version("tocsin-relay"),
+        "openapi": f"{origin}/openapi.json",
+        "llms": f"{origin}/llms.txt",
+        "webhook_keys": f"{origin}/.well-known/jwks.json",
+        "register": f"{origin}/v1/agents",
+    }

@@ -1,0 +1,14 @@
+"""The journal's operations."""
+
+from app.events.service import Events
+from app.kit.operations import Call, Operation
+from tocsin.schemas.events import EventQuery, HappenedEvent
+from tocsin.schemas.wire import Page
+
+
+async def list_events(call: Call[Events], query: EventQuery) -> Page[HappenedEvent]:
+    """List what happened to your things, oldest first."""
+    return await call.service.list(call.db, call.agent.id, query)
+
+
+OPERATIONS = (Operation("GET", "/v1/events", list_events),)

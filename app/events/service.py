@@ -1,0 +1,31 @@
+"""The verbs of the journal."""
+
+import re
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.events import store
+from app.events.models import Event
+from app.kit import pages
+from tocsin.problems import InvalidCursor
+from tocsin.schemas.events import EventQuery, HappenedEvent
+from tocsin.schemas.wire import Page
+
+_POSITION = re.compile(r"[0-9]{1,18}")
+
+
+class Events:
+    """Reading what happened."""
+
+    async def list(self, db: AsyncSession, agent_id: str, query: EventQuery) -> Page[HappenedEvent]:
+        """One page of what happened to this agent's things, oldest first."""
+        after = pages.decode(query.cursor) or "0"
+        if not _POSITION.fullmatch(after):
+            raise InvalidCursor
+        rows = await store.since(db, agent_id, int(after), query.limit + 1, query.kind, query.subject)
+        return pages.page(rows, query.limit, _shown, lambda row: str(row.seq))
+
+
+def _shown(row: Event) -> HappenedEvent:
+    assert row.seq is not None
+    return HappenedEvent(seq=row.seq, kind=row.kind, subject=row.subject, at=row.at, data=row.data)

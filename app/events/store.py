@@ -1,0 +1,69 @@
+"""Writing and reading the journal."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.events.models import Event
+
+
+@dataclass(frozen=True)
+class Happened:
+    """Something happened: `schedule.created`, to `sch_…`, which belongs to `agt_…`. `data` is JSON without secrets."""
+
+    kind: str
+    subject: str
+    agent_id: str | None
+    at: datetime
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+async def record(db: AsyncSession, *happened: Happened) -> None:
+    """Write what happened, in the transaction of the change itself: either both are durable or neither is.
+
+    Whatever must know of it (subscriptions, the log) reads the journal; the feature that calls this knows none of them.
+    """
+    if not happened:
+        return
+    statement = text(
+        """
+        insert into events (writer, kind, subject, agent_id, at, data)
+        select pg_current_xact_id()::text::bigint, h.kind, h.subject, h.agent_id, h.at, h.data::jsonb
+        from unnest(
+            cast(:kinds as text[]), cast(:subjects as text[]), cast(:agents as text[]),
+            cast(:ats as timestamptz[]), cast(:datas as text[])
+        ) with ordinality as h(kind, subject, agent_id, at, data, position)
+        order by h.position
+        """
+    )
+    columns = {
+        "kinds": [h.kind for h in happened],
+        "subjects": [h.subject for h in happened],
+        "agents": [h.agent_id for h in happened],
+        "ats": [h.at for h in happened],
+        "datas": [json.dumps(h.data, separators=(",", ":")) for h in happened],
+    }
+    await db.execute(statement, columns)
+
+
+async def since(
+    db: AsyncSession, agent_id: str, after: int, limit: int, kind: str | None = None, subject: str | None = None
+) -> Sequence[Event]:
+    """What happened to an agent's things after a position, in order, at most `limit`; of one kind, to one thing.
+
+    A number is given when a row is written, not when it commits, so a late commit could appear behind a reader who has
+    gone past it. Hence nothing is shown until every transaction that could still write a lower number has ended.
+    """
+    settled = text("writer < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+    question = select(Event).where(col(Event.agent_id) == agent_id, col(Event.seq) > after, settled)
+    if kind is not None:
+        question = question.where(col(Event.kind) == kind)
+    if subject is not None:
+        question = question.where(col(Event.subject) == subject)
+    return (await db.exec(question.order_by(col(Event.seq)).limit(limit))).all()

@@ -1,0 +1,1 @@
+"""Who is asking: agents, their keys, and the signatures of their requests."""

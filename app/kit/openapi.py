@@ -1,0 +1,210 @@
+"""The OpenAPI 3.1 document: a view of the operations table, so that it cannot disagree with the routes."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.kit.operations import Operation, Shape, shape
+from tocsin.problems import (
+    ContentTooLarge,
+    DatabaseUnavailable,
+    IdempotencyConflict,
+    IdempotencyKeyReused,
+    InvalidBody,
+    InvalidCursor,
+    InvalidIdempotencyKey,
+    InvalidQuery,
+    InvalidSignature,
+    MalformedSignature,
+    MissingSignature,
+    NotFound,
+    PaymentRequired,
+    Problem,
+    ReplayedNonce,
+    RequestTimeout,
+    RevokedKey,
+    SignatureExpired,
+    UnknownKey,
+    UnsupportedMediaType,
+)
+
+_SIGNED = (MissingSignature, MalformedSignature, InvalidSignature, SignatureExpired, UnknownKey, RevokedKey)
+_WRITTEN = (ReplayedNonce, InvalidIdempotencyKey, IdempotencyConflict, IdempotencyKeyReused)
+_SENT = (InvalidBody, ContentTooLarge, UnsupportedMediaType)
+
+_PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457. `type` names the kind of problem; GET it for what to do next.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "examples": ["/problems/not-found"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The id of the request, as in `x-request-id` and in the log."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string", "description": "RFC 6901 pointer into the body that was sent."},
+                    "parameter": {"type": "string", "description": "Name of the query parameter."},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+_SIGNATURE_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "Signature",
+    "description": "RFC 9421 HTTP Message Signature by the agent's Ed25519 key, with the tag tocsin-v1.",
+}
+
+
+def document(
+    features: Mapping[str, Sequence[Operation]], webhooks: Mapping[str, type[BaseModel]], version: str, origin: str
+) -> dict[str, Any]:
+    """The whole document: every operation, every webhook, every shape."""
+    table = [(area, operation, shape(operation)) for area, operations in features.items() for operation in operations]
+    schemas, references = _schemas(table, webhooks)
+    paths: dict[str, dict[str, Any]] = {}
+    for area, operation, form in table:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(area, operation, form, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tocsin",
+            "version": version,
+            "summary": "A relay that wakes sleeping agents: schedules, watchers and signed webhooks.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": origin}],
+        "tags": [{"name": area} for area in features],
+        "paths": paths,
+        "webhooks": {name: _webhook(name, references[model]) for name, model in webhooks.items()},
+        "components": {
+            "schemas": {**schemas, "Problem": _PROBLEM_SCHEMA},
+            "securitySchemes": {"signature": _SIGNATURE_SCHEME},
+        },
+    }
+
+
+def refusals(operation: Operation, form: Shape) -> tuple[type[Problem], ...]:
+    """Every problem that this operation can answer with, its own and those of the door."""
+    found: list[type[Problem]] = [*operation.problems, DatabaseUnavailable, RequestTimeout]
+    found += _SIGNED if operation.signed else ()
+    found += _WRITTEN if operation.signed and operation.writes else ()
+    found += _SENT if form.body else (ContentTooLarge,)
+    found += (InvalidQuery,)
+    found += (InvalidCursor,) if form.query and "cursor" in form.query.model_fields else ()
+    found += (NotFound,) if form.placeholders else ()
+    found += (PaymentRequired,) if operation.price else ()
+    return tuple(dict.fromkeys(found))
+
+
+def summary(operation: Operation) -> str:
+    """The first line of the handler's docstring, without its full stop."""
+    return _text(operation).partition("\n")[0].rstrip(".")
+
+
+def _text(operation: Operation) -> str:
+    return inspect.getdoc(operation.handler) or operation.handler.__name__
+
+
+def _operation(area: str, operation: Operation, form: Shape, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.handler.__name__,
+        "tags": [area],
+        "summary": summary(operation),
+        "description": _text(operation).partition("\n")[2].strip(),
+        "parameters": [*_path_parameters(form), *_query_parameters(form), *_header_parameters(operation)],
+        "responses": {
+            str(operation.status if form.answer else 204): _success(form, references),
+            **_refusals(refusals(operation, form)),
+        },
+        "security": [{"signature": []}] if operation.signed else [],
+    }
+    if form.body is not None:
+        content = {"application/json": {"schema": references[form.body]}}
+        required = any(member.is_required() for member in form.body.model_fields.values())
+        described["requestBody"] = {"required": required, "content": content}
+    if operation.price is not None:
+        described["x-price"] = operation.price
+    return {name: value for name, value in described.items() if value not in ("", [])} | {
+        "security": described["security"]
+    }
+
+
+def _success(form: Shape, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+    if form.answer is None:
+        return {"description": "Done."}
+    return {"description": "Done.", "content": {"application/json": {"schema": references[form.answer]}}}
+
+
+def _refusals(kinds: Iterable[type[Problem]]) -> dict[str, Any]:
+    by_status: dict[int, list[type[Problem]]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        str(status): {
+            "description": "\n".join(f"- `/problems/{kind.slug}`: {kind.advice()}" for kind in found),
+            "content": content,
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def _path_parameters(form: Shape) -> list[dict[str, Any]]:
+    identifier = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]+$", "maxLength": 200}
+    return [{"name": name, "in": "path", "required": True, "schema": identifier} for name in form.placeholders]
+
+
+def _query_parameters(form: Shape) -> list[dict[str, Any]]:
+    if form.query is None:
+        return []
+    described = form.query.model_json_schema()
+    required = described.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": schema}
+        for name, schema in described.get("properties", {}).items()
+    ]
+
+
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if not (operation.signed and operation.writes):
+        return []
+    text = "The same key and the same request get the same answer for 24 hours. Covered by the signature."
+    schema = {"type": "string", "pattern": '^"[ !#-\\[\\]-~]+"$', "maxLength": 255}
+    return [{"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": schema}]
+
+
+def _webhook(name: str, reference: Any) -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": f"A ring of type {name}",
+            "description": "Signed as Standard Webhooks say: `webhook-id`, `webhook-timestamp`, `webhook-signature`.",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
+            "responses": {
+                "2XX": {"description": "Taken. Anything else is tried again."},
+                "410": {"description": "Gone for good: the relay disables the endpoint."},
+            },
+        }
+    }
+
+
+def _schemas(
+    table: Iterable[tuple[str, Operation, Shape]], webhooks: Mapping[str, type[BaseModel]]
+) -> tuple[dict[str, Any], dict[type[BaseModel], Any]]:
+    bodies = [form.body for _, _, form in table if form.body]
+    answers = [form.answer for _, _, form in table if form.answer]
+    wanted = [(model, "validation") for model in dict.fromkeys([*bodies, *webhooks.values()])]
+    wanted += [(model, "serialization") for model in dict.fromkeys(answers) if model not in bodies]
+    references, defined = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # pyright: ignore[reportArgumentType]
+    return defined.get("$defs", {}), {model: reference for (model, _), reference in references.items()}

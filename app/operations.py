@@ -1,0 +1,13 @@
+"""The whole table: every operation of the relay, by feature."""
+
+from collections.abc import Mapping, Sequence
+
+from app.events.routes import OPERATIONS as EVENTS
+from app.identity.routes import OPERATIONS as IDENTITY
+from app.kit.operations import Operation
+
+# The name of a feature is the name of its service: that is how a handler gets its room, and only its room.
+FEATURES: Mapping[str, Sequence[Operation]] = {
+    "identity": IDENTITY,
+    "events": EVENTS,
+}

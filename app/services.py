@@ -1,0 +1,46 @@
+"""The wiring diagram: what the house is made of, and what each part is given. Reads from the ground up."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.events import Events
+from app.identity.service import Identity
+from app.kit.clock import Clock, SystemClock
+from app.kit.database import Database
+from app.kit.ids import Ids
+from app.kit.wake import Wake
+from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a door needs. A feature's routes see only the service that bears their name."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    wake: Wake
+    events: Events
+    identity: Identity
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, wake: Wake, *, name: str) -> AsyncIterator[Services]:
+    """Build the services of one process, and give back what they hold when the block ends."""
+    assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
+    database = Database(settings.database.url, connections=settings.database.connections, name=f"tocsin {name}")
+    clock, ids = SystemClock(), Ids()
+    events = Events()
+    identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
+    try:
+        yield Services(
+            settings=settings,
+            database=database,
+            clock=clock,
+            wake=wake,
+            events=events,
+            identity=identity,
+        )
+    finally:
+        await database.close()

@@ -1,0 +1,1 @@
+"""The other door: drains what is due."""

@@ -1,0 +1,116 @@
+"""The worker: hears the doorbell, sweeps each second, and drains one feature at a time.
+
+Postgres knows what is due; Valkey only shortens the wait. While Valkey is away the sweep goes on, and the doorbell is
+tried again every second.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arq.connections import RedisSettings
+from arq.worker import Worker, func
+from prometheus_client import start_http_server
+from redis.exceptions import RedisError
+
+from app.kit import limits, telemetry
+from app.kit.wake import Bells, waiting_key
+from app.services import Services, open_services
+from app.settings import Settings
+from workers import housekeeping
+
+log = telemetry.logger(__name__)
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a worker does when a feature's bell rings, and how often it looks unasked."""
+
+    drain: Callable[[Services], Awaitable[object]]
+    sweep_seconds: float = limits.sweep_seconds
+
+
+DUTIES: Mapping[str, Duty] = {
+    "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
+}
+
+
+async def work(settings: Settings) -> None:
+    """Drain until SIGTERM or SIGINT; what is in flight then is finished first."""
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    if settings.worker.metrics_port is not None:
+        start_http_server(settings.worker.metrics_port)
+    bells = Bells()
+    async with open_services(settings, bells, name="worker") as services:
+        for feature, duty in DUTIES.items():
+            bells.hang(feature, _bound(duty, services))
+        listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
+        listening.append(asyncio.create_task(_answer_doorbell(settings, bells)))
+        log.info("the worker listens", features=sorted(DUTIES))
+        await stop.wait()
+        for task in listening:
+            task.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
+        await bells.close()
+    log.info("the worker has stopped")
+
+
+def _bound(duty: Duty, services: Services) -> Callable[[], Awaitable[object]]:
+    return lambda: duty.drain(services)
+
+
+async def _sweep(bells: Bells, feature: str, duty: Duty) -> None:
+    while True:
+        bells.ring(feature)
+        await asyncio.sleep(duty.sweep_seconds)
+
+
+async def _answer_doorbell(settings: Settings, bells: Bells) -> None:
+    """Turn arq's jobs into rings here. A lost Valkey ends the arq worker; it is replaced until one stays."""
+    assert settings.valkey.url is not None, "TOCSIN_VALKEY_URL must be set; `tocsin up` sets it"
+    while True:
+        doorbell = _doorbell(settings.valkey.url, bells)
+        try:
+            await doorbell.async_run()
+        except (RedisError, OSError) as error:
+            log.warning("the doorbell is away; sweeping goes on", error=type(error).__name__)
+        finally:
+            await doorbell.close()
+        await asyncio.sleep(limits.sweep_seconds)
+
+
+def _doorbell(url: str, bells: Bells) -> Worker:
+    redis_settings = RedisSettings.from_dsn(url)
+    redis_settings.conn_retries = 0
+    return Worker(
+        functions=[func(_ringer(feature, bells), name=feature) for feature in DUTIES],
+        redis_settings=redis_settings,
+        poll_delay=limits.wake_poll_seconds,
+        keep_result=0,
+        max_tries=1,
+        handle_signals=False,
+    )
+
+
+def _ringer(feature: str, bells: Bells) -> Callable[[dict[Any, Any]], Awaitable[None]]:
+    async def ring(ctx: dict[Any, Any]) -> None:
+        # First the key, then the look: a change that commits after this line finds no key and rings again.
+        await ctx["redis"].delete(waiting_key(feature))
+        bells.ring(feature)
+
+    return ring
+
+
+def main() -> None:
+    """What `tocsin worker` runs."""
+    settings = Settings()
+    telemetry.configure(settings.log.format, settings.log.level)
+    asyncio.run(work(settings))
+
+
+if __name__ == "__main__":
+    main()
