@@ -1,0 +1,1 @@
+"""The relay: an HTTP door in front of Postgres, one folder a feature."""
