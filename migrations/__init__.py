@@ -1,0 +1,1 @@
+"""The database's history, one file a feature. A package, so that it travels in the wheel."""
