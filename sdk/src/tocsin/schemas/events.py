@@ -1,0 +1,24 @@
+"""What happened, as its owner reads it."""
+
+from pydantic import Field
+
+from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
+
+__all__ = ["Event", "EventQuery"]
+
+
+class Event(Wire):
+    """One thing that happened. Events are only ever appended."""
+
+    id: str
+    kind: str = Field(description="For example `schedule.created`.")
+    subject: str = Field(description="The id of what it happened to.")
+    at: Timestamp
+    data: dict[str, Json]
+
+
+class EventQuery(ListQuery):
+    """Which events, oldest first."""
+
+    kind: str | None = Field(None, max_length=100)
+    subject: str | None = Field(None, max_length=100)

@@ -1,0 +1,118 @@
+"""What every shape on the wire has in common.
+
+>>> from datetime import UTC, datetime
+>>> rfc3339(datetime(2026, 11, 22, 9, tzinfo=UTC))
+'2026-11-22T09:00:00.000Z'
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Self, TypeVar, cast
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    Strict,
+    model_validator,
+)
+
+T = TypeVar("T")
+
+__all__ = ["Json", "ListQuery", "Name", "Page", "Query", "Timestamp", "Wire", "rfc3339"]
+
+
+def rfc3339(moment: datetime) -> str:
+    """An aware moment as RFC 3339 in UTC with milliseconds, which are cut off and not rounded: never in the future."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _only_text(value: Any) -> Any:
+    """Numbers are no times: whether they count seconds or milliseconds is anybody's guess."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
+        return value
+    raise ValueError("a time is a string with its offset, such as 2026-11-22T09:00:00Z")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # 0001-01-01T00:00:00+01:00 lies before the first year
+        raise ValueError("this time lies outside of the years 1 to 9999 in UTC") from None
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    Strict(False),  # what the pattern let through is text, and text is what it shall be
+    BeforeValidator(_only_text, json_schema_input_type=AwareDatetime),
+    AfterValidator(_in_utc),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+]
+"""An instant: RFC 3339 with its offset on the way in; UTC, milliseconds and `Z` on the way out."""
+
+Json = JsonValue
+"""Any JSON value."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A name that people read: one line, no control characters."""
+
+
+class Wire(BaseModel):
+    """A shape on the wire: immutable, strict, closed, and free of NUL, which PostgreSQL cannot store.
+
+    Validate what came in with `model_validate_json`: strictness there still allows times as strings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="null", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _holds_no_nul(self) -> Self:
+        for name, value in self.__dict__.items():
+            if _has_nul(value):
+                raise ValueError(f"{name} holds the character U+0000, which cannot be stored")
+        return self
+
+
+class Query(Wire):
+    """Query parameters: the same, but they arrive as text, so numbers are read from it."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class ListQuery(Query):
+    """Which page of a list."""
+
+    limit: int = Field(50, ge=1, le=100, description="How many items at most.")
+    cursor: str | None = Field(
+        None, max_length=512, description="`next` of the page before; absent for the first page."
+    )
+
+
+class Page(Wire, Generic[T]):
+    """One page of a list; the last one has no `next`."""
+
+    items: list[T]
+    next: str | None = Field(None, description="The cursor of the page after this one; null on the last.")
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether a plain JSON value has a NUL in any of its strings. Nested shapes have seen to theirs."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        members = cast(dict[Any, Any], value)
+        return any(_has_nul(key) or _has_nul(member) for key, member in members.items())
+    if isinstance(value, list | tuple):
+        return any(_has_nul(member) for member in cast(Iterable[Any], value))
+    return False
