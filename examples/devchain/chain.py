@@ -119,13 +119,16 @@ def anvil_process(*, mining: bool, timestamp: int | None) -> Iterator[str]:
     command += [] if timestamp is None else ["--timestamp", str(timestamp)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
+        # anvil logs every call: with nobody reading, it would stop at a full pipe.
+        reader = threading.Thread(target=deque, args=(process.stdout, 0))
         try:
             url = _announced(process.stdout)
-            # anvil logs every call: with nobody reading, it would stop at a full pipe.
-            threading.Thread(target=deque, args=(process.stdout, 0), daemon=True).start()
+            reader.start()
             yield url
         finally:
             process.kill()
+            if reader.ident:
+                reader.join()
 
 
 def _announced(lines: Iterable[str]) -> str:

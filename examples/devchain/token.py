@@ -35,7 +35,8 @@ class Token:
         if receipt is None:
             await chain.mine()
             receipt = await chain.receipt(sent)
-        assert receipt is not None and receipt["status"] == "0x1", receipt
+        assert receipt is not None
+        assert receipt["status"] == "0x1", receipt
         return cls(chain, receipt["contractAddress"])
 
     async def mint(self, to: str, value: int) -> str:
