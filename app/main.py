@@ -1,6 +1,6 @@
 """The API: one ASGI application, made from the operations table."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
@@ -37,7 +37,7 @@ def serve(settings: Settings) -> Starlette:
     """The API with these settings. Its routes come to life with its lifespan, when there is a database to speak to."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[State]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[State]:
         assert settings.valkey.url is not None, "TOCSIN_VALKEY_URL must be set; `tocsin up` sets it"
         doorbell = Doorbell(settings.valkey.url)
         async with open_services(settings, doorbell, name="api") as services:

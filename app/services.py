@@ -1,6 +1,6 @@
 """The wiring diagram: what the house is made of, and what each part is given. Reads from the ground up."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, wake: Wake, *, name: str) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, wake: Wake, *, name: str) -> AsyncGenerator[Services]:
     """Build the services of one process, and give back what they hold when the block ends."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
     database = Database(settings.database.url, connections=settings.database.connections, name=f"tocsin {name}")

@@ -1,15 +1,15 @@
 """Settings are environment variables `TOCSIN_…`, read once, frozen, and passed down by value.
 
-`TOCSIN_DATABASE_URL` is `settings.database.url`: the first word names the part, the rest its field. Defaults run locally
-with no variable set.
+`TOCSIN_DATABASE_URL` is `settings.database.url`: the first word names the part, the rest its field. Defaults run
+locally with no variable set.
 """
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic.functional_validators import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.kit import limits
 from app.kit.telemetry import LogFormat
@@ -30,25 +30,30 @@ class Part(BaseModel):
 
 
 class DatabaseSettings(Part):
-    url: str | None = Field(None, description="Postgres to use, as postgresql://…; unset: `tocsin up` starts its own.")
+    url: str | None = Field(default=None, description="Postgres, as postgresql://…; unset: `tocsin up` starts one.")
     connections: int = Field(
-        limits.database_connections_default, ge=2, le=200, description="Connections that each process opens at most."
+        default=limits.database_connections_default,
+        ge=2,
+        le=200,
+        description="Connections that each process opens at most.",
     )
 
 
 class ValkeySettings(Part):
-    url: str | None = Field(None, description="Valkey to use, as redis://…; unset: `tocsin up` starts its own.")
+    url: str | None = Field(default=None, description="Valkey, as redis://…; unset: `tocsin up` starts one.")
 
 
 class ApiSettings(Part):
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    port: int = Field(8585, ge=0, le=65535, description="Port that the API listens on.")
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(default=8585, ge=0, le=65535, description="Port that the API listens on.")
     authorities: Words = Field(
-        (),
+        default=(),
         description="Hosts (with port, unless it is the scheme's default) that signed requests may name, by comma. "
         "Unset: the address listened on, and localhost with its port.",
     )
-    public_url: str | None = Field(None, description="Where agents reach this relay, such as https://relay.example.")
+    public_url: str | None = Field(
+        default=None, description="Where agents reach this relay, such as https://relay.example."
+    )
 
     @property
     def origin(self) -> str:
@@ -65,40 +70,55 @@ class ApiSettings(Part):
 
 class OutboundSettings(Part):
     allow: Words = Field(
-        (), description="Private networks that deliveries and polls may reach, as CIDR by comma: 127.0.0.0/8,::1/128."
+        default=(),
+        description="Private networks that deliveries and polls may reach, as CIDR by comma: 127.0.0.0/8,::1/128.",
     )
 
 
 class DeliverySettings(Part):
-    connections: int = Field(64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most.")
-    timeout_seconds: float = Field(15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body.")
-    lease_seconds: float = Field(60, gt=0, le=600, description="How long a claimed delivery is left to its worker.")
+    connections: int = Field(
+        default=64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+    )
+    timeout_seconds: float = Field(
+        default=15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body."
+    )
+    lease_seconds: float = Field(
+        default=60, gt=0, le=600, description="How long a claimed delivery is left to its worker."
+    )
 
 
 class WorkerSettings(Part):
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port for the worker's /metrics; unset: none.")
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port for the worker's /metrics; unset: none."
+    )
 
 
 class IdentitySettings(Part):
-    registration: Literal["open", "allowlist"] = Field("open", description="Who may register an agent.")
-    allowlist: Words = Field((), description="Key thumbprints that may register when registration is `allowlist`.")
+    registration: Literal["open", "allowlist"] = Field(default="open", description="Who may register an agent.")
+    allowlist: Words = Field(
+        default=(), description="Key thumbprints that may register when registration is `allowlist`."
+    )
 
 
 class ChainSettings(Part):
     rpc_url: str = Field(description="JSON-RPC endpoint of a node.")
-    poll_seconds: float = Field(1.0, ge=0.05, le=600, description="How often the head is asked for.")
+    poll_seconds: float = Field(default=1.0, ge=0.05, le=600, description="How often the head is asked for.")
 
 
 class PaymentsSettings(Part):
-    pay_to: str | None = Field(None, description="Address that is paid.")
-    network: str = Field("eip155:84532", description="CAIP-2 id of the chain that payments settle on.")
-    facilitator: str | None = Field(None, description="URL of the x402 facilitator; there is no default.")
-    rpc_url: str | None = Field(None, description="JSON-RPC endpoint used to look up a settlement of unknown outcome.")
+    pay_to: str | None = Field(default=None, description="Address that is paid.")
+    network: str = Field(default="eip155:84532", description="CAIP-2 id of the chain that payments settle on.")
+    facilitator: str | None = Field(default=None, description="URL of the x402 facilitator; there is no default.")
+    rpc_url: str | None = Field(
+        default=None, description="JSON-RPC endpoint used to look up a settlement of unknown outcome."
+    )
 
 
 class LogSettings(Part):
-    format: LogFormat = Field("text", description="text for people, json for machines.")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is printed.")
+    format: LogFormat = Field(default="text", description="text for people, json for machines.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is printed."
+    )
 
 
 class Settings(BaseSettings):
@@ -108,14 +128,14 @@ class Settings(BaseSettings):
         env_prefix="TOCSIN_", env_nested_delimiter="_", env_nested_max_split=1, frozen=True, extra="ignore"
     )
 
-    home: Path = Field(Path(".tocsin"), description="Where `tocsin up` keeps its data.")
+    home: Path = Field(default=Path(".tocsin"), description="Where `tocsin up` keeps its data.")
     prices: dict[str, str] = Field(
         default_factory=dict[str, str],
         description='Price per operation as JSON, such as {"POST /v1/schedules": "$0.001"}. Unset: everything is free.',
     )
     chains: dict[str, ChainSettings] = Field(
         default_factory=dict[str, ChainSettings],
-        description='Chains that can be watched, as JSON: {"eip155:8453": {"rpc_url": "https://…", "poll_seconds": 1}}.',
+        description='Chains to watch, as JSON: {"eip155:8453": {"rpc_url": "https://…", "poll_seconds": 1}}.',
     )
     database: DatabaseSettings = DatabaseSettings()
     valkey: ValkeySettings = ValkeySettings()

@@ -2,10 +2,6 @@
 
 from sqlmodel import SQLModel
 
-from app.events import models as _events
-from app.identity import models as _identity
-from app.kit import idempotency as _idempotency
-
 __all__ = ["metadata"]
 
 metadata = SQLModel.metadata

@@ -6,9 +6,9 @@ tried again every second.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from arq.connections import RedisSettings
 from arq.worker import Worker, func
@@ -87,7 +87,7 @@ def _doorbell(url: str, bells: Bells) -> Worker:
     redis_settings = RedisSettings.from_dsn(url)
     redis_settings.conn_retries = 0
     return Worker(
-        functions=[func(_ringer(feature, bells), name=feature) for feature in DUTIES],
+        functions=[func(cast(Any, _ringer(feature, bells)), name=feature) for feature in DUTIES],
         redis_settings=redis_settings,
         poll_delay=limits.wake_poll_seconds,
         keep_result=0,
@@ -96,7 +96,7 @@ def _doorbell(url: str, bells: Bells) -> Worker:
     )
 
 
-def _ringer(feature: str, bells: Bells) -> Callable[[dict[Any, Any]], Awaitable[None]]:
+def _ringer(feature: str, bells: Bells) -> Callable[[dict[Any, Any]], Coroutine[Any, Any, None]]:
     async def ring(ctx: dict[Any, Any]) -> None:
         # First the key, then the look: a change that commits after this line finds no key and rings again.
         await ctx["redis"].delete(waiting_key(feature))

@@ -12,4 +12,6 @@ async def show(request: Request) -> Response:
     kind = ALL.get(request.path_params["slug"])
     if kind is None:
         raise HTTPException(404)
-    return PlainTextResponse(f"{kind.title} ({kind.status})\n\n{kind.advice()}\n", headers={"cache-control": "public, max-age=3600"})
+    return PlainTextResponse(
+        f"{kind.title} ({kind.status})\n\n{kind.advice()}\n", headers={"cache-control": "public, max-age=3600"}
+    )

@@ -2,11 +2,11 @@
 
 from app.events.service import Events
 from app.kit.operations import Call, Operation
-from tocsin.schemas.events import EventQuery, HappenedEvent
+from tocsin.schemas.events import Event, EventQuery
 from tocsin.schemas.wire import Page
 
 
-async def list_events(call: Call[Events], query: EventQuery) -> Page[HappenedEvent]:
+async def list_events(call: Call[Events], query: EventQuery) -> Page[Event]:
     """List what happened to your things, oldest first."""
     return await call.service.list(call.db, call.agent.id, query)
 

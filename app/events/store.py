@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.events.models import Event
 
@@ -66,4 +66,4 @@ async def since(
         question = question.where(col(Event.kind) == kind)
     if subject is not None:
         question = question.where(col(Event.subject) == subject)
-    return (await db.exec(question.order_by(col(Event.seq)).limit(limit))).all()
+    return (await db.scalars(question.order_by(col(Event.seq)).limit(limit))).all()

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.identity.models import Agent, AgentKey
 
@@ -22,14 +22,14 @@ async def agent(db: AsyncSession, agent_id: str) -> Agent | None:
 async def live_key(db: AsyncSession, agent_id: str) -> AgentKey | None:
     """The key that speaks for the agent now, locked against a rotation at the same time."""
     question = select(AgentKey).where(col(AgentKey.agent_id) == agent_id, col(AgentKey.retired_at).is_(None))
-    return (await db.exec(question.with_for_update())).one_or_none()
+    return (await db.scalars(question.with_for_update())).one_or_none()
 
 
 async def latest_key(db: AsyncSession, agent_id: str) -> AgentKey:
     """The key that speaks, or spoke last, for the agent."""
     question = select(AgentKey).where(col(AgentKey.agent_id) == agent_id)
     ordered = question.order_by(col(AgentKey.retired_at).desc().nulls_first(), col(AgentKey.created_at).desc())
-    return (await db.exec(ordered.limit(1))).one()
+    return (await db.scalars(ordered.limit(1))).one()
 
 
 async def add_key(db: AsyncSession, new: AgentKey) -> bool:

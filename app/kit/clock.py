@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class Clock(Protocol):

@@ -1,12 +1,11 @@
 """Postgres, the truth: one engine a process, one short transaction a step."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from app.kit import limits
 
@@ -20,7 +19,9 @@ class Transaction(Protocol):
 class Database:
     """The connection pool of one process. Its size is fixed, whatever the number of agents or open streams."""
 
-    def __init__(self, url: str, *, connections: int = limits.database_connections_default, name: str = "tocsin") -> None:
+    def __init__(
+        self, url: str, *, connections: int = limits.database_connections_default, name: str = "tocsin"
+    ) -> None:
         self.engine = create_async_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=connections,
@@ -36,7 +37,7 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """A session in a transaction of its own. When the block has ended, its changes are durable."""
         async with self._sessions() as db, db.begin():
             yield db

@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.kit import limits
 
@@ -92,7 +92,7 @@ async def drain(step: Callable[[], Awaitable[int]], *, rounds_max: int = limits.
 
 
 def _table(table: type[SQLModel]) -> Table:
-    return cast(Table, table.__table__)  # pyright: ignore[reportAttributeAccessIssue]
+    return cast(Table, table.__table__)  # pyright: ignore
 
 
 def _sql_type(table: type[SQLModel], column: str) -> str:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import JSON, Column, DateTime, Field, LargeBinary, SQLModel
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.kit import limits
 from tocsin.problems import IdempotencyConflict, IdempotencyKeyReused, InvalidIdempotencyKey
@@ -27,7 +27,7 @@ _KEY = re.compile(r'"(?P<quoted>[ !#-\[\]-~]+)"|(?P<bare>[A-Za-z0-9._:~/+=-]+)')
 class KeptAnswer(SQLModel, table=True):
     """The answer that a key was given."""
 
-    __tablename__ = "kept_answers"
+    __tablename__ = "kept_answers"  # pyright: ignore[reportAssignmentType]
 
     agent_id: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
@@ -41,7 +41,7 @@ class KeptAnswer(SQLModel, table=True):
 async def begin(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | None:
     """Take the key for this transaction, or return the answer it was given before. None also when there is no key.
 
-    Raises IdempotencyConflict while another request with this key runs, IdempotencyKeyReused when it was another request.
+    Raises IdempotencyConflict while a request with this key runs, IdempotencyKeyReused when it was another request.
     """
     if (key := _key(incoming)) is None:
         return None

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -117,7 +117,9 @@ def _text(operation: Operation) -> str:
     return inspect.getdoc(operation.handler) or operation.handler.__name__
 
 
-def _operation(area: str, operation: Operation, form: Shape, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+def _operation(
+    area: str, operation: Operation, form: Shape, references: Mapping[type[BaseModel], Any]
+) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.handler.__name__,
         "tags": [area],
@@ -207,4 +209,5 @@ def _schemas(
     wanted = [(model, "validation") for model in dict.fromkeys([*bodies, *webhooks.values()])]
     wanted += [(model, "serialization") for model in dict.fromkeys(answers) if model not in bodies]
     references, defined = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # pyright: ignore[reportArgumentType]
-    return defined.get("$defs", {}), {model: reference for (model, _), reference in references.items()}
+    named = {cast(type[BaseModel], model): reference for (model, _), reference in references.items()}
+    return defined.get("$defs", {}), named

@@ -1,7 +1,7 @@
 """The API is a table of values. This turns the table into routes, and is the one door through which a call enters.
 
-A handler is `async def create_schedule(call: Call[Schedules], body: NewSchedule) -> Schedule`. Its parameters say what it
-needs, by name: `call`, then `body`, `query` (wire models) and one `str` per placeholder of the path.
+A handler is `async def create_schedule(call: Call[Schedules], body: NewSchedule) -> Schedule`. Its parameters say what
+it needs, by name: `call`, then `body`, `query` (wire models) and one `str` per placeholder of the path.
 
 One request is one transaction: the caller's nonce, the effect, its events and the answer kept for its idempotency key
 commit together, before the answer is sent. A refusal changes nothing, except that its nonce stays used.
@@ -10,15 +10,14 @@ commit together, before the answer is sent. A refusal changes nothing, except th
 import asyncio
 import inspect
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast, get_args
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,7 +25,15 @@ from starlette.routing import Route
 from app.kit import idempotency, limits, problems, telemetry
 from app.kit.clock import Clock
 from app.kit.wake import Wake
-from tocsin.problems import ContentTooLarge, InvalidBody, InvalidQuery, NotFound, Problem, RequestTimeout, UnsupportedMediaType
+from tocsin.problems import (
+    ContentTooLarge,
+    InvalidBody,
+    InvalidQuery,
+    NotFound,
+    Problem,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 
 log = telemetry.logger(__name__)
 
@@ -213,10 +220,10 @@ class _Entrance:
     shape: Shape
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        request, started = Request(scope, receive), time.perf_counter()
+        request, started = Request(scope, receive), self.door.clock.monotonic()
         response = await self._respond(request)
         telemetry.requests.labels(self.operation.name, str(response.status_code)).inc()
-        telemetry.request_seconds.labels(self.operation.name).observe(time.perf_counter() - started)
+        telemetry.request_seconds.labels(self.operation.name).observe(self.door.clock.monotonic() - started)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
@@ -231,6 +238,7 @@ class _Entrance:
         if self.door.gate is not None and self.door.gate.price(self.operation) is not None:
             return await self._sold(incoming)
         caller, rings = _no_caller, list[str]()
+        answer: Answer | None = None
         try:
             async with self.door.transaction() as db:
                 now = await self.door.clock.now(db)
@@ -238,7 +246,7 @@ class _Entrance:
                     caller = await self.door.authenticator.authenticate(db, incoming, now)
                 if not self.operation.waits:
                     answer = await self._perform_once(db, incoming, caller, now, rings)
-            if self.operation.waits:
+            if answer is None:
                 answer = await self._perform(db, incoming, caller, now, rings)
         except Problem:
             await self._remember_refused(incoming, caller)
@@ -380,4 +388,4 @@ def require(found: S | None, what: str) -> S:
     """The thing, or 404. What belongs to another agent is answered the same way: not found."""
     if found is None:
         raise NotFound(f"there is no such {what}")
-    return cast(S, found)
+    return found

@@ -58,7 +58,7 @@ def of(error: Exception) -> Problem:
 
 
 def answer(error: Exception, request: Request) -> Response:
-    """The answer to a request that ended in this exception. Of a defect, the caller learns the id and the log the rest."""
+    """The answer to a request that ended so. Of a defect, the caller learns the id, and the log the rest."""
     problem, request_id = of(error), request.state.request_id
     if isinstance(problem, InternalError):
         log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)

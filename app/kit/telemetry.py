@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Literal, cast
+from typing import Literal
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -21,7 +21,7 @@ wakes_lost = Counter("tocsin_wakes_lost", "Wakes that did not reach Valkey; the 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger that carries the module's name. Keyword arguments become fields; never pass a secret."""
-    return cast(structlog.stdlib.BoundLogger, structlog.stdlib.get_logger(name))
+    return structlog.stdlib.get_logger(name)
 
 
 def configure(log_format: LogFormat, level: str) -> None:
@@ -38,7 +38,9 @@ def configure(log_format: LogFormat, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=_renderers(log_format), foreign_pre_chain=shared))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=_renderers(log_format), foreign_pre_chain=shared)
+    )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for chatty in ("httpx", "httpcore", "arq", "asyncio", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

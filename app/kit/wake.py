@@ -10,7 +10,7 @@ after that moment is a new job, whatever was rung before it is seen by this one.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
@@ -114,7 +114,8 @@ class Doorbell:
 
     def __init__(self, url: str) -> None:
         # The client connects at its first use: a relay whose Valkey is away starts, and sweeps.
-        self._valkey = ArqRedis(ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))
+        pool = cast(ConnectionPool, ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))  # pyright: ignore
+        self._valkey = ArqRedis(pool)
         self._calls = _Calls()
 
     def ring(self, feature: str) -> None:

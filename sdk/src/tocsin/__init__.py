@@ -1,1 +1,9 @@
-"""What an agent needs in order to use a Tocsin relay, and to check what the relay tells it."""
+"""Tocsin: wakes sleeping agents with signed webhooks.
+
+This package is what an agent needs to use a relay, and to check it: keys, signed requests, verified webhooks, problems.
+"""
+
+from tocsin.keys import PrivateKey, PublicKey
+from tocsin.problems import Problem
+
+__all__ = ["PrivateKey", "Problem", "PublicKey"]

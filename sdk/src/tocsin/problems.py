@@ -21,6 +21,7 @@ True
     │   └── RegistrationClosed
     ├── NotFound 404
     ├── MethodNotAllowed 405
+    ├── RequestTimeout 408
     ├── Conflict 409
     │   └── IdempotencyConflict · AlreadyRegistered · EndpointNotActive
     ├── PreconditionFailed 412
@@ -165,7 +166,7 @@ class RevokedKey(Unauthorized):
     """Sign with the agent's current key; this one has been rotated out or revoked for good."""
 
 
-# 402, 403, 404, 405
+# 402, 403, 404, 405, 408
 
 
 class PaymentRequired(Problem):
@@ -194,6 +195,12 @@ class MethodNotAllowed(Problem):
     """Use one of the methods in the `Allow` header."""
 
     status = 405
+
+
+class RequestTimeout(Problem):
+    """Send the whole body within the time that the detail names."""
+
+    status = 408
 
 
 # 409, 412, 413, 415

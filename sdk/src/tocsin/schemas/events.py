@@ -10,7 +10,7 @@ __all__ = ["Event", "EventQuery"]
 class Event(Wire):
     """One thing that happened. Events are only ever appended."""
 
-    id: str
+    seq: int = Field(description="Rises with every event of the relay; not without gaps.")
     kind: str = Field(description="For example `schedule.created`.")
     subject: str = Field(description="The id of what it happened to.")
     at: Timestamp
