@@ -27,7 +27,8 @@ class Jwk(Wire):
     @model_validator(mode="before")
     @classmethod
     def _is_public(cls, value: Any) -> Any:
-        if "d" in (cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}):
+        members: Any = value
+        if isinstance(members, Mapping) and "d" in cast(Mapping[str, Any], members):
             raise ValueError("d is the private part: never send it, and use another key from now on")
         return value
 
