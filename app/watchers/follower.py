@@ -70,7 +70,7 @@ class ByNumber:
 
 @dataclass(frozen=True, slots=True)
 class ByHash:
-    """One block, whether it is still canonical or not."""
+    """The block with this hash, whether it is still canonical or not."""
 
     hash: str
 
@@ -82,9 +82,16 @@ class Contents:
     blocks: tuple[Block, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The answer to anything that the node does not know, does not say, or says wrongly."""
+
+    reason: str
+
+
 Logs: TypeAlias = tuple[Log, ...]
 Ask: TypeAlias = Latest | ByNumber | ByHash | Contents
-Answer: TypeAlias = Block | tuple[Logs, ...] | None
+Answer: TypeAlias = Block | tuple[Logs, ...] | Missing
 
 
 # What it decides.
@@ -134,7 +141,7 @@ def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int) ->
     """What to do about the node's present head, after `doubts` attempts in a row that ended in doubt."""
     head = yield Latest()
     if not isinstance(head, Block):
-        return Abandon("the node names no head")
+        return _abandoned(head)
     if not ring.blocks:
         # We begin here: what the first block holds happened before anybody asked.
         return Plan(undo=(), apply=((head, ()),))
@@ -145,8 +152,8 @@ def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int) ->
     target: Answer = head
     if head.number > ring.tip.number + span_blocks_max:
         target = yield ByNumber(ring.tip.number + span_blocks_max)
-        if not isinstance(target, Block) or target.number != ring.tip.number + span_blocks_max:
-            return Abandon("a block below the head is missing")
+        if not isinstance(target, Block):
+            return _abandoned(target)
     return (yield from _join(ring, target, doubts < doubts_max, more=target.hash != head.hash))
 
 
@@ -158,8 +165,10 @@ def _join(ring: Ring, target: Block, doubtful: bool, *, more: bool) -> Asking:
     new = [target]
     while (gone := ring.after(new[-1].parent)) is None and new[-1].number > ring.oldest.number:
         parent = yield ByHash(new[-1].parent)
-        if not isinstance(parent, Block) or not _is_parent(parent, new[-1]):
-            return Abandon(f"block {new[-1].number - 1} is missing")
+        if not isinstance(parent, Block):
+            return _abandoned(parent)
+        if parent.number != new[-1].number - 1:
+            return Abandon(f"block {parent.hash} says it is {parent.number}, and its child {new[-1].number}")
         new.append(parent)
     if gone is None:
         reason = f"the chain forked below block {ring.oldest.number}, the oldest remembered"
@@ -170,16 +179,17 @@ def _join(ring: Ring, target: Block, doubtful: bool, *, more: bool) -> Asking:
             # The chain was cut below where we began: begin anew there.
             return Plan(undo=tuple(reversed(gone)), apply=((target, ()),))
     elif new[-1].number != ring.tip.number - len(gone) + 1:
-        return Abandon(f"block {new[-1].hash} has another number than its place says")
+        return Abandon(f"block {new[-1].hash} says it is {new[-1].number}, which its parent contradicts")
     blocks = tuple(reversed(new))
     contents = yield Contents(blocks)
-    if not isinstance(contents, tuple) or len(contents) != len(blocks):
-        return Abandon("the contents of a new block are missing")
+    if not isinstance(contents, tuple):
+        return _abandoned(contents)
     return Plan(undo=tuple(reversed(gone)), apply=tuple(zip(blocks, contents, strict=True)), more=more)
 
 
-def _is_parent(parent: Block, child: Block) -> bool:
-    return parent.hash == child.parent and parent.number == child.number - 1
+def _abandoned(answer: Answer) -> Abandon:
+    assert isinstance(answer, Missing), answer
+    return Abandon(answer.reason)
 
 
 def rewind(ring: Ring, undo: Sequence[Block]) -> Ring:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.watchers.follower import Answer, Block, ByHash, ByNumber, Contents, Latest, Plan, Ring, extend, follow, rewind
+from app.watchers.follower import (
+    Answer,
+    Block,
+    ByHash,
+    ByNumber,
+    Contents,
+    Latest,
+    Missing,
+    Plan,
+    Ring,
+    extend,
+    follow,
+    rewind,
+)
 
 
 def chains(first: int = 0, *, blocks_max: int = 12) -> st.SearchStrategy[tuple[Block, ...]]:
@@ -25,7 +38,7 @@ def look(ring: Ring, node: tuple[Block, ...], span: int) -> Plan | None:
     """One look that believes what it sees, at a node that answers truly."""
     following = follow(ring, 3, span_blocks_max=span, doubts_max=3)
     by_hash = {block.hash: block for block in node}
-    answer: Answer = None
+    answer: Answer = Missing("")
     try:
         ask = next(following)
         while True:
@@ -33,9 +46,9 @@ def look(ring: Ring, node: tuple[Block, ...], span: int) -> Plan | None:
                 case Latest():
                     answer = node[-1]
                 case ByNumber(number):
-                    answer = {block.number: block for block in node}.get(number)
+                    answer = {block.number: block for block in node}.get(number, Missing(""))
                 case ByHash(wanted):
-                    answer = by_hash.get(wanted)
+                    answer = by_hash.get(wanted, Missing(""))
                 case Contents(blocks):
                     answer = tuple(() for _ in blocks)
             ask = following.send(answer)

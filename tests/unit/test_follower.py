@@ -18,6 +18,7 @@ from app.watchers.follower import (
     Doubt,
     Halt,
     Latest,
+    Missing,
     Plan,
     Ring,
     Unchanged,
@@ -32,6 +33,9 @@ TREE = {
     "5c": "4", "6c": "5c",
     "1d": None, "2d": "1d", "3d": "2d", "4d": "3d", "5d": "4d",
 }  # fmt: skip
+
+
+gone = Missing("the node does not know it")
 
 
 def block(name: str) -> Block:
@@ -68,15 +72,15 @@ class Node:
             case Latest():
                 return self.by_hash[self.head.hash]
             case ByNumber(number):
-                return self.canonical.get(number)
+                return self.canonical.get(number, gone)
             case ByHash(wanted):
                 return self.by_hash[wanted]
             case Contents(blocks):
-                return None if "0xcontents" in self.by_hash else tuple((log_of(each),) for each in blocks)
+                return gone if "0xcontents" in self.by_hash else tuple((log_of(each),) for each in blocks)
 
     def look(self, ring: Ring, *, doubts: int = 0, span: int = 64) -> Verdict:
         following = follow(ring, doubts, span_blocks_max=span, doubts_max=3)
-        answer: Answer = None
+        answer: Answer = gone
         try:
             ask = next(following)
             while True:
@@ -137,12 +141,11 @@ def test_a_new_block_is_asked_for_by_hash_and_each_once() -> None:
 @pytest.mark.parametrize(
     "lacks",
     [
-        {"8": None},  # no head
-        {"7": None},  # a parent that the node dropped meanwhile
-        {"7": block("6")},  # another block than the one that was asked for
+        {"8": gone},  # no head
+        {"7": gone},  # a parent that the node dropped meanwhile
         {"7": Block(9, "0x7", "0x6", 0)},  # the right hash with a wrong number
         {"7": Block(7, "0x7", "0x5", 0)},  # a block whose number does not fit where it joins
-        {"contents": None},  # the contents of a block cannot be had
+        {"contents": gone},  # the contents of a block cannot be had
     ],
 )
 def test_an_answer_that_is_missing_or_contradictory_abandons_the_attempt(lacks: dict[str, Answer]) -> None:
