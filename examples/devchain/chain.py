@@ -98,15 +98,15 @@ class DevChain:
 
 
 def anvil_binary() -> str:
-    """Where anvil is: `TOCSIN_ANVIL`, else installed by npm at the root of the checkout, else on the PATH."""
+    """Where anvil is: `TOCSIN_ANVIL`, else where `make` installs it, else on the PATH."""
     if named := os.environ.get("TOCSIN_ANVIL"):
         return named
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     package = f"@foundry-rs/anvil-{platform.system().lower()}-{machine}"
-    installed = Path(__file__).parents[2] / "node_modules" / package / "bin" / "anvil"
+    installed = Path(__file__).parents[2] / "tests" / "node_modules" / package / "bin" / "anvil"
     found = str(installed) if installed.exists() else shutil.which("anvil")
     if found is None:
-        raise FileNotFoundError(f"no anvil: run `npm install` for {package}, or set TOCSIN_ANVIL to a binary")
+        raise FileNotFoundError(f"no anvil: run `make dev`, or set TOCSIN_ANVIL to a binary (npm: {package})")
     return found
 
 

@@ -10,8 +10,6 @@ from eth_account import Account
 
 from examples.devchain import DevChain, RpcError, Token, transfer_topic
 
-pytestmark = pytest.mark.asyncio
-
 
 async def test_a_transfer_moves_the_balance_and_logs_it() -> None:
     async with DevChain.start(mining=False) as chain:

@@ -1,0 +1,196 @@
+"""A chain moves: what is taken back and what is added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from app.subscriptions.matching import Log
+from app.watchers.follower import (
+    Abandon,
+    Answer,
+    Ask,
+    Block,
+    ByHash,
+    ByNumber,
+    Contents,
+    Doubt,
+    Halt,
+    Latest,
+    Missing,
+    Plan,
+    Ring,
+    Unchanged,
+    Verdict,
+    follow,
+)
+
+# Every fork tree of these tests: a block's name is its height and its branch, and says who its parent is.
+TREE = {
+    "1": None, "2": "1", "3": "2", "4": "3", "5": "4", "6": "5", "7": "6", "8": "7", "9": "8",
+    "3b": "2", "4b": "3b", "5b": "4b", "6b": "5b",
+    "5c": "4", "6c": "5c",
+    "1d": None, "2d": "1d", "3d": "2d", "4d": "3d", "5d": "4d",
+}  # fmt: skip
+
+
+gone = Missing("the node does not know it")
+
+
+def block(name: str) -> Block:
+    number = int(name.rstrip("abcd"))
+    return Block(number, f"0x{name}", f"0x{TREE[name] or 'genesis'}", 1_700_000_000 + number)
+
+
+def branch(first: str, last: str) -> tuple[Block, ...]:
+    names = [last]
+    while names[-1] != first:
+        parent = TREE[names[-1]]
+        assert parent is not None
+        names.append(parent)
+    return tuple(block(name) for name in reversed(names))
+
+
+def log_of(seen: Block) -> Log:
+    return Log("0xtoken", ("0xtransfer",), "0x", f"tx in {seen.hash}", 0, 0)
+
+
+class Node:
+    """A node with all the tree in it, a head, and whatever it does not know."""
+
+    def __init__(self, head: str, *, lacks: Mapping[str, Answer] | None = None) -> None:
+        self.canonical = {each.number: each for each in branch("1d" if head.endswith("d") else "1", head)}
+        self.head = block(head)
+        self.by_hash: dict[str, Answer] = {f"0x{name}": block(name) for name in TREE}
+        self.by_hash |= {f"0x{name}": answer for name, answer in (lacks or {}).items()}
+        self.asked: list[Ask] = []
+
+    def answer(self, ask: Ask) -> Answer:
+        self.asked.append(ask)
+        match ask:
+            case Latest():
+                return self.by_hash[self.head.hash]
+            case ByNumber(number):
+                return self.canonical.get(number, gone)
+            case ByHash(wanted):
+                return self.by_hash[wanted]
+            case Contents(blocks):
+                return gone if "0xcontents" in self.by_hash else tuple((log_of(each),) for each in blocks)
+
+    def look(self, ring: Ring, *, doubts: int = 0, span: int = 64) -> Verdict:
+        following = follow(ring, doubts, span_blocks_max=span, doubts_max=3)
+        answer: Answer = gone
+        try:
+            ask = next(following)
+            while True:
+                answer = self.answer(ask)
+                ask = following.send(answer)
+        except StopIteration as done:
+            return done.value
+
+
+def names(verdict: Verdict) -> tuple[str, str]:
+    assert isinstance(verdict, Plan), verdict
+    undone, applied = (each.hash.removeprefix("0x") for each in verdict.undo), verdict.apply
+    return " ".join(undone), " ".join(each.hash.removeprefix("0x") for each, _ in applied)
+
+
+@pytest.mark.parametrize(
+    ("known", "head", "undo", "apply"),
+    [
+        (("2", "5"), "6", "", "6"),  # one new block
+        (("2", "5"), "8", "", "6 7 8"),  # several, all of them between two looks
+        (("2", "5"), "5c", "5", "5c"),  # a sibling of the tip
+        (("2", "5"), "6c", "5", "5c 6c"),
+        (("2", "5"), "5b", "5 4 3", "3b 4b 5b"),  # three deep, at the same height
+        (("2", "5"), "6b", "5 4 3", "3b 4b 5b 6b"),  # three deep, and longer
+        (("5", "5"), "6", "", "6"),  # the block we began at is enough to go on
+    ],
+)
+def test_the_walk_finds_what_to_take_back_and_what_to_add(
+    known: tuple[str, str], head: str, undo: str, apply: str
+) -> None:
+    assert names(Node(head).look(Ring(branch(*known), whole=False))) == (undo, apply)
+
+
+def test_every_new_block_comes_with_its_logs() -> None:
+    verdict = Node("7").look(Ring(branch("2", "5")))
+    assert isinstance(verdict, Plan)
+    assert verdict.apply == tuple((each, (log_of(each),)) for each in branch("6", "7"))
+
+
+def test_a_head_that_we_know_costs_one_question() -> None:
+    node = Node("5")
+    assert node.look(Ring(branch("2", "5"))) == Unchanged()
+    assert node.asked == [Latest()]
+
+
+def test_the_first_look_begins_at_the_head_and_reads_nothing_from_it() -> None:
+    node = Node("5")
+    assert node.look(Ring()) == Plan(undo=(), apply=((block("5"), ()),))
+    assert node.asked == [Latest()]
+
+
+def test_a_new_block_is_asked_for_by_hash_and_each_once() -> None:
+    node = Node("8")
+    node.look(Ring(branch("2", "5")))
+    assert node.asked == [Latest(), ByHash("0x7"), ByHash("0x6"), Contents(branch("6", "8"))]
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"8": gone},  # no head
+        {"7": gone},  # a parent that the node dropped meanwhile
+        {"7": Block(9, "0x7", "0x6", 0)},  # the right hash with a wrong number
+        {"7": Block(7, "0x7", "0x5", 0)},  # a block whose number does not fit where it joins
+        {"contents": gone},  # the contents of a block cannot be had
+    ],
+)
+def test_an_answer_that_is_missing_or_contradictory_abandons_the_attempt(lacks: dict[str, Answer]) -> None:
+    assert isinstance(Node("8", lacks=lacks).look(Ring(branch("2", "5"))), Abandon)
+
+
+def test_a_head_below_the_tip_is_believed_once_it_persists() -> None:
+    ring = Ring(branch("2", "7"), whole=False)
+    assert [type(Node("5").look(ring, doubts=doubts)) for doubts in range(3)] == [Doubt] * 3
+    assert names(Node("5").look(ring, doubts=3)) == ("7 6", "")
+
+
+def test_a_lower_head_on_another_fork_is_believed_once_it_persists() -> None:
+    ring = Ring(branch("2", "8"), whole=False)
+    assert isinstance(Node("5b").look(ring), Doubt)
+    assert names(Node("5b").look(ring, doubts=3)) == ("8 7 6 5 4 3", "3b 4b 5b")
+
+
+def test_a_fork_older_than_we_remember_halts_the_chain() -> None:
+    ring = Ring(branch("4", "5"), whole=False)
+    assert isinstance(Node("6b").look(ring), Doubt)
+    assert isinstance(Node("6b").look(ring, doubts=3), Halt)
+
+
+def test_a_fork_below_where_we_began_takes_everything_back() -> None:
+    ring = Ring(branch("4", "5"))
+    assert isinstance(Node("6b").look(ring), Doubt)
+    assert names(Node("6b").look(ring, doubts=3)) == ("5 4", "4b 5b 6b")
+
+
+def test_a_chain_cut_below_where_we_began_begins_anew() -> None:
+    ring = Ring(branch("4", "7"))
+    verdict = Node("2").look(ring, doubts=3)
+    assert verdict == Plan(undo=tuple(reversed(ring.blocks)), apply=((block("2"), ()),))
+
+
+def test_another_chain_altogether_is_walked_no_further_than_we_remember() -> None:
+    node = Node("5d")
+    assert isinstance(node.look(Ring(branch("3", "4"), whole=False), doubts=3), Halt)
+    assert node.asked == [Latest(), ByHash("0x4d"), ByHash("0x3d")]
+
+
+def test_a_long_way_to_the_head_is_gone_in_stretches() -> None:
+    verdict = Node("9").look(Ring(branch("1", "2")), span=3)
+    assert names(verdict) == ("", "3 4 5")
+    assert isinstance(verdict, Plan)
+    assert verdict.more
+    assert names(Node("9").look(Ring(branch("4", "7")), span=3)) == ("", "8 9")
