@@ -26,11 +26,13 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, wake: Wake, *, name: str) -> AsyncGenerator[Services]:
+async def open_services(
+    settings: Settings, wake: Wake, *, name: str, clock: Clock | None = None
+) -> AsyncGenerator[Services]:
     """Build the services of one process, and give back what they hold when the block ends."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
     database = Database(settings.database.url, connections=settings.database.connections, name=f"tocsin {name}")
-    clock, ids = SystemClock(), Ids()
+    clock, ids = clock or SystemClock(), Ids()
     events = Events()
     identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
     try:

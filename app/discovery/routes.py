@@ -10,13 +10,13 @@ from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from tocsin.schemas.webhooks import WEBHOOKS
 
 from app.discovery import llms, problem_pages
 from app.kit import openapi
 from app.kit.database import Database
 from app.kit.operations import Operation
 from app.settings import Settings
+from tocsin.schemas.webhooks import WEBHOOKS
 
 Page = Callable[[Request], Awaitable[Response]]
 

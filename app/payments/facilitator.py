@@ -133,7 +133,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m app.payments.facilitator", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m app.payments.facilitator", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--rpc", required=True, help="JSON-RPC address of the local chain")
     parser.add_argument("--port", type=int, default=8402)
     parser.add_argument("--key", default=TEST_KEY, help="private key that pays for gas (default: a published test key)")

@@ -9,6 +9,7 @@ import http_sf
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier, HTTPSignatureKeyResolver, algorithms
+
 from tocsin.keys import PrivateKey, unbase64url
 from tocsin.signatures import Request, content_digest, sign, signature_base, verify
 

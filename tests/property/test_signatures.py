@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tocsin.keys import PrivateKey
 from tocsin.problems import BadRequest, Unauthorized
 from tocsin.signatures import Request, joined, parse, sign, verify

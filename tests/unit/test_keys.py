@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
+
 from tocsin.keys import PrivateKey, PublicKey, base64url, unbase64url
 from tocsin.problems import InvalidKey
 

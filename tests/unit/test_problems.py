@@ -1,6 +1,7 @@
 """Problems travel as documents and come back as the class that was raised."""
 
 import pytest
+
 from tocsin import problems
 from tocsin.problems import InvalidBody, NotFound, Problem, Unauthorized, problem_from
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from tocsin.keys import PrivateKey
 from tocsin.problems import InvalidSignature, MalformedSignature, MissingSignature, Problem, SignatureExpired
 from tocsin.signatures import Request, Signature, authority_of, joined, parse, sign, verify

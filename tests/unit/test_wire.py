@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from pydantic import Field, ValidationError
+
 from tocsin.keys import PrivateKey
 from tocsin.problems import InvalidKey
 from tocsin.schemas.agents import NewAgent
