@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from arq.connections import RedisSettings
+from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from prometheus_client import start_http_server
 from redis.exceptions import RedisError
 
 from app.kit import limits, telemetry
-from app.kit.wake import Bells, waiting_key
+from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
 from app.settings import Settings
 from workers import housekeeping
@@ -49,7 +49,7 @@ async def work(settings: Settings) -> None:
         for feature, duty in DUTIES.items():
             bells.hang(feature, _bound(duty, services))
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
-        listening.append(asyncio.create_task(_answer_doorbell(settings, bells)))
+        listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
         await stop.wait()
         for task in listening:
@@ -69,26 +69,30 @@ async def _sweep(bells: Bells, feature: str, duty: Duty) -> None:
         await asyncio.sleep(duty.sweep_seconds)
 
 
-async def _answer_doorbell(settings: Settings, bells: Bells) -> None:
-    """Turn arq's jobs into rings here. A lost Valkey ends the arq worker; it is replaced until one stays."""
+async def answer_doorbell(settings: Settings, bells: Bells) -> None:
+    """Turn arq's jobs into rings here, until cancelled. A lost Valkey ends the arq worker; another takes its place."""
     assert settings.valkey.url is not None, "TOCSIN_VALKEY_URL must be set; `tocsin up` sets it"
     while True:
-        doorbell = _doorbell(settings.valkey.url, bells)
+        valkey = connect(settings.valkey.url)
+        listener = _listener(valkey, bells)
         try:
-            await doorbell.async_run()
+            await listener.async_run()
         except (RedisError, OSError) as error:
             log.warning("the doorbell is away; sweeping goes on", error=type(error).__name__)
         finally:
-            await doorbell.close()
+            # Not arq's own close: that one speaks to Valkey, which may be what went away.
+            running = [task for task in (listener.main_task, *listener.tasks.values()) if task is not None]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await valkey.aclose(close_connection_pool=True)
         await asyncio.sleep(limits.sweep_seconds)
 
 
-def _doorbell(url: str, bells: Bells) -> Worker:
-    redis_settings = RedisSettings.from_dsn(url)
-    redis_settings.conn_retries = 0
+def _listener(valkey: ArqRedis, bells: Bells) -> Worker:
     return Worker(
         functions=[func(cast(Any, _ringer(feature, bells)), name=feature) for feature in DUTIES],
-        redis_settings=redis_settings,
+        redis_pool=valkey,
         poll_delay=limits.wake_poll_seconds,
         keep_result=0,
         max_tries=1,

@@ -113,9 +113,7 @@ class Doorbell:
     """Rings the workers from a process that is none: one arq job per feature, while none is waiting."""
 
     def __init__(self, url: str) -> None:
-        # The client connects at its first use: a relay whose Valkey is away starts, and sweeps.
-        pool = cast(ConnectionPool, ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))  # pyright: ignore
-        self._valkey = ArqRedis(pool)
+        self._valkey = connect(url)
         self._calls = _Calls()
 
     def ring(self, feature: str) -> None:
@@ -126,7 +124,7 @@ class Doorbell:
 
     async def close(self) -> None:
         await self._calls.close()
-        await self._valkey.aclose()
+        await self._valkey.aclose(close_connection_pool=True)
 
     async def _enqueue(self, feature: str) -> None:
         try:
@@ -135,6 +133,12 @@ class Doorbell:
         except (RedisError, OSError) as error:
             telemetry.wakes_lost.labels(feature).inc()
             log.warning("a wake was lost; the sweep will find the work", feature=feature, error=type(error).__name__)
+
+
+def connect(url: str) -> ArqRedis:
+    """A client that connects at its first use, so that a process whose Valkey is away starts, and sweeps."""
+    pool = cast(ConnectionPool, ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))  # pyright: ignore
+    return ArqRedis(pool)
 
 
 def waiting_key(feature: str) -> str:

@@ -1,0 +1,110 @@
+"""The doorbell, on a real Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from app.kit.wake import Bells, Doorbell, waiting_key
+from app.local.valkey import Valkey
+from app.settings import Settings
+from workers import main as worker
+
+
+@pytest.fixture
+async def client(valkey: Valkey) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey.url) as opened:
+        await opened.flushall()
+        yield opened
+
+
+@pytest.fixture
+async def doorbell(valkey: Valkey, client: Redis) -> AsyncIterator[Doorbell]:
+    opened = Doorbell(valkey.url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def heard(settings: Settings, client: Redis) -> AsyncIterator[asyncio.Queue[str]]:
+    """What a listening worker heard."""
+    rings: asyncio.Queue[str] = asyncio.Queue()
+    bells = Bells()
+
+    async def hear() -> None:
+        rings.put_nowait("housekeeping")
+
+    bells.hang("housekeeping", hear)
+    listening = asyncio.create_task(worker.answer_doorbell(settings, bells))
+    yield rings
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await bells.close()
+
+
+async def test_a_ring_reaches_the_worker(doorbell: Doorbell, heard: asyncio.Queue[str]) -> None:
+    doorbell.ring("housekeeping")
+    assert await asyncio.wait_for(heard.get(), 5) == "housekeeping"
+
+
+async def test_rings_wait_as_one_while_no_worker_listens(doorbell: Doorbell, client: Redis) -> None:
+    for _ in range(50):
+        doorbell.ring("deliveries")
+        await asyncio.sleep(0)
+    await doorbell.close()
+    assert await client.zcard("arq:queue") == 1
+    assert await client.get(waiting_key("deliveries")) is not None
+
+
+async def test_a_flushed_valkey_hears_the_next_ring(
+    doorbell: Doorbell, heard: asyncio.Queue[str], client: Redis
+) -> None:
+    doorbell.ring("housekeeping")
+    await asyncio.wait_for(heard.get(), 5)
+    await client.flushall()
+    doorbell.ring("housekeeping")
+    assert await asyncio.wait_for(heard.get(), 5) == "housekeeping"
+
+
+async def test_a_dead_valkey_costs_the_caller_nothing() -> None:
+    doorbell = Doorbell("redis://127.0.0.1:1")
+    doorbell.ring("deliveries")
+    await doorbell.close()
+
+
+async def test_a_ring_during_a_drain_makes_it_look_once_more() -> None:
+    looks, bells, hold = 0, Bells(), asyncio.Event()
+
+    async def drain() -> None:
+        nonlocal looks
+        looks += 1
+        await hold.wait()
+
+    bells.hang("deliveries", drain)
+    for _ in range(5):
+        bells.ring("deliveries")
+        await asyncio.sleep(0)
+    assert looks == 1
+    hold.set()
+    while looks < 2:
+        await asyncio.sleep(0)
+    await bells.close()
+    assert looks == 2
+
+
+async def test_a_drain_that_failed_is_started_again_by_the_next_ring() -> None:
+    outcomes, bells, done = [RuntimeError("the database is away")], Bells(), asyncio.Event()
+
+    async def drain() -> None:
+        if outcomes:
+            raise outcomes.pop()
+        done.set()
+
+    bells.hang("deliveries", drain)
+    bells.ring("deliveries")
+    async with asyncio.timeout(5):
+        while not done.is_set():
+            bells.ring("deliveries")
+            await asyncio.sleep(0)
+    await bells.close()
