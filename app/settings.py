@@ -4,6 +4,8 @@
 locally with no variable set.
 """
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -146,3 +148,13 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
+
+
+def inherited(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with some variables changed: what a child process is given."""
+    return {**os.environ, **changes}
+
+
+def adopt(name: str, value: str) -> None:
+    """Set a variable for this process and its children, unless the environment has set it."""
+    os.environ.setdefault(name, value)

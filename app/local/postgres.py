@@ -8,6 +8,7 @@ server.stop()
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 from importlib.metadata import version
@@ -133,24 +134,24 @@ class Postgres:
         password.write_text(secrets.token_urlsafe(24))
         if self._account is not None:
             os.chown(password, self._account.uid, self._account.gid)
-        made = subprocess.run(
-            [str(self._programs / "initdb"), "-D", str(self.data), "-U", user, f"--pwfile={password}"]
-            + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            + ["--locale=C", "--no-instructions"]
-            + ([] if self._durable else ["--no-sync"]),
-            cwd=self._place,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            user=self._account.uid if self._account else None,
-            group=self._account.gid if self._account else None,
-            extra_groups=[] if self._account else None,
-            check=False,
-        )
-        if made.returncode != 0:
-            raise LocalError(
-                f"cannot make a data directory in {self.home}: {' / '.join(made.stderr.split(chr(10))[-4:])}"
-            )
+        making = self._place / "making"
+        shutil.rmtree(making, ignore_errors=True)
+        with (self._place / "initdb.log").open("wb") as log:
+            made = Process.start(
+                [str(self._programs / "initdb"), "-D", str(making), "-U", user, f"--pwfile={password}"]
+                + ["--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"]
+                + ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+                + ([] if self._durable else ["--no-sync"]),
+                farewell=farewell,
+                watchdog=self._watchdog,
+                account=self._account,
+                output=log,
+                directory=self._place,
+            ).wait(start_seconds_max)
+        if made != 0:
+            raise LocalError(f"cannot make a data directory in {self.home}: {last_words(Path(log.name))}")
+        # Renamed when whole: whatever ends us before this line, the next start begins again.
+        making.rename(self.data)
 
     def _wait_until_ready(self, process: Process) -> None:
         deadline = Deadline(start_seconds_max)

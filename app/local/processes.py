@@ -81,6 +81,16 @@ class Process:
             self._bury()
         return code
 
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, once it has ended by itself; None when it was ended for taking too long."""
+        try:
+            code = self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+        self._bury()
+        return code
+
     def stop(self) -> None:
         """Ask it to stop, ever more firmly. It has stopped when this returns."""
         for number, patience_seconds in self._farewell.signals:

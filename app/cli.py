@@ -1,0 +1,198 @@
+"""The relay's own commands, which the SDK's `tocsin` mounts: up, api, worker, migrate, doctor, openapi.
+
+What a command needs is imported when it runs: agents' commands load this module too, and should not wait for it.
+"""
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+loopback_networks = "127.0.0.0/8,::1/128"
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address that the API listens on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port that the API listens on.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder that the data are kept in.")] = None,
+    postgres_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")] = None,
+    valkey_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Start a whole relay here: Postgres, Valkey, API and worker. Ctrl-C stops it."""
+    with one_line_errors():
+        from app.local.output import Output
+        from app.local.tree import Plan, Tree
+        from app.settings import Settings, inherited
+
+        settings = Settings()
+        changes = {
+            "TOCSIN_API_HOST": host or settings.api.host,
+            "TOCSIN_API_PORT": str(port or settings.api.port),
+            "TOCSIN_HOME": str((home or settings.home).absolute()),
+            "TOCSIN_OUTBOUND_ALLOW": ",".join(settings.outbound.allow) or loopback_networks,
+            "PYTHONUNBUFFERED": "1",
+        }
+        output = Output()
+        if not settings.outbound.allow:
+            output.say("tocsin", f"TOCSIN_OUTBOUND_ALLOW is set to {loopback_networks}: agents here may be reached")
+        plan = Plan(
+            home=(home or settings.home).absolute(),
+            host=changes["TOCSIN_API_HOST"],
+            port=int(changes["TOCSIN_API_PORT"]),
+            environment=inherited(changes),
+            database_url=settings.database.url,
+            valkey_url=settings.valkey.url,
+            postgres_port=postgres_port,
+            valkey_port=valkey_port,
+            parent=parent,
+        )
+        Tree(plan, output).run()
+
+
+@app.command()
+def api() -> None:
+    """Serve the API alone, with Postgres and Valkey from the environment."""
+    with one_line_errors():
+        import uvicorn
+
+        from app.local.ports import require_free
+
+        settings = _connected()
+        require_free(settings.api.host, settings.api.port, "choose another with TOCSIN_API_PORT")
+        uvicorn.run(
+            "app.main:create",
+            factory=True,
+            host=settings.api.host,
+            port=settings.api.port,
+            log_config=None,
+            access_log=False,
+            # Open streams would hold a shutdown up for as long as their readers like.
+            timeout_graceful_shutdown=5,
+        )
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker alone, with Postgres and Valkey from the environment."""
+    with one_line_errors():
+        _connected()
+        # Workers know the app and not the reverse, so this process becomes one instead of importing it.
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "workers.main"])
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest version."""
+    with one_line_errors():
+        from app.local import migrations
+        from app.local.reach import require_database
+
+        url = _database_url(_joined())
+        require_database(url)
+        before = migrations.migrate(url)
+        if before.up_to_date:
+            typer.echo(f"The database is at version {before.newest} already.")
+        else:
+            typer.echo(f"Brought the database from {before.found or 'nothing'} to version {before.newest}.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check everything that a relay depends on. Exit code 1 if anything is wrong."""
+    with one_line_errors():
+        from app.local import checks
+
+        findings = checks.examine(_joined())
+        checks.show(findings)
+        if not all(finding.well for finding in findings):
+            raise typer.Exit(1)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    import json
+
+    from app.discovery.routes import describe
+    from app.operations import FEATURES
+    from app.settings import Settings
+
+    origin = Settings.model_fields["api"].get_default().origin
+    typer.echo(json.dumps(describe(FEATURES, origin), indent=2))
+
+
+def _joined() -> "Settings":
+    """The settings, with the servers of the relay that runs in this home where the environment names none."""
+    from app.local.running import Running
+    from app.settings import Settings, adopt
+
+    settings = Settings()
+    relay = Running.read(settings.home)
+    if relay is None:
+        return settings
+    adopt("TOCSIN_DATABASE_URL", relay.database_url)
+    adopt("TOCSIN_VALKEY_URL", relay.valkey_url)
+    return Settings()
+
+
+def _connected() -> "Settings":
+    """The settings, once both servers have been reached."""
+    from app.local.errors import LocalError
+    from app.local.reach import require_database, require_valkey
+
+    settings = _joined()
+    require_database(_database_url(settings))
+    if settings.valkey.url is None:
+        raise LocalError("TOCSIN_VALKEY_URL is not set, and no relay runs here; set it, or start one with `tocsin up`")
+    require_valkey(settings.valkey.url)
+    return settings
+
+
+def _database_url(settings: "Settings") -> str:
+    from app.local.errors import LocalError
+
+    if settings.database.url is None:
+        raise LocalError(
+            "TOCSIN_DATABASE_URL is not set, and no relay runs here; set it, or start one with `tocsin up`"
+        )
+    return settings.database.url
+
+
+@contextmanager
+def one_line_errors() -> Generator[None]:
+    """What a person has to change is told in one line and exit code 1; anything else is a bug, and shows its traceback."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from app.local.errors import LocalError
+
+    try:
+        yield
+    except LocalError as error:
+        _refuse(str(error))
+    except SettingsError as error:
+        _refuse(f"the settings cannot be read: {error}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TOCSIN_" + "_".join(str(part) for part in first["loc"]).upper()
+        _refuse(f"{name}: {first['msg']}")
+
+
+def _refuse(line: str) -> None:
+    typer.echo(f"tocsin: {' '.join(line.split())}", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,77 @@
+"""Whether a database or a Valkey that was named can be reached."""
+
+import socket
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from app.local.errors import LocalError
+
+connect_seconds_max = 5
+postgres_oldest = 15
+
+
+def require_database(url: str) -> int:
+    """The major version of the Postgres at this address; refuses what cannot be reached or is too old."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise LocalError("TOCSIN_DATABASE_URL must begin with postgresql://")
+    try:
+        with psycopg.connect(url, connect_timeout=connect_seconds_max) as db:
+            major = db.info.server_version // 10000
+    except psycopg.Error as error:
+        said = str(error).strip().splitlines()[-1].removeprefix("connection failed: ")
+        raise LocalError(f"cannot reach the database at {_where(url)} (TOCSIN_DATABASE_URL): {said}") from error
+    if major < postgres_oldest:
+        raise LocalError(f"the database at {_where(url)} is PostgreSQL {major}; it must be {postgres_oldest} or newer")
+    return major
+
+
+def _where(url: str) -> str:
+    """Host and port, and nothing secret."""
+    try:
+        named = conninfo_to_dict(url)
+    except psycopg.Error:
+        return "an address that cannot be read"
+    return f"{named.get('host', 'localhost')}:{named.get('port', 5432)}/{named.get('dbname', '')}"
+
+
+def require_valkey(url: str) -> str:
+    """The version of the Valkey (or Redis) at this address; refuses what cannot be reached."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise LocalError("TOCSIN_VALKEY_URL must begin with redis://, rediss:// or unix://")
+    if parts.scheme != "redis":
+        return "not asked (the address is not plain redis://)"
+    where = (parts.hostname or "localhost", parts.port or 6379)
+    try:
+        with socket.create_connection(where, timeout=connect_seconds_max) as peer:
+            heard = _converse(peer, parts.username, parts.password)
+    except OSError as error:
+        raise LocalError(
+            f"cannot reach Valkey at {where[0]}:{where[1]} (TOCSIN_VALKEY_URL): {error.strerror or error}"
+        ) from error
+    return heard
+
+
+def _converse(peer: socket.socket, username: str | None, password: str | None) -> str:
+    """Log in, ask for the version, and hang up."""
+    if password is not None:
+        words = ["AUTH", *([username] if username else []), password]
+        peer.sendall(_command(*words))
+        if not (answer := peer.recv(256)).startswith(b"+OK"):
+            raise LocalError(
+                f"Valkey refuses the password of TOCSIN_VALKEY_URL: {answer.decode(errors='replace').strip()}"
+            )
+    peer.sendall(_command("INFO", "server"))
+    heard = peer.recv(8192).decode(errors="replace")
+    if heard.startswith("-"):
+        raise LocalError(f"Valkey answers {heard.strip()}; is the password missing from TOCSIN_VALKEY_URL?")
+    named = dict(line.split(":", 1) for line in heard.splitlines() if ":" in line)
+    return named.get("valkey_version") or named.get("redis_version") or "of an unknown version"
+
+
+def _command(*words: str) -> bytes:
+    """One command in the server's own framing, so that no character of a password is special."""
+    parts = [word.encode() for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
