@@ -1,7 +1,7 @@
 """What rings: the body of every webhook, by its type.
 
-A body is compact JSON with a `type`, the moment when the message was made, and `data`. It is signed as Standard Webhooks
-say; `webhook-id` is `<endpoint id>_<message id>`, stable over retries.
+A body is compact JSON with a `type`, the moment when the message was made, and `data`. It is signed as Standard
+Webhooks say; `webhook-id` is `<endpoint id>_<message id>`, stable over retries.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,8 @@ __all__ = [
 
 
 class Webhook(Wire):
-    """What every ring has."""
+    """What every ring has, besides its `type` and `data`."""
 
-    type: str
     timestamp: Timestamp = Field(description="When the message was made; the same over retries.")
 
 
