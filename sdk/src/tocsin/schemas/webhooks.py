@@ -1,10 +1,124 @@
-"""What a ring carries, by its type."""
+"""What rings: the body of every webhook, by its type.
+
+A body is compact JSON with a `type`, the moment when the message was made, and `data`. It is signed as Standard
+Webhooks say; `webhook-id` is `<endpoint id>_<message id>`, stable over retries.
+"""
 
 from collections.abc import Mapping
+from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import Field
 
-__all__ = ["WEBHOOKS"]
+from tocsin.schemas.wire import Json, Timestamp, Wire
 
-WEBHOOKS: Mapping[str, type[BaseModel]] = {}
-"""The shape of each ring's body, by its type."""
+__all__ = [
+    "WEBHOOKS",
+    "ChallengeAnswer",
+    "EndpointTest",
+    "EndpointVerification",
+    "EventMatched",
+    "EventRetracted",
+    "ScheduleFired",
+    "Webhook",
+]
+
+
+class Webhook(Wire):
+    """What every ring has, besides its `type` and `data`."""
+
+    timestamp: Timestamp = Field(description="When the message was made; the same over retries.")
+
+
+class Fired(Wire):
+    """One fire of a schedule."""
+
+    schedule_id: str
+    fire_id: str = Field(description="Derived from schedule and nominal time: one slot is never two fires.")
+    scheduled_at: Timestamp = Field(description="The nominal time.")
+    fired_at: Timestamp
+    run: int = Field(description="Counts the fires of this schedule, from 1.")
+    previous: Timestamp | None = Field(None, description="Nominal time of the fire before.")
+    upcoming: list[Timestamp] = Field(description="The next nominal times, five at most.")
+    payload: Json = Field(None, description="What the agent gave to be sent along.")
+
+
+class ScheduleFired(Webhook):
+    """A schedule has fired."""
+
+    type: Literal["schedule.fired"] = "schedule.fired"
+    data: Fired
+
+
+class Matched(Wire):
+    """Something that a watched source showed."""
+
+    event_id: str = Field(description="The same for every receiver of this event.")
+    source_id: str
+    kind: str = Field(description="What was seen, such as `evm.log` or `http.change`.")
+    seq: int = Field(description="Position in the source's order, without gaps.")
+    observed_at: Timestamp
+    payload: Json = Field(description="The event itself; its shape depends on `kind`.")
+
+
+class EventMatched(Webhook):
+    """An event matched a filter of yours."""
+
+    type: Literal["event.matched"] = "event.matched"
+    data: Matched
+
+
+class Retracted(Matched):
+    """An event that a reorganisation took back."""
+
+    retracts: str = Field(description="The `event_id` that is no longer so.")
+
+
+class EventRetracted(Webhook):
+    """An event that you were told of is no longer part of its chain."""
+
+    type: Literal["event.retracted"] = "event.retracted"
+    data: Retracted
+
+
+class Challenge(Wire):
+    """A question that only a willing receiver answers."""
+
+    endpoint_id: str
+    challenge: str = Field(description="Used once. Answer 2xx with it.")
+
+
+class EndpointVerification(Webhook):
+    """Does this endpoint want to be rung? Answer 2xx with `{"challenge": "<the same>"}`."""
+
+    type: Literal["endpoint.verification"] = "endpoint.verification"
+    data: Challenge
+
+
+class ChallengeAnswer(Wire):
+    """The body of a 2xx answer to `endpoint.verification`."""
+
+    challenge: str
+
+
+class Tested(Wire):
+    """A test that the endpoint's owner asked for."""
+
+    endpoint_id: str
+    note: str = "A test ring, asked for by the owner of this endpoint."
+
+
+class EndpointTest(Webhook):
+    """A test ring."""
+
+    type: Literal["endpoint.test"] = "endpoint.test"
+    data: Tested
+
+
+WEBHOOKS: Mapping[str, type[Webhook]] = {
+    "schedule.fired": ScheduleFired,
+    "event.matched": EventMatched,
+    "event.retracted": EventRetracted,
+    "endpoint.verification": EndpointVerification,
+    "endpoint.test": EndpointTest,
+}
+"""The shape of a ring by its type."""
