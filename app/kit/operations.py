@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, get_args
 
@@ -156,8 +156,9 @@ class Sale:
     operation: Operation
     incoming: Incoming
     caller: Caller
-    # Runs the handler in the transaction that also books the payment; rings only after `sold` says that it committed.
-    perform: Callable[[AsyncSession], Awaitable[Answer]]
+    # Runs the handler in the transaction that also books the payment, and adds these headers to its answer, so that the
+    # receipt is kept with it. Workers are rung only once `sell` has returned. May be run and rolled back before.
+    perform: Callable[[AsyncSession, Mapping[str, str]], Awaitable[Answer]]
 
 
 class Gate(Protocol):
@@ -266,8 +267,8 @@ class _Entrance:
             return Answer(*kept)
         self._arguments(incoming)
 
-        async def perform(db: AsyncSession) -> Answer:
-            return await self._perform_once(db, incoming, caller, await self.door.clock.now(db), rings)
+        async def perform(db: AsyncSession, headers: Mapping[str, str]) -> Answer:
+            return await self._perform_once(db, incoming, caller, await self.door.clock.now(db), rings, headers)
 
         assert self.door.gate is not None
         answer = await self.door.gate.sell(Sale(self.operation, incoming, caller, perform))
@@ -275,7 +276,13 @@ class _Entrance:
         return answer
 
     async def _perform_once(
-        self, db: AsyncSession, incoming: Incoming, caller: Caller, now: datetime, rings: list[str]
+        self,
+        db: AsyncSession,
+        incoming: Incoming,
+        caller: Caller,
+        now: datetime,
+        rings: list[str],
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Run the handler, unless this idempotency key has been answered before."""
         keyed = self.operation.signed and self.operation.writes
@@ -283,6 +290,7 @@ class _Entrance:
         if kept is not None:
             return Answer(*kept)
         answer = await self._perform(db, incoming, caller, now, rings)
+        answer = replace(answer, headers={**answer.headers, **(headers or {})})
         if keyed:
             await idempotency.keep(db, caller.id, incoming, (answer.status, answer.body, answer.headers), now)
         return answer

@@ -6,7 +6,16 @@ async with DevChain.start() as chain:
     await token.transfer(chain.accounts[0], chain.accounts[1], 1_000_000)
 """
 
-from examples.devchain.chain import DevChain, RpcError, anvil_binary
-from examples.devchain.token import Token, transfer_topic
+from examples.devchain.chain import DevChain, RpcError, anvil_binary, payments_chain_id, payments_network
+from examples.devchain.token import Token, dollar, transfer_topic
 
-__all__ = ["DevChain", "RpcError", "Token", "anvil_binary", "transfer_topic"]
+__all__ = [
+    "DevChain",
+    "RpcError",
+    "Token",
+    "anvil_binary",
+    "dollar",
+    "payments_chain_id",
+    "payments_network",
+    "transfer_topic",
+]
