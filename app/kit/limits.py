@@ -26,6 +26,14 @@ database_connections_default = 8
 database_statement_seconds = 30
 database_connect_seconds = 5
 
+# Watchers
+rpc_timeout_seconds = 10
+rpc_answer_bytes_max = 64 * 1024 * 1024
+rpc_calls_at_once = 8
+chain_span_blocks_max = 64  # applied in one look; also the catch-up after an outage, a stretch at a time
+chain_ring_blocks_max = 256  # a fork older than this halts the chain
+chain_doubts_max = 3  # looks in a row before a head that went back is believed
+
 # Names
 name_chars_max = 120
 description_chars_max = 500

@@ -1,0 +1,1 @@
+"""Who wants to know: sources, filters, subscriptions, and what was seen for them."""

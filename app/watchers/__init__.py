@@ -1,0 +1,1 @@
+"""When something changes elsewhere: one watcher a source, however many want to know."""

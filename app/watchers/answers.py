@@ -1,0 +1,147 @@
+"""What a node says, taken apart. Whatever contradicts itself or what was asked is refused, never repaired."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from app.subscriptions.matching import Log
+from app.watchers.follower import Block
+
+_HASH = re.compile(r"0x[0-9a-f]{64}")
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_QUANTITY = re.compile(r"0x[0-9a-f]{1,15}")
+_DATA = re.compile(r"0x(?:[0-9a-f]{2})*")
+_BLOOM = re.compile(r"0x[0-9a-f]{512}")
+_TOPICS_MAX = 4
+
+
+class Contradiction(ValueError):
+    """The node's answer is not what it should be. The text says what was wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A block, and what its logs are checked against."""
+
+    block: Block
+    transactions: tuple[str, ...]
+    bloom_is_empty: bool
+
+
+def header(answer: object) -> Header:
+    """A block as `eth_getBlockBy…` gives it, with transaction hashes only."""
+    fields = _mapping(answer, "block")
+    block = Block(
+        number=_quantity(fields, "number"),
+        hash=_text(fields, "hash", _HASH),
+        parent=_text(fields, "parentHash", _HASH),
+        timestamp=_quantity(fields, "timestamp"),
+    )
+    hashes = tuple(_matched(each, "transaction hash", _HASH) for each in _sequence(fields, "transactions"))
+    return Header(block, hashes, bloom_is_empty=int(_text(fields, "logsBloom", _BLOOM), 16) == 0)
+
+
+def logs_of_receipts(of: Header, answer: object) -> tuple[Log, ...]:
+    """All logs of a block, out of its receipts: one for each transaction, in order."""
+    receipts = _list(answer, "receipts")
+    if len(receipts) != len(of.transactions):
+        raise Contradiction(f"{len(receipts)} receipts for {len(of.transactions)} transactions of {of.block.hash}")
+    logs: list[Log] = []
+    for index, receipt in enumerate(receipts):
+        fields = _mapping(receipt, "receipt")
+        _expect(fields, "blockHash", of.block.hash)
+        _expect(fields, "transactionHash", of.transactions[index])
+        _expect_number(fields, "transactionIndex", index)
+        logs += (_log(of, each, index, place) for place, each in enumerate(_sequence(fields, "logs")))
+    return _plausible(of, logs)
+
+
+def logs_of_block(of: Header, answer: object) -> tuple[Log, ...]:
+    """All logs of a block, as `eth_getLogs` gives them for its hash."""
+    logs: list[Log] = []
+    transaction, in_receipt = 0, 0
+    for place, each in enumerate(_list(answer, "logs")):
+        fields = _mapping(each, "log")
+        # Numbered through the block without a gap: otherwise some are missing, or not of this block.
+        _expect_number(fields, "logIndex", place)
+        index = _quantity(fields, "transactionIndex")
+        if index < transaction:
+            raise Contradiction("logs are out of order")
+        transaction, in_receipt = index, in_receipt if index == transaction else 0
+        logs.append(_log(of, each, transaction, in_receipt))
+        in_receipt += 1
+    return _plausible(of, logs)
+
+
+def _log(of: Header, answer: object, transaction_index: int, index_in_receipt: int) -> Log:
+    fields = _mapping(answer, "log")
+    if transaction_index >= len(of.transactions):
+        raise Contradiction(f"a log of transaction {transaction_index}, which {of.block.hash} does not have")
+    _expect(fields, "blockHash", of.block.hash)
+    _expect(fields, "transactionHash", of.transactions[transaction_index])
+    _expect_number(fields, "transactionIndex", transaction_index)
+    if fields.get("removed") not in (None, False):
+        raise Contradiction("a log that was removed")
+    topics = tuple(_matched(each, "topic", _HASH) for each in _sequence(fields, "topics"))
+    if len(topics) > _TOPICS_MAX:
+        raise Contradiction("a log with more than four topics")
+    return Log(
+        address=_text(fields, "address", _ADDRESS),
+        topics=topics,
+        data=_text(fields, "data", _DATA),
+        transaction_hash=of.transactions[transaction_index],
+        transaction_index=transaction_index,
+        index_in_receipt=index_in_receipt,
+    )
+
+
+def _plausible(of: Header, logs: Sequence[Log]) -> tuple[Log, ...]:
+    # Near the head, nodes have been seen to answer without the logs that the header counts.
+    if not logs and not of.bloom_is_empty:
+        raise Contradiction(f"no logs, but the bloom of {of.block.hash} has some")
+    return tuple(logs)
+
+
+def _mapping(answer: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(answer, dict):
+        raise Contradiction(f"a {what} that is no object")
+    return cast(Mapping[str, Any], answer)
+
+
+def _list(answer: object, what: str) -> Sequence[Any]:
+    if not isinstance(answer, list):
+        raise Contradiction(f"{what} that are no list")
+    return cast(Sequence[Any], answer)
+
+
+def _sequence(fields: Mapping[str, Any], name: str) -> Sequence[Any]:
+    return _list(fields.get(name), name)
+
+
+def _text(fields: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    return _matched(fields.get(name), name, pattern)
+
+
+def _matched(value: object, what: str, pattern: re.Pattern[str]) -> str:
+    lowered = value.lower() if isinstance(value, str) else ""
+    if not pattern.fullmatch(lowered):
+        raise Contradiction(f"{what} is malformed")
+    return lowered
+
+
+def _quantity(fields: Mapping[str, Any], name: str) -> int:
+    return int(_text(fields, name, _QUANTITY), 16)
+
+
+def _expect(fields: Mapping[str, Any], name: str, expected: str) -> None:
+    value = fields.get(name)
+    if not isinstance(value, str) or value.lower() != expected:
+        raise Contradiction(f"{name} is {str(value)[:80]}, not {expected}")
+
+
+def _expect_number(fields: Mapping[str, Any], name: str, expected: int) -> None:
+    if _quantity(fields, name) != expected:
+        raise Contradiction(f"{name} is {fields[name]}, not {hex(expected)}")

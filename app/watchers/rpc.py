@@ -1,0 +1,191 @@
+"""Asking a node. Whatever goes wrong out there comes back as a value, with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import httpx
+import orjson
+from prometheus_client import Counter
+
+from app.kit import limits
+from app.watchers.answers import Contradiction, Header, header, logs_of_block, logs_of_receipts
+from app.watchers.follower import Answer, Ask, Block, ByHash, ByNumber, Contents, Latest, Logs, Missing
+
+calls_made = Counter("tocsin_rpc_calls", "JSON-RPC calls made, by chain and method.", ["chain", "method"])
+
+# What nodes answer to a method that they do not have: JSON-RPC 2.0 §5.1, and EIP-1474 "method not supported".
+_NO_SUCH_METHOD = frozenset({-32601, -32004})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """No answer, or none that can be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The node answered with an error."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the node answered; unchecked."""
+
+    value: object
+
+
+Outcome: TypeAlias = Result | Refused | Fault
+
+
+class Rpc:
+    """JSON-RPC calls to the node of one chain."""
+
+    def __init__(self, http: httpx.AsyncClient, chain: str, url: str) -> None:
+        self.chain = chain
+        self._http = http
+        self._url = url
+        self._ids = itertools.count(1)
+        # Learned from a refusal, and forgotten with the process.
+        self.has_block_receipts = True
+
+    async def call(self, method: str, *params: object) -> Outcome:
+        """Make one call, within a deadline and a bound on the answer's size."""
+        calls_made.labels(self.chain, method).inc()
+        body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        try:
+            async with asyncio.timeout(limits.rpc_timeout_seconds):
+                status, content = await self._post(orjson.dumps(body))
+            return _outcome(status, orjson.loads(content), body["id"])
+        except (TimeoutError, httpx.HTTPError, OSError) as error:
+            return Fault(f"{method}: {type(error).__name__}")
+        except _TooLarge:
+            return Fault(f"{method}: the answer has more than {limits.rpc_answer_bytes_max} bytes")
+        except orjson.JSONDecodeError:
+            return Fault(f"{method}: the answer is no JSON")
+
+    async def _post(self, body: bytes) -> tuple[int, bytes]:
+        headers = {"content-type": "application/json"}
+        content = bytearray()
+        async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > limits.rpc_answer_bytes_max:
+                    raise _TooLarge
+        return response.status_code, bytes(content)
+
+
+class _TooLarge(Exception):
+    """The answer is larger than any block should need."""
+
+
+def _outcome(status: int, answer: object, expected_id: object) -> Outcome:
+    fields = _fields(answer)
+    # An error keeps its meaning whatever the HTTP status: providers differ in what they send with it.
+    if error := _fields(fields.get("error")):
+        code = error.get("code")
+        return Refused(code if isinstance(code, int) else 0, str(error.get("message"))[:200])
+    if status != 200:
+        return Fault(f"HTTP status {status}")
+    if fields.get("id") != expected_id or "result" not in fields:
+        return Fault("not an answer to what was asked")
+    return Result(fields["result"])
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    return cast(Mapping[str, Any], value) if isinstance(value, dict) else {}
+
+
+class Node:
+    """Answers what a follower asks, for one look: headers that were seen on the way are kept, as contents are checked
+    against them."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._headers: dict[str, Header] = {}
+        self.calls = 0
+
+    async def answer(self, ask: Ask) -> Answer:
+        """The answer, or why there is none. Never raises for the node's sake."""
+        try:
+            match ask:
+                case Latest():
+                    return await self._block("eth_getBlockByNumber", "latest")
+                case ByNumber(number):
+                    return await self._numbered(number)
+                case ByHash(wanted):
+                    return await self._hashed(wanted)
+                case Contents(blocks):
+                    return await self._contents(blocks)
+        except (Contradiction, _NoAnswer) as failure:
+            return Missing(str(failure))
+
+    async def _block(self, method: str, name: str) -> Block:
+        found = header(await self._result(method, name, False))
+        self._headers[found.block.hash] = found
+        return found.block
+
+    async def _numbered(self, number: int) -> Block:
+        block = await self._block("eth_getBlockByNumber", hex(number))
+        if block.number != number:
+            raise Contradiction(f"block {block.number} when {number} was asked for")
+        return block
+
+    async def _hashed(self, wanted: str) -> Block:
+        block = await self._block("eth_getBlockByHash", wanted)
+        if block.hash != wanted:
+            raise Contradiction(f"block {block.hash} when {wanted} was asked for")
+        return block
+
+    async def _contents(self, blocks: tuple[Block, ...]) -> tuple[Logs, ...] | Missing:
+        at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
+
+        async def one(block: Block) -> Logs | Missing:
+            try:
+                async with at_once:
+                    return await self._logs(self._headers[block.hash])
+            except (Contradiction, _NoAnswer) as failure:
+                return Missing(str(failure))
+
+        found = await asyncio.gather(*(one(block) for block in blocks))
+        missing = next((each for each in found if isinstance(each, Missing)), None)
+        return missing or tuple(each for each in found if not isinstance(each, Missing))
+
+    async def _logs(self, of: Header) -> Logs:
+        """All logs of a block, by its hash, so that a reorganisation in between cannot mix two forks."""
+        if not of.transactions:
+            return ()
+        if self._rpc.has_block_receipts:
+            outcome = await self._call("eth_getBlockReceipts", of.block.hash)
+            if not isinstance(outcome, Refused):
+                return logs_of_receipts(of, _known(outcome, "eth_getBlockReceipts"))
+            self._rpc.has_block_receipts = outcome.code not in _NO_SUCH_METHOD
+        return logs_of_block(of, await self._result("eth_getLogs", {"blockHash": of.block.hash}))
+
+    async def _result(self, method: str, *params: object) -> object:
+        return _known(await self._call(method, *params), method)
+
+    async def _call(self, method: str, *params: object) -> Outcome:
+        self.calls += 1
+        return await self._rpc.call(method, *params)
+
+
+def _known(outcome: Outcome, method: str) -> object:
+    if not isinstance(outcome, Result):
+        raise _NoAnswer(outcome.reason)
+    if outcome.value is None:
+        raise _NoAnswer(f"{method}: the node does not know it")
+    return outcome.value
+
+
+class _NoAnswer(Exception):
+    """The node said nothing that could be used."""

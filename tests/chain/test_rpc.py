@@ -1,0 +1,181 @@
+"""What a real node answers is understood; what it answers wrongly is refused, and nothing raises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from app.watchers.follower import Answer, Block, ByHash, ByNumber, Contents, Latest, Missing, Plan, Ring, follow
+from app.watchers.rpc import Fault, Node, Refused, Result, Rpc
+from examples.devchain import DevChain, Token, transfer_topic
+from tests.chain.proxy import Proxy, Raw, Tamper
+
+
+@pytest.fixture
+async def chain() -> AsyncIterator[DevChain]:
+    async with DevChain.start(mining=False) as chain:
+        yield chain
+
+
+@pytest.fixture
+async def token(chain: DevChain) -> Token:
+    token = await Token.deploy(chain)
+    for account in chain.accounts[:3]:
+        await token.mint(account, 10)
+    await chain.mine()
+    return token
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield client
+
+
+async def head_and_contents(rpc: Rpc) -> Answer:
+    node = Node(rpc)
+    head = await node.answer(Latest())
+    return await node.answer(Contents((head,))) if isinstance(head, Block) else head
+
+
+async def test_blocks_and_their_logs_are_read(chain: DevChain, token: Token, http: httpx.AsyncClient) -> None:
+    node = Node(Rpc(http, "eip155:31337", chain.url))
+    head = await node.answer(Latest())
+    assert isinstance(head, Block)
+    assert await node.answer(ByHash(head.hash)) == head == await node.answer(ByNumber(head.number))
+    contents = await node.answer(Contents((head,)))
+    assert isinstance(contents, tuple)
+    (logs,) = contents
+    assert [(log.transaction_index, log.index_in_receipt) for log in logs] == [(0, 0), (1, 0), (2, 0)]
+    assert {log.address for log in logs} == {token.address}
+    assert {log.topics[0] for log in logs} == {transfer_topic}
+    assert node.calls == 4
+
+
+async def test_a_node_without_block_receipts_is_asked_for_logs(
+    chain: DevChain, token: Token, http: httpx.AsyncClient
+) -> None:
+    def without_receipts(method: str, answer: Any) -> Any:
+        refusal = {"jsonrpc": "2.0", "id": answer["id"], "error": {"code": -32601, "message": "no such method"}}
+        return refusal if method == "eth_getBlockReceipts" else answer
+
+    async with Proxy.before(chain.url, without_receipts) as proxy:
+        poorer = Rpc(http, "eip155:31337", proxy.url)
+        full = await head_and_contents(Rpc(http, "eip155:31337", chain.url))
+        assert isinstance(full, tuple)
+        assert len(full[0]) == 3
+        assert await head_and_contents(poorer) == full
+        assert not poorer.has_block_receipts
+
+
+async def test_an_unknown_block_is_missing(chain: DevChain, http: httpx.AsyncClient) -> None:
+    node = Node(Rpc(http, "eip155:31337", chain.url))
+    assert isinstance(await node.answer(ByHash("0x" + "12" * 32)), Missing)
+    assert isinstance(await node.answer(ByNumber(10**6)), Missing)
+
+
+async def test_a_refusal_keeps_its_code(chain: DevChain, http: httpx.AsyncClient) -> None:
+    rpc = Rpc(http, "eip155:31337", chain.url)
+    assert await rpc.call("eth_chainId") == Result("0x7a69")
+    outcome = await rpc.call("eth_noSuchThing")
+    assert isinstance(outcome, Refused)
+    assert outcome.code == -32601
+
+
+async def test_a_node_that_is_away_is_a_fault(http: httpx.AsyncClient) -> None:
+    assert isinstance(await Rpc(http, "eip155:1", "http://127.0.0.1:1").call("eth_chainId"), Fault)
+
+
+async def test_the_follower_follows_a_real_chain_through_a_reorg(
+    chain: DevChain, token: Token, http: httpx.AsyncClient
+) -> None:
+    rpc = Rpc(http, "eip155:31337", chain.url)
+    before = await look(rpc, Ring())
+    assert isinstance(before, Plan)
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine(3)
+    grown = await look(rpc, Ring((before.apply[0][0],)))
+    assert isinstance(grown, Plan)
+    assert [len(logs) for _, logs in grown.apply] == [1, 0, 0]
+    ring = Ring((before.apply[0][0], *(block for block, _ in grown.apply)), whole=False)
+    await chain.reorg(3, [(token.transferring(chain.accounts[0], chain.accounts[1], 2), 1)])
+    forked = await look(rpc, ring)
+    assert isinstance(forked, Plan)
+    assert forked.undo == tuple(reversed(ring.blocks[1:]))
+    assert [len(logs) for _, logs in forked.apply] == [0, 1, 0]
+
+
+async def look(rpc: Rpc, ring: Ring) -> object:
+    node, following = Node(rpc), follow(ring, 0, span_blocks_max=64, doubts_max=3)
+    try:
+        ask = next(following)
+        while True:
+            ask = following.send(await node.answer(ask))
+    except StopIteration as done:
+        return done.value
+
+
+def result(answer: Any, change: Callable[[Any], Any]) -> Any:
+    return {**answer, "result": change(answer["result"])}
+
+
+def in_receipts(change: Callable[[Any], Any]) -> Tamper:
+    return lambda method, answer: result(answer, change) if method == "eth_getBlockReceipts" else answer
+
+
+def in_headers(change: Callable[[Any], Any]) -> Tamper:
+    return lambda method, answer: result(answer, change) if method == "eth_getBlockByNumber" else answer
+
+
+def first_log(**fields: object) -> Tamper:
+    def change(receipts: Any) -> Any:
+        receipts[0]["logs"][0] |= fields
+        return receipts
+
+    return in_receipts(change)
+
+
+LIES: dict[str, Tamper] = {
+    "a receipt left out": in_receipts(lambda receipts: receipts[1:]),
+    "a receipt too many": in_receipts(lambda receipts: [*receipts, receipts[0]]),
+    "receipts in another order": in_receipts(lambda receipts: receipts[::-1]),
+    "receipts without logs": in_receipts(lambda receipts: [{**each, "logs": []} for each in receipts]),
+    "receipts of another block": in_receipts(lambda all: [{**each, "blockHash": "0x" + "00" * 32} for each in all]),
+    "receipts that are no list": in_receipts(lambda receipts: receipts[0]),
+    "receipts of nothing": in_receipts(lambda _: [None, None, None]),
+    "no receipts": in_receipts(lambda _: None),
+    "a log of another block": first_log(blockHash="0x" + "00" * 32),
+    "a log of another transaction": first_log(transactionHash="0x" + "00" * 32),
+    "a removed log": first_log(removed=True),
+    "a malformed topic": first_log(topics=["0x12"]),
+    "five topics": first_log(topics=["0x" + "00" * 32] * 5),
+    "a malformed address": first_log(address="nobody"),
+    "data of half a byte": first_log(data="0x123"),
+    "topics that are no list": first_log(topics={}),
+    "a head without a hash": in_headers(lambda block: {**block, "hash": None}),
+    "a head with a negative number": in_headers(lambda block: {**block, "number": "-0x1"}),
+    "a head with a huge number": in_headers(lambda block: {**block, "number": "0x" + "f" * 400}),
+    "a head that is text": in_headers(lambda _: "latest"),
+    "no head": in_headers(lambda _: None),
+    "an answer to another question": lambda _, answer: {**answer, "id": 10**6},
+    "neither result nor error": lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"]},
+    "an error that is text": lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"], "error": "no"},
+    "an error": lambda _, answer: {"id": answer["id"], "error": {"code": "?", "message": 5}},
+    "a list": lambda _, answer: [answer],
+    "a page": lambda *_: Raw(502, b"<h1>Bad gateway</h1>"),
+    "nothing": lambda *_: Raw(200),
+    "too many requests": lambda *_: Raw(429, b'{"message": "slow down"}'),
+    "nesting": lambda *_: Raw(200, b"[" * 100_000),
+    "a redirect": lambda *_: Raw(307, headers={"location": "http://127.0.0.1:1/"}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_lie_is_missing(chain: DevChain, token: Token, http: httpx.AsyncClient, lie: str) -> None:
+    async with Proxy.before(chain.url, LIES[lie]) as proxy:
+        answer = await head_and_contents(Rpc(http, "eip155:31337", proxy.url))
+    assert isinstance(answer, Missing)
+    assert answer.reason
