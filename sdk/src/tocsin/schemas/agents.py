@@ -20,9 +20,9 @@ class Jwk(Wire):
     kty: Literal["OKP"] = "OKP"
     crv: Literal["Ed25519"] = "Ed25519"
     x: str = Field(min_length=43, max_length=43, description="The 32 bytes of the key in base64url.")
-    kid: str | None = Field(None, max_length=200)
-    use: str | None = Field(None, max_length=20)
-    alg: str | None = Field(None, max_length=20)
+    kid: str | None = Field(default=None, max_length=200)
+    use: str | None = Field(default=None, max_length=20)
+    alg: str | None = Field(default=None, max_length=20)
 
     @model_validator(mode="before")
     @classmethod
@@ -50,7 +50,7 @@ class NewAgent(Wire):
     """An agent to register. The request is signed by this very key."""
 
     public_key: GivenKey
-    name: Name | None = Field(None, description="For people; need not be unique.")
+    name: Name | None = Field(default=None, description="For people; need not be unique.")
 
     def key(self) -> PublicKey:
         """The key, checked."""
@@ -65,7 +65,7 @@ class Agent(Wire):
     keyid: KeyId
     public_key: Jwk
     created_at: Timestamp
-    revoked_at: Timestamp | None = Field(None, description="Since when this agent has no key that counts.")
+    revoked_at: Timestamp | None = Field(default=None, description="Since when this agent has no key that counts.")
 
 
 class RotateKey(Wire):
@@ -87,4 +87,4 @@ class RotateKey(Wire):
 class RevokeKey(Wire):
     """Ends the agent's key for good: it can sign nothing from now on."""
 
-    reason: str | None = Field(None, max_length=500)
+    reason: str | None = Field(default=None, max_length=500)

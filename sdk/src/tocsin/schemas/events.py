@@ -20,5 +20,5 @@ class Event(Wire):
 class EventQuery(ListQuery):
     """Which events, oldest first."""
 
-    kind: str | None = Field(None, max_length=100)
-    subject: str | None = Field(None, max_length=100)
+    kind: str | None = Field(default=None, max_length=100)
+    subject: str | None = Field(default=None, max_length=100)

@@ -93,9 +93,9 @@ class Query(Wire):
 class ListQuery(Query):
     """Which page of a list."""
 
-    limit: int = Field(50, ge=1, le=100, description="How many items at most.")
+    limit: int = Field(default=50, ge=1, le=100, description="How many items at most.")
     cursor: str | None = Field(
-        None, max_length=512, description="`next` of the page before; absent for the first page."
+        default=None, max_length=512, description="`next` of the page before; absent for the first page."
     )
 
 
@@ -103,7 +103,7 @@ class Page(Wire, Generic[T]):
     """One page of a list; the last one has no `next`."""
 
     items: list[T]
-    next: str | None = Field(None, description="The cursor of the page after this one; null on the last.")
+    next: str | None = Field(default=None, description="The cursor of the page after this one; null on the last.")
 
 
 def _has_nul(value: Any) -> bool:

@@ -1,0 +1,168 @@
+"""How one call is carried out: a flow without I/O, which both clients drive.
+
+The flow yields what is to be done (send, pause, pay) and is sent what came of it; what to make of an answer is decided
+by `judge`. A write carries one idempotency key through all its tries, so that it happens once however often it is sent.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from random import Random
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from tocsin.client.calls import Call
+from tocsin.problems import IdempotencyConflict, PaymentRequired, Problem, problem_from
+
+T = TypeVar("T")
+
+tries_max_default = 4
+pause_seconds_max = 30.0
+pause_seconds_first = 0.25
+
+_TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+_TRANSIENT_ERRORS = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
+
+
+class ClientError(Exception):
+    """The relay could not be asked, or did not answer as a relay does."""
+
+
+class Unreachable(ClientError):
+    """Check the relay's URL and that it runs. A write may have been carried out; repeat it with the same key."""
+
+
+class UnexpectedAnswer(ClientError):
+    """Check the relay's URL: what answers there does not speak this protocol."""
+
+
+@dataclass(frozen=True)
+class Send(Generic[T]):
+    """Send the call with these extra header fields; answer with the response or the transport's error."""
+
+    call: Call[T]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pay:
+    """Pay for the call; answer with the header fields that prove it, or with nothing."""
+
+    problem: PaymentRequired
+
+
+Outcome = httpx.Response | httpx.TransportError
+Flow = Generator[Send[T] | Pause | Pay, Any, T]
+
+
+@dataclass(frozen=True)
+class Done:
+    response: httpx.Response
+
+
+@dataclass(frozen=True)
+class Again:
+    after_seconds: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    error: Problem | ClientError
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a call is tried, and how long it waits in between."""
+
+    tries_max: int = tries_max_default
+    jitter: Random = field(default_factory=Random)
+
+    def pause(self, tries: int) -> float:
+        """Twice as long each time, give or take a half: clients that failed together do not return together."""
+        return min(pause_seconds_first * 2 ** (tries - 1), pause_seconds_max) * self.jitter.uniform(0.5, 1.5)
+
+
+def exchange(call: Call[T], idempotency_key: str, retries: Retries) -> Flow[T]:
+    """Carry out one call, and return what it answers; raises the problem that the relay answers with."""
+    headers = dict(call.headers)
+    if call.writes:
+        headers.setdefault("Idempotency-Key", idempotency_key)
+    paid = False
+    for tries in range(1, retries.tries_max + 1):
+        outcome: Outcome = yield Send(call, headers)
+        verdict = judge(outcome, tries, retries)
+        if isinstance(verdict, Done):
+            return _read(call, verdict.response)
+        if isinstance(verdict, Again):
+            yield Pause(verdict.after_seconds)
+            continue
+        proof: Mapping[str, str] | None = None
+        if isinstance(verdict.error, PaymentRequired) and not paid:
+            proof = yield Pay(verdict.error)
+        if not proof:
+            raise verdict.error
+        paid, headers = True, headers | dict(proof)
+    raise AssertionError("the last try is done or refused")
+
+
+def judge(outcome: Outcome, tries: int, retries: Retries) -> Done | Again | Refused:
+    """What to make of the answer to the nth try."""
+    last = tries >= retries.tries_max
+    if isinstance(outcome, httpx.TransportError):
+        if isinstance(outcome, _TRANSIENT_ERRORS) and not last:
+            return Again(retries.pause(tries))
+        return Refused(Unreachable(f"{_where(outcome)}: {outcome or type(outcome).__name__}. {Unreachable.__doc__}"))
+    if outcome.is_success:
+        return Done(outcome)
+    problem = problem_from(outcome.status_code, _document(outcome), outcome.headers)
+    transient = outcome.status_code in _TRANSIENT_STATUSES or isinstance(problem, IdempotencyConflict)
+    if transient and not last:
+        asked = _retry_after(problem, outcome)
+        if asked is None or asked <= pause_seconds_max:
+            return Again(max(asked or 0.0, retries.pause(tries)))
+    return Refused(problem)
+
+
+def _read(call: Call[T], response: httpx.Response) -> T:
+    try:
+        return call.answer(response.content)
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise UnexpectedAnswer(f"{response.url} answered {reason}. {UnexpectedAnswer.__doc__}") from error
+
+
+def _document(response: httpx.Response) -> dict[str, Any]:
+    """The problem document of an answer; of an answer that has none, its beginning as the detail."""
+    try:
+        document: Any = response.json()
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return document  # pyright: ignore[reportUnknownVariableType]
+    return {"detail": f"{response.url} answered {response.status_code}: {response.text[:200]}"}
+
+
+def _retry_after(problem: Problem, response: httpx.Response) -> float | None:
+    """What `Retry-After` asks for, as seconds or as a date against the server's own clock."""
+    if problem.retry_after_seconds is not None:
+        return problem.retry_after_seconds
+    try:
+        until, now = (parsedate_to_datetime(response.headers[name]) for name in ("retry-after", "date"))
+        return max((until - now).total_seconds(), 0.0)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _where(error: httpx.TransportError) -> str:
+    try:
+        return str(error.request.url)
+    except RuntimeError:  # raised before there was a request
+        return "The relay"
