@@ -18,10 +18,15 @@ import httpx
 from tocsin.keys import PrivateKey
 from tocsin.signatures import Request, authority_of, joined, sign
 
-__all__ = ["NoKey", "RequestSigner", "default_key_path", "find_key", "find_url"]
+__all__ = ["NoKey", "RequestSigner", "default_key_path", "find_key", "find_url", "wall_clock"]
 
 URL_DEFAULT = "http://127.0.0.1:8585"
 lifetime_seconds_default = 60
+
+
+def wall_clock() -> datetime:
+    """The time by this machine."""
+    return datetime.now(UTC)
 
 
 class NoKey(Exception):
@@ -37,7 +42,7 @@ class RequestSigner(httpx.Auth):
         self,
         key: PrivateKey,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = wall_clock,
         lifetime_seconds: int = lifetime_seconds_default,
     ) -> None:
         self.key = key

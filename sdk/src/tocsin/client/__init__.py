@@ -17,13 +17,14 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import httpx
 
-from tocsin.auth import RequestSigner, find_key, find_url
-from tocsin.client.areas import Agents, Events
+from tocsin.auth import RequestSigner, find_key, find_url, wall_clock
+from tocsin.client.areas import Agents, Deliveries, Endpoints, Events
 from tocsin.client.calls import Call, after
 from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, UnexpectedAnswer, Unreachable, exchange
 from tocsin.keys import PrivateKey
@@ -53,12 +54,20 @@ class Client:
         *,
         retries: Retries | None = None,
         pay: Callable[[PaymentRequired], Mapping[str, str] | None] | None = None,
+        clock: Callable[[], datetime] = wall_clock,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url, self.key = find_url(url), key or find_key()
         self._retries, self._pay = retries or Retries(), pay
-        self._http = httpx.Client(base_url=self.url, auth=RequestSigner(self.key), transport=transport)
+        self._http = httpx.Client(
+            base_url=self.url,
+            auth=RequestSigner(self.key, clock=clock),
+            transport=transport,
+            trust_env=not _is_here(self.url),
+        )
         self.agents = Agents(self)
+        self.endpoints = Endpoints(self)
+        self.deliveries = Deliveries(self)
         self.events = Events(self)
 
     def send(self, call: Call[T]) -> T:
@@ -115,12 +124,20 @@ class AsyncClient:
         *,
         retries: Retries | None = None,
         pay: Callable[[PaymentRequired], Awaitable[Mapping[str, str] | None]] | None = None,
+        clock: Callable[[], datetime] = wall_clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url, self.key = find_url(url), key or find_key()
         self._retries, self._pay = retries or Retries(), pay
-        self._http = httpx.AsyncClient(base_url=self.url, auth=RequestSigner(self.key), transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            auth=RequestSigner(self.key, clock=clock),
+            transport=transport,
+            trust_env=not _is_here(self.url),
+        )
         self.agents = Agents(self)
+        self.endpoints = Endpoints(self)
+        self.deliveries = Deliveries(self)
         self.events = Events(self)
 
     async def send(self, call: Call[T]) -> T:
@@ -177,6 +194,11 @@ def _jwks(body: bytes) -> dict[str, Any]:
 
 
 _WEBHOOK_KEYS = Call("GET", "/.well-known/jwks.json", _jwks)
+
+
+def _is_here(url: str) -> bool:
+    # A relay on this machine is never behind a proxy, whatever the environment says.
+    return httpx.URL(url).host in {"localhost", "127.0.0.1", "::1"}
 
 
 def _request(http: httpx.Client | httpx.AsyncClient, call: Call[Any], headers: Mapping[str, str]) -> httpx.Request:

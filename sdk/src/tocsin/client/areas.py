@@ -1,12 +1,14 @@
 """What a relay can be asked, area by area. Each method is written once and serves both clients."""
 
-from tocsin.client.calls import Area, C, Call, get, listing, operation, post
+from tocsin.client.calls import Area, C, Call, delete, get, listing, operation, patch, post, segment
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
+from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
+from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
 from tocsin.schemas.events import Event
 from tocsin.schemas.wire import Page
 
-__all__ = ["Agents", "Events"]
+__all__ = ["Agents", "Deliveries", "Endpoints", "Events"]
 
 
 class Agents(Area[C]):
@@ -32,6 +34,64 @@ class Agents(Area[C]):
     def revoke(self, reason: str | None = None) -> Call[Agent]:
         """End your key for good; no other follows it."""
         return post("/v1/agents/me/revoke", Agent, RevokeKey(reason=reason))
+
+
+class Endpoints(Area[C]):
+    """Where you are rung."""
+
+    @operation
+    def create(self, url: str, description: str | None = None, secret: str | None = None) -> Call[CreatedEndpoint]:
+        """Register an endpoint. The answer shows its webhook secret, this once."""
+        return post("/v1/endpoints", CreatedEndpoint, NewEndpoint(url=url, description=description, secret=secret))
+
+    @listing
+    def list(self, state: EndpointState | None = None) -> Call[Page[Endpoint]]:
+        """Your endpoints, oldest first."""
+        return get("/v1/endpoints", Page[Endpoint], state=state, limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[Endpoint]:
+        """One endpoint."""
+        return get(f"/v1/endpoints/{segment(id)}", Endpoint)
+
+    @operation
+    def change(self, id: str, changes: PatchEndpoint) -> Call[Endpoint]:
+        """Change what `changes` sets; a new URL has to be verified again."""
+        return patch(f"/v1/endpoints/{segment(id)}", Endpoint, changes)
+
+    @operation
+    def delete(self, id: str) -> Call[None]:
+        """Delete an endpoint; what is still under way to it is cancelled."""
+        return delete(f"/v1/endpoints/{segment(id)}")
+
+    @operation
+    def verify(self, id: str) -> Call[Endpoint]:
+        """Send the verification challenge again, now."""
+        return post(f"/v1/endpoints/{segment(id)}/verify", Endpoint)
+
+    @operation
+    def test(self, id: str) -> Call[Delivery]:
+        """Ring this endpoint once, as a test."""
+        return post(f"/v1/endpoints/{segment(id)}/test", Delivery)
+
+
+class Deliveries(Area[C]):
+    """What is under way to you, or has arrived, or has not."""
+
+    @listing
+    def list(self, state: DeliveryState | None = None, endpoint: str | None = None) -> Call[Page[Delivery]]:
+        """Deliveries, newest first."""
+        return get("/v1/deliveries", Page[Delivery], state=state, endpoint=endpoint, limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[DeliveryDetail]:
+        """One delivery with its message and its attempts."""
+        return get(f"/v1/deliveries/{segment(id)}", DeliveryDetail)
+
+    @operation
+    def redeliver(self, id: str) -> Call[Delivery]:
+        """Attempt a delivery again, with the same webhook-id."""
+        return post(f"/v1/deliveries/{segment(id)}/redeliver", Delivery)
 
 
 class Events(Area[C]):

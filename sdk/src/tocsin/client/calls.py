@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -57,6 +58,13 @@ def patch(path: str, answer: type[M], changes: BaseModel) -> Call[M]:
 
 def delete(path: str) -> Call[None]:
     return Call("DELETE", path, lambda body: None)
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path, whatever is in it."""
+    if text in {"", ".", ".."}:
+        raise ValueError(f"{text!r} is no id")
+    return quote(text, safe="")
 
 
 def _reader(answer: type[M]) -> Callable[[bytes], M]:

@@ -1,0 +1,220 @@
+"""How the client carries out a call: what it sends, repeats, pays for and raises."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+
+from tocsin import AsyncClient, Client, PrivateKey, problems
+from tocsin.client import Retries, UnexpectedAnswer, Unreachable
+from tocsin.client.exchange import Again, Done, Outcome, Refused, judge, pause_seconds_max
+
+KEY = PrivateKey.from_seed(bytes(32))
+AGENT = {
+    "id": "agt_1",
+    "name": None,
+    "keyid": KEY.public.keyid,
+    "public_key": KEY.public.jwk,
+    "created_at": "2026-11-22T09:00:00.000Z",
+    "since_next_year": True,  # a newer relay says more
+}
+EVENT = {"seq": 1, "kind": "a", "subject": "b", "at": "2026-11-22T09:00:00.000Z", "data": {}}
+NO_PAUSE = Retries(jitter=type("Still", (Random,), {"uniform": lambda *_: 0.0})())
+
+Answer = httpx.Response | Exception
+
+
+class Relay:
+    """A transport that gives prepared answers, and remembers what it was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers: Iterator[Answer] = iter(answers)
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def client(self, **options: Any) -> Client:
+        return Client("http://relay.test", KEY, retries=NO_PAUSE, transport=httpx.MockTransport(self), **options)
+
+    def headers(self, name: str) -> list[str | None]:
+        return [request.headers.get(name) for request in self.asked]
+
+
+def ok(document: Any = AGENT) -> httpx.Response:
+    return httpx.Response(200, json=document)
+
+
+def refusal(problem: problems.Problem, **headers: str) -> httpx.Response:
+    return httpx.Response(problem.status, json=problem.document("req_1"), headers=problem.headers | headers)
+
+
+def test_an_answer_is_read_although_a_newer_relay_says_more() -> None:
+    assert Relay(ok()).client().agents.me().id == "agt_1"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("cut off"),
+        refusal(problems.TooManyRequests()),
+        refusal(problems.DatabaseUnavailable()),
+        httpx.Response(502, text="<html>"),
+    ],
+)
+def test_a_write_is_repeated_with_one_idempotency_key_and_fresh_signatures(trouble: Answer) -> None:
+    relay = Relay(trouble, trouble, ok())
+    relay.client().agents.revoke()
+    keys, signatures = relay.headers("idempotency-key"), relay.headers("signature")
+    assert keys[0]
+    assert len(set(keys)) == 1
+    assert len(set(signatures)) == 3
+    assert 'nonce="' in str(relay.headers("signature-input")[0])
+
+
+def test_two_writes_have_two_idempotency_keys() -> None:
+    relay = Relay(ok(), ok())
+    client = relay.client()
+    client.agents.revoke()
+    client.agents.revoke()
+    assert len(set(relay.headers("idempotency-key"))) == 2
+
+
+def test_a_request_that_is_still_running_is_awaited() -> None:
+    assert Relay(refusal(problems.IdempotencyConflict()), ok()).client().agents.revoke()
+
+
+def test_a_refusal_is_raised_as_the_class_that_the_relay_raised_and_not_repeated() -> None:
+    relay = Relay(refusal(problems.AlreadyRegistered("This key is an agent.")))
+    with pytest.raises(problems.AlreadyRegistered, match="This key") as raised:
+        relay.client().agents.register(KEY)
+    assert raised.value.instance == "req_1"
+    assert len(relay.asked) == 1
+
+
+def test_tries_have_an_end() -> None:
+    relay = Relay(*[httpx.ConnectError("refused")] * 9)
+    with pytest.raises(Unreachable, match="refused"):
+        relay.client().agents.me()
+    assert len(relay.asked) == 4
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 5}'])
+def test_what_is_no_relay_is_recognised(body: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer, match=r"relay\.test"):
+        Relay(httpx.Response(200, content=body)).client().agents.me()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"'])
+def test_a_refusal_without_a_document_is_still_a_problem(body: bytes) -> None:
+    with pytest.raises(problems.NotFound, match="answered 404"):
+        Relay(httpx.Response(404, content=body)).client().agents.me()
+
+
+def test_a_list_is_read_page_after_page() -> None:
+    relay = Relay(ok({"items": [EVENT, EVENT], "next": "c/1"}), ok({"items": [EVENT], "next": None}))
+    assert len(list(relay.client().events.list(kind="a"))) == 3
+    assert [request.url.params.get("cursor") for request in relay.asked] == [None, "c/1"]
+    assert [request.url.params.get("kind") for request in relay.asked] == ["a", "a"]
+
+
+def test_an_id_is_one_segment_whatever_is_in_it() -> None:
+    relay = Relay(refusal(problems.NotFound()))
+    with pytest.raises(problems.NotFound):
+        relay.client().endpoints.get("a/../b?c")
+    assert relay.asked[0].url.raw_path == b"/v1/endpoints/a%2F..%2Fb%3Fc"
+    with pytest.raises(ValueError, match="no id"):
+        relay.client().endpoints.get("..")
+
+
+def test_a_price_is_raised_with_its_challenge() -> None:
+    relay = Relay(refusal(problems.PaymentRequired("Costs $0.001.", accepts=[{}]), **{"payment-required": "e30="}))
+    with pytest.raises(problems.PaymentRequired) as raised:
+        relay.client().agents.me()
+    assert raised.value.headers["payment-required"] == "e30="
+    assert raised.value.extras["accepts"] == [{}]
+
+
+def test_who_pays_is_asked_once_and_the_write_keeps_its_idempotency_key() -> None:
+    price = refusal(problems.PaymentRequired())
+    relay = Relay(price, ok())
+    relay.client(pay=lambda problem: {"PAYMENT-SIGNATURE": "paid"}).agents.revoke()
+    assert relay.headers("payment-signature") == [None, "paid"]
+    assert len(set(relay.headers("idempotency-key"))) == 1
+    with pytest.raises(problems.PaymentRequired):
+        Relay(price, price, ok()).client(pay=lambda problem: {"PAYMENT-SIGNATURE": "paid"}).agents.revoke()
+    with pytest.raises(problems.PaymentRequired):
+        Relay(price, ok()).client(pay=lambda problem: None).agents.revoke()
+
+
+async def test_the_async_client_does_the_same() -> None:
+    async def pay(problem: problems.PaymentRequired) -> dict[str, str]:
+        return {"PAYMENT-SIGNATURE": "paid"}
+
+    relay = Relay(
+        httpx.ConnectError("refused"),
+        refusal(problems.PaymentRequired()),
+        ok(),
+        ok({"items": [EVENT], "next": "2"}),
+        ok({"items": [EVENT], "next": None}),
+    )
+    transport = httpx.MockTransport(relay)
+    async with AsyncClient("http://relay.test", KEY, retries=NO_PAUSE, transport=transport, pay=pay) as client:
+        assert (await client.agents.me()).id == "agt_1"
+        assert len([event async for event in client.events.list()]) == 2
+
+
+REQUEST = httpx.Request("GET", "http://relay.test/")
+
+
+def answered(status: int, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=named, request=REQUEST)
+
+
+JUDGED: list[tuple[Outcome, int, Callable[[Any], bool]]] = [
+    (answered(200), 1, lambda v: isinstance(v, Done)),
+    (answered(204), 4, lambda v: isinstance(v, Done)),
+    (
+        answered(302),
+        1,
+        lambda v: isinstance(v, Refused),
+    ),  # redirects are not followed: they would need another signature
+    (answered(400), 1, lambda v: isinstance(v, Refused)),
+    (answered(500), 1, lambda v: isinstance(v, Refused)),
+    (answered(503), 1, lambda v: isinstance(v, Again) and 0 < v.after_seconds < 1),
+    (answered(503), 3, lambda v: isinstance(v, Again) and v.after_seconds < 2),
+    (answered(503), 4, lambda v: isinstance(v, Refused)),  # the last try
+    (answered(429, retry_after="7"), 1, lambda v: v == Again(7)),
+    (answered(429, retry_after="31"), 1, lambda v: isinstance(v, Refused)),  # longer than we wait
+    (answered(429, retry_after="9" * 400), 1, lambda v: isinstance(v, Again)),  # nonsense is ignored
+    (answered(429, retry_after="-5"), 1, lambda v: isinstance(v, Again)),
+    (
+        answered(429, retry_after="Sun, 22 Nov 2026 09:00:09 GMT", date="Sun, 22 Nov 2026 09:00:00 GMT"),
+        1,
+        lambda v: v == Again(9),
+    ),
+    (answered(429, retry_after="Sun, 22 Nov 2026 09:00:09 GMT"), 1, lambda v: isinstance(v, Again)),
+    (httpx.ConnectError("refused"), 3, lambda v: isinstance(v, Again)),
+    (httpx.ConnectError("refused"), 4, lambda v: isinstance(v, Refused)),
+    (httpx.UnsupportedProtocol("ftp"), 1, lambda v: isinstance(v, Refused)),
+]
+
+
+@pytest.mark.parametrize(("outcome", "tries", "expected"), JUDGED)
+def test_what_is_made_of_an_answer(outcome: Outcome, tries: int, expected: Callable[[Any], bool]) -> None:
+    assert expected(judge(outcome, tries, Retries(jitter=Random(1))))
+
+
+def test_pauses_grow_and_have_a_bound() -> None:
+    retries = Retries(jitter=Random(1))
+    assert all(retries.pause(tries) <= 1.5 * pause_seconds_max for tries in range(1, 60))
+    assert retries.pause(5) > retries.pause(1)
