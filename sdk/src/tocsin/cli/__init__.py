@@ -1,0 +1,86 @@
+"""The `tocsin` command: what an agent's owner types.
+
+Whatever is installed beside this package can add commands through the entry-point group `tocsin.commands`, each entry
+a `typer.Typer`; the relay adds `up`, `api`, `worker` and others so.
+"""
+
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from tocsin.cli import show
+from tocsin.cli.agents import keygen, me, register
+from tocsin.cli.call import call
+from tocsin.cli.deliveries import deliveries
+from tocsin.cli.endpoints import endpoints
+from tocsin.cli.events import events
+from tocsin.cli.listen import listen
+from tocsin.cli.session import Session
+from tocsin.problems import Problem
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Tocsin wakes sleeping agents with signed webhooks.",
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    url: Annotated[
+        str | None, typer.Option(envvar="TOCSIN_URL", help="The relay; default: http://127.0.0.1:8585.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="TOCSIN_KEY", help="Your key file; default: ~/.config/tocsin/key.")
+    ] = None,
+) -> None:
+    context.obj = Session(url, key)
+
+
+for command in (keygen, register, me, listen, call, events):
+    app.command(no_args_is_help=command is call)(command)
+app.add_typer(endpoints, name="endpoints")
+app.add_typer(deliveries, name="deliveries")
+
+
+def main() -> None:
+    """Run the command line; errors become a line each, and exit code 1."""
+    _mount()
+    try:
+        app()
+    except Problem as problem:
+        show.refusal(problem)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if not _is_told(error):
+            raise
+        show.failure(str(error))
+        sys.exit(1)
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether an error's own words are all that a person needs."""
+    from tocsin.auth import NoKey
+    from tocsin.client import ClientError
+
+    return isinstance(error, NoKey | ClientError | OSError | ValidationError)
+
+
+def _mount() -> None:
+    """Add the commands of what else is installed. A broken one costs a warning, and only itself."""
+    for entry in entry_points(group="tocsin.commands"):
+        try:
+            app.add_typer(entry.load())
+        except Exception as error:  # whatever a stranger's import may raise
+            show.failure(f"The commands of {entry.value} cannot be loaded: {error!r}")

@@ -1,0 +1,63 @@
+"""Where you are rung."""
+
+from typing import Annotated
+
+import typer
+
+from tocsin.cli import show
+from tocsin.cli.session import AsJson, client
+
+endpoints = typer.Typer(no_args_is_help=True, help="Where you are rung.")
+
+EndpointId = Annotated[str, typer.Argument(help="ep_…")]
+
+
+@endpoints.command("add")
+def add_endpoint(
+    url: Annotated[str, typer.Argument(help="https URL that the relay posts to.")],
+    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="Your own whsec_ secret; one is made for you if you give none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
+    with client() as relay:
+        show.record(relay.endpoints.create(url, description, secret), as_json)
+
+
+@endpoints.command("ls")
+def list_endpoints(as_json: AsJson = False) -> None:
+    """List your endpoints."""
+    with client() as relay:
+        found = relay.endpoints.list()
+        show.table(found, ("id", "state", "url", "description"), as_json, "No endpoints: tocsin endpoints add URL")
+
+
+@endpoints.command("show")
+def show_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Show one endpoint."""
+    with client() as relay:
+        show.record(relay.endpoints.get(id), as_json)
+
+
+@endpoints.command("verify")
+def verify_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Have the verification challenge sent again, now."""
+    with client() as relay:
+        show.record(relay.endpoints.verify(id), as_json)
+
+
+@endpoints.command("test")
+def ring_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Ring an endpoint once, as a test."""
+    with client() as relay:
+        show.record(relay.endpoints.test(id), as_json)
+
+
+@endpoints.command("rm")
+def remove_endpoint(id: EndpointId) -> None:
+    """Delete an endpoint; what is still under way to it is cancelled."""
+    with client() as relay:
+        relay.endpoints.delete(id)
+    show.done(f"{id} is deleted")

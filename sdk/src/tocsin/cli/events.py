@@ -1,0 +1,21 @@
+"""What happened."""
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from tocsin.cli import show
+from tocsin.cli.session import AsJson, client
+
+
+def events(
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, such as schedule.created.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only about this id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List what happened to your things, oldest first."""
+    with client() as relay:
+        found = islice(relay.events.list(kind, subject), limit)
+        show.table(found, ("at", "kind", "subject", "data"), as_json, "Nothing has happened yet.")

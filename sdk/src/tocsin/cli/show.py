@@ -1,0 +1,103 @@
+"""How answers look in a terminal."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tocsin.problems import Problem
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+_TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
+
+
+def json_line(value: Any) -> None:
+    """One JSON value on one line, uncoloured."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    print(json.dumps(plain, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def record(value: BaseModel, as_json: bool = False) -> None:
+    """One thing, a line for each of its members."""
+    if as_json:
+        return json_line(value)
+    members = value.model_dump(mode="json", exclude_none=True)
+    width = max((len(name) for name in members), default=0)
+    for name, member in members.items():
+        text = member if isinstance(member, str) else json.dumps(member, ensure_ascii=False)
+        out.print(f"[dim]{name:<{width}}[/dim]  {escape(text)}")
+    return None
+
+
+def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = False, empty: str = "none") -> None:
+    """Many things of a kind: a row each."""
+    if as_json:
+        for value in values:
+            json_line(value)
+        return
+    drawn = Table(*columns, box=None, header_style="dim", pad_edge=False)
+    for value in values:
+        drawn.add_row(*(escape(_cell(getattr(value, column))) for column in columns))
+    if drawn.row_count:
+        out.print(drawn, soft_wrap=False)
+    else:
+        out.print(f"[dim]{empty}[/dim]")
+
+
+def done(text: str) -> None:
+    """Something has been done."""
+    out.print(f"[green]✓[/green] {escape(text)}")
+
+
+def hint(text: str) -> None:
+    """What could be done next. It goes to stderr, out of the way of pipes."""
+    err.print(f"[dim]{escape(text)}[/dim]")
+
+
+def failure(text: str) -> None:
+    """Why something could not be done."""
+    err.print(f"[red]✗[/red] {escape(text)}")
+
+
+def refusal(problem: Problem) -> None:
+    """What the relay refused, where, and what to do next."""
+    failure(f"{problem.title} ({problem.status})")
+    errors: list[dict[str, str]] = problem.extras.get("errors") or []
+    for error in errors:
+        where = error.get("pointer", error.get("parameter", "")) or "body"
+        err.print(f"  [bold]{escape(where)}[/bold]: {escape(error.get('detail', ''))}")
+    if not errors:
+        err.print(f"  {escape(problem.detail)}")
+    if (advice := problem.advice()) not in problem.detail:
+        err.print(f"  [dim]{escape(advice)}[/dim]")
+    if base := problem.extras.get("signature_base"):
+        err.print("  [dim]The relay verified these lines:[/dim]")
+        for line in str(base).split("\n"):
+            err.print(f"  [dim]|[/dim] {escape(line)}")
+    for name, value in problem.extras.items():
+        if name not in _TOLD_ELSEWHERE:
+            err.print(f"  [dim]{escape(name)}[/dim] {escape(json.dumps(value, ensure_ascii=False))}")
+    if problem.instance:
+        err.print(f"  [dim]request {escape(problem.instance)}[/dim]")
+
+
+def local(moment: datetime) -> str:
+    """A moment as people here read clocks."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return local(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(exclude_none=True)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
