@@ -18,7 +18,7 @@ from tocsin.cli.deliveries import deliveries
 from tocsin.cli.endpoints import endpoints
 from tocsin.cli.events import events
 from tocsin.cli.listen import listen
-from tocsin.cli.session import Session
+from tocsin.cli.session import Session, begin
 from tocsin.problems import Problem
 
 __all__ = ["main"]
@@ -33,7 +33,6 @@ app = typer.Typer(
 
 @app.callback()
 def options(
-    context: typer.Context,
     url: Annotated[
         str | None, typer.Option(envvar="TOCSIN_URL", help="The relay; default: http://127.0.0.1:8585.")
     ] = None,
@@ -41,7 +40,7 @@ def options(
         str | None, typer.Option(envvar="TOCSIN_KEY", help="Your key file; default: ~/.config/tocsin/key.")
     ] = None,
 ) -> None:
-    context.obj = Session(url, key)
+    begin(Session(url, key))
 
 
 for command in (keygen, register, me, listen, call, events):

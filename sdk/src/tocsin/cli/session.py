@@ -1,9 +1,9 @@
 """What every command starts from: which relay, which key, and how the answer is shown."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 if TYPE_CHECKING:
@@ -20,10 +20,17 @@ class Session:
     key: str | None = None
 
 
+_current = ContextVar("session", default=Session())
+
+
+def begin(named: Session) -> None:
+    """Remember the options of the command that begins."""
+    _current.set(named)
+
+
 def session() -> Session:
     """The options of the command that is running."""
-    found = click.get_current_context().find_object(Session)
-    return found or Session()
+    return _current.get()
 
 
 def client() -> "Client":
