@@ -20,7 +20,7 @@ class Session:
     key: str | None = None
 
 
-_current = ContextVar("session", default=Session())
+_current: ContextVar[Session | None] = ContextVar("session", default=None)
 
 
 def begin(named: Session) -> None:
@@ -30,7 +30,7 @@ def begin(named: Session) -> None:
 
 def session() -> Session:
     """The options of the command that is running."""
-    return _current.get()
+    return _current.get() or Session()
 
 
 def client() -> "Client":
