@@ -29,7 +29,7 @@ def require_database(url: str) -> int:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """`connection to server at … failed: Connection refused` and what libpq guesses below, without all but the reason."""
+    """Only the reason, of all that libpq says."""
     lines = str(error).strip().splitlines() or ["no answer"]
     told = next((line for line in lines if "failed: " in line), lines[-1])
     return told.rpartition("failed: ")[2].strip()
