@@ -75,6 +75,7 @@ def api() -> None:
             host=settings.api.host,
             port=settings.api.port,
             log_config=None,
+            log_level="warning",
             access_log=False,
             # Open streams would hold a shutdown up for as long as their readers like.
             timeout_graceful_shutdown=5,
@@ -171,7 +172,7 @@ def _database_url(settings: "Settings") -> str:
 
 @contextmanager
 def one_line_errors() -> Generator[None]:
-    """What a person has to change is told in one line and exit code 1; anything else is a bug, and shows its traceback."""
+    """What a person has to change is told in one line, with exit code 1; anything else is a bug and shows itself."""
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 

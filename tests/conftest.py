@@ -1,5 +1,6 @@
 """Real servers for every test: one Postgres and one Valkey per test process, emptied between tests."""
 
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -9,30 +10,47 @@ from sqlalchemy import text
 
 from app.kit.database import Database
 from app.kit.wake import Silence
+from app.local import migrations
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
+from app.local.watchdog import Watchdog
 from app.main import assemble, routes
 from app.services import Services, open_services
 from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, Settings, ValkeySettings
 from app.tables import metadata
-from migrations.migrate import upgrade
 from tests.world import AUTHORITY, ORIGIN, OwnClock, TestAgent
 
 NewAgent = Callable[[], Awaitable[TestAgent]]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def home() -> Iterator[Path]:
+    """Where the servers keep their files. Not in pytest's own folder: when root runs the tests, Postgres runs as
+    another account, which may not pass through there."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def watchdog() -> Iterator[Watchdog]:
+    """Ends the servers should the tests be killed."""
+    guard = Watchdog()
+    yield guard
+    guard.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(home: Path, watchdog: Watchdog) -> Iterator[Postgres]:
     """A real Postgres that does not outlive the tests; it skips fsync, which only a power cut would miss."""
-    server = Postgres.start(_home(tmp_path_factory), durable=False)
+    server = Postgres.start(home, durable=False, watchdog=watchdog)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def valkey(home: Path, watchdog: Watchdog) -> Iterator[Valkey]:
     """A real Valkey."""
-    server = Valkey.start(_home(tmp_path_factory))
+    server = Valkey.start(home, watchdog=watchdog)
     yield server
     server.stop()
 
@@ -41,7 +59,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def migrated(postgres: Postgres) -> str:
     """The address of a database that has every table."""
     url = postgres.url_of("relay")
-    upgrade(url)
+    migrations.migrate(url)
     return url
 
 
@@ -103,7 +121,3 @@ def new_agent(http: httpx.AsyncClient, clock: OwnClock) -> NewAgent:
 async def agent(new_agent: NewAgent) -> TestAgent:
     """A registered agent."""
     return await new_agent()
-
-
-def _home(factory: pytest.TempPathFactory) -> Path:
-    return factory.mktemp("servers")

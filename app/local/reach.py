@@ -20,11 +20,19 @@ def require_database(url: str) -> int:
         with psycopg.connect(url, connect_timeout=connect_seconds_max) as db:
             major = db.info.server_version // 10000
     except psycopg.Error as error:
-        said = str(error).strip().splitlines()[-1].removeprefix("connection failed: ")
-        raise LocalError(f"cannot reach the database at {_where(url)} (TOCSIN_DATABASE_URL): {said}") from error
+        raise LocalError(
+            f"cannot reach the database at {_where(url)} (TOCSIN_DATABASE_URL): {_reason(error)}"
+        ) from error
     if major < postgres_oldest:
         raise LocalError(f"the database at {_where(url)} is PostgreSQL {major}; it must be {postgres_oldest} or newer")
     return major
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Only the reason, of all that libpq says."""
+    lines = str(error).strip().splitlines() or ["no answer"]
+    told = next((line for line in lines if "failed: " in line), lines[-1])
+    return told.rpartition("failed: ")[2].strip()
 
 
 def _where(url: str) -> str:

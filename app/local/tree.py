@@ -1,8 +1,8 @@
 """The process tree: Postgres, Valkey, the API and a worker, up together and down together.
 
-They start in that order and stop in the reverse. One that ends by itself is started again, ever more patiently; one that
-keeps ending brings the tree down. Each runs in a session of its own, so that Ctrl-C reaches only us; should we be killed,
-the watchdog stops them in our place.
+They start in that order and stop in the reverse. One that ends by itself is started again, ever more patiently; one
+that keeps ending brings the tree down. Each runs in a session of its own, so that Ctrl-C reaches only us; should we be
+killed, the watchdog stops them in our place.
 """
 
 import os

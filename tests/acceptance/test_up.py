@@ -1,0 +1,146 @@
+"""`tocsin up`, installed from wheels in an empty environment, as root and as an ordinary account."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from app.local.accounts import shared_place
+from tests.acceptance.conftest import StartRelay
+from tests.acceptance.relays import Account, Relay, ordinary_account, run, until, wait_until_gone
+from tests.packages import ROOT
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
+
+Command = list[str | Path]
+
+
+def test_a_relay_comes_up_and_ctrl_c_leaves_nothing(
+    tocsin: Command, account: Account, start: StartRelay, home: Path
+) -> None:
+    relay = start([*tocsin, "up"], account).wait_until_up()
+    family = relay.family()
+
+    described = httpx.get(f"{relay.url}/openapi.json").json()
+    doctor = run([*tocsin, "doctor"], home, account, TOCSIN_API_PORT=str(relay.port))
+    code = relay.interrupt()
+
+    assert "/v1/agents" in described["paths"]
+    assert doctor.returncode == 0, doctor.stdout
+    assert code == 0, relay.output
+    wait_until_gone(family)
+    stopped = [line.split()[0] for line in relay.output.splitlines() if line.endswith("has stopped")]
+    assert stopped == ["worker", "api", "valkey", "postgres"]
+    assert "TOCSIN_OUTBOUND_ALLOW" in relay.output
+
+
+def test_a_killed_relay_leaves_nothing_and_the_next_one_recovers(
+    tocsin: Command, account: Account, start: StartRelay, home: Path
+) -> None:
+    relay = start([*tocsin, "up"], account).wait_until_up()
+    family = relay.family()
+    remember(home)
+
+    relay.process.kill()
+    relay.process.wait()
+
+    wait_until_gone(family)
+    start([*tocsin, "up"], account).wait_until_up()
+    assert remembered(home)
+
+
+def test_a_relay_that_is_killed_at_its_first_start_can_be_started_again(tocsin: Command, start: StartRelay) -> None:
+    relay = start([*tocsin, "up"], ordinary_account())
+    relay.wait_for_line("with its data in")
+    family = relay.family()
+
+    relay.process.kill()
+    relay.process.wait()
+
+    wait_until_gone(family)
+    start([*tocsin, "up"], ordinary_account()).wait_until_up()
+
+
+@pytest.mark.parametrize("name", ["worker", "api", "valkey", "postgres"])
+def test_a_part_that_dies_is_started_again(tocsin: Command, start: StartRelay, name: str) -> None:
+    relay = start([*tocsin, "up"], ordinary_account()).wait_until_up()
+
+    part(relay, name).kill()
+
+    relay.wait_for_line("ended by itself: signal SIGKILL")
+    relay.wait_for_line("runs again")
+    until(lambda: answers(relay), 20, lambda: relay.output)
+    assert relay.process.poll() is None
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_ways_to_ask_for_the_end_are_heard_too(
+    tocsin: Command, start: StartRelay, signal_number: signal.Signals
+) -> None:
+    relay = start([*tocsin, "up"], ordinary_account()).wait_until_up()
+    family = relay.family()
+
+    relay.process.send_signal(signal_number)
+
+    assert relay.process.wait(30) == 0
+    wait_until_gone(family)
+
+
+def test_root_opens_no_folder_to_others(tocsin: Command, start: StartRelay, home: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root starts Postgres as another account")
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    relay = start([*tocsin, "up", "--home", str(closed / "relay")], Account("root")).wait_until_up()
+    elsewhere = (closed / "relay" / "postgres").resolve()
+
+    relay.interrupt()
+
+    assert elsewhere.is_relative_to(shared_place)
+    assert closed.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(elsewhere)
+
+
+def test_make_up_killed_leaves_nothing(start: StartRelay) -> None:
+    relay = start(["make", "up"], Account("us"), cwd=ROOT).wait_until_up()
+    family = relay.family()
+
+    relay.process.kill()
+    relay.process.wait()
+
+    wait_until_gone(family)
+
+
+def part(relay: Relay, name: str) -> psutil.Process:
+    """The process of this part."""
+    words = {"worker": "workers.main", "api": "app.cli", "valkey": "valkey-server", "postgres": "postgres"}
+    child = psutil.Process(relay.process.pid).children()
+    return next(process for process in child if any(words[name] in word for word in process.cmdline()))
+
+
+def answers(relay: Relay) -> bool:
+    """Whether the API reaches its database."""
+    try:
+        return httpx.get(f"{relay.url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def database(home: Path) -> str:
+    return json.loads((home / "relay" / "running.json").read_text())["database_url"]
+
+
+def remember(home: Path) -> None:
+    with psycopg.connect(database(home)) as db:
+        db.execute("create table remembered as select 1 as it")
+
+
+def remembered(home: Path) -> bool:
+    with psycopg.connect(database(home)) as db:
+        return db.execute("select it from remembered").fetchone() == (1,)
