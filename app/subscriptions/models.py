@@ -19,7 +19,7 @@ class Source(SQLModel, table=True):
     whoever looks. `filters_version` changes whenever what is wanted of it does.
     """
 
-    __tablename__ = "sources"
+    __tablename__ = "sources"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("sources_due", "due_at", postgresql_where=text("due_at is not null")),)
 
     id: str = Field(primary_key=True)
@@ -38,7 +38,7 @@ class Source(SQLModel, table=True):
 class Filter(SQLModel, table=True):
     """What is wanted of a source: one row, however many want it."""
 
-    __tablename__ = "filters"
+    __tablename__ = "filters"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("filters_by_source", "source_id"),)
 
     id: str = Field(primary_key=True)
@@ -49,7 +49,7 @@ class Filter(SQLModel, table=True):
 class Subscription(SQLModel, table=True):
     """An agent's wish to hear of what a filter lets through, from `after_seq` on."""
 
-    __tablename__ = "subscriptions"
+    __tablename__ = "subscriptions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index("subscriptions_by_agent", "agent_id", "id"),
         Index("subscriptions_by_filter", "source_id", "filter_id"),
@@ -67,12 +67,12 @@ class Subscription(SQLModel, table=True):
 
 
 class Sighting(SQLModel, table=True):
-    """Something that was told of a source: an event was seen, or is taken back. Due until it is on its way to endpoints.
+    """Something that was told of a source: an event was seen, or is taken back. Due until it is on its way.
 
     An event keeps its id when it is taken back, and when it comes back. The body is the text that is rung.
     """
 
-    __tablename__ = "sightings"
+    __tablename__ = "sightings"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         UniqueConstraint("source_id", "seq"),
         Index("sightings_due", "due_at", postgresql_where=text("due_at is not null")),

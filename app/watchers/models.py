@@ -10,7 +10,7 @@ from sqlmodel import BigInteger, Column, DateTime, Field, SQLModel
 class Watcher(SQLModel, table=True):
     """How the watching of a source goes."""
 
-    __tablename__ = "watchers"
+    __tablename__ = "watchers"  # pyright: ignore[reportAssignmentType]
 
     source_id: str = Field(primary_key=True, foreign_key="sources.id")
     looked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
@@ -27,7 +27,7 @@ class Watcher(SQLModel, table=True):
 class Block(SQLModel, table=True):
     """One of the newest blocks of a chain that we applied: one a height."""
 
-    __tablename__ = "blocks"
+    __tablename__ = "blocks"  # pyright: ignore[reportAssignmentType]
 
     source_id: str = Field(primary_key=True, foreign_key="sources.id")
     number: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
@@ -39,7 +39,7 @@ class Block(SQLModel, table=True):
 class Selection(SQLModel, table=True):
     """What a filter selected from a document when it was last read; `changes` counts how often it has changed."""
 
-    __tablename__ = "selections"
+    __tablename__ = "selections"  # pyright: ignore[reportAssignmentType]
 
     filter_id: str = Field(primary_key=True)
     source_id: str = Field(index=True)

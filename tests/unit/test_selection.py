@@ -38,7 +38,9 @@ def test_a_pointer_finds_its_value(pointer: str, value: Any) -> None:
     assert selected.value == value
 
 
-@pytest.mark.parametrize("pointer", ["/bar", "/foo/2", "/foo/-", "/foo/00", "/foo/01", "/foo/bar", "/foo/0/x", "/foo/²"])
+@pytest.mark.parametrize(
+    "pointer", ["/bar", "/foo/2", "/foo/-", "/foo/00", "/foo/01", "/foo/bar", "/foo/0/x", "/foo/²"]
+)
 def test_a_pointer_to_nothing_finds_nothing(pointer: str) -> None:
     assert not select(DOCUMENT, pointer).found
 

@@ -60,13 +60,14 @@ class EvmLog(Wire):
     kind: Literal["evm.log"]
     chain: Chain
     address: Address | Annotated[list[Address], Field(max_length=addresses_max)] | None = Field(
-        None, description="The contract, or any one out of several."
+        default=None, description="The contract, or any one out of several."
     )
     topics: list[Topic | Annotated[list[Topic], Field(max_length=topic_values_max)] | None] | None = Field(
         None, max_length=4, description="What each topic has to be."
     )
     finality: Literal["latest"] = Field(
-        "latest", description="When an event is told: as soon as its block is the head. A reorganisation retracts it."
+        default="latest",
+        description="When an event is told: as soon as its block is the head. A reorganisation retracts it.",
     )
 
     @model_validator(mode="after")
@@ -82,10 +83,10 @@ class HttpJson(Wire):
     kind: Literal["http.json"]
     url: str = Field(min_length=1, max_length=2048, description="https URL that answers GET with JSON.")
     interval: timedelta = Field(
-        timedelta(minutes=1), ge=interval_min, le=interval_max, description="How often to look: PT5S to P1D."
+        default=timedelta(minutes=1), ge=interval_min, le=interval_max, description="How often to look: PT5S to P1D."
     )
     pointer: Annotated[str, Field(max_length=500), AfterValidator(_is_pointer)] = Field(
-        "", description="JSON pointer (RFC 6901) to the value; empty for the whole document."
+        default="", description="JSON pointer (RFC 6901) to the value; empty for the whole document."
     )
 
 
@@ -97,8 +98,8 @@ class NewSubscription(Wire):
     """What to hear of, and where to be rung. Without an endpoint the events are kept to be read."""
 
     source: Watched
-    endpoint_id: str | None = Field(None, max_length=100, description="One of your endpoints.")
-    description: Name | None = Field(None, description="For people.")
+    endpoint_id: str | None = Field(default=None, max_length=100, description="One of your endpoints.")
+    description: Name | None = Field(default=None, description="For people.")
 
 
 class BlockPosition(Wire):
@@ -128,9 +129,9 @@ class Subscription(Wire):
     state: SourceState = Field(
         description="starting until the watcher has looked once; halted when what it saw cannot be trusted."
     )
-    state_reason: str | None = Field(None, description="Why it is halted.")
+    state_reason: str | None = Field(default=None, description="Why it is halted.")
     begins_after: BlockPosition | FetchPosition | None = Field(
-        None, description="Where the source stood when this subscription began; null while it is starting."
+        default=None, description="Where the source stood when this subscription began; null while it is starting."
     )
     created_at: Timestamp
 
@@ -142,9 +143,9 @@ class SubscriptionQuery(ListQuery):
 class EventsQuery(Query):
     """Which events of a subscription, and how long to wait for one."""
 
-    after: str | None = Field(None, max_length=512, description="`next` of the page before; absent to begin.")
-    limit: int = Field(50, ge=1, le=100, description="How many at most.")
-    wait: int = Field(0, ge=0, le=wait_seconds_max, description="Seconds to wait while there is none.")
+    after: str | None = Field(default=None, max_length=512, description="`next` of the page before; absent to begin.")
+    limit: int = Field(default=50, ge=1, le=100, description="How many at most.")
+    wait: int = Field(default=0, ge=0, le=wait_seconds_max, description="Seconds to wait while there is none.")
 
 
 class EventPage(Wire):

@@ -43,7 +43,7 @@ class LogSeen(Wire):
         description="How far this was checked. rpc: taken as the node answered, where it did not contradict itself."
     )
     replaced_by: str | None = Field(
-        None, description="Of a retraction: hash of the block now at this height, where there is one."
+        default=None, description="Of a retraction: hash of the block now at this height, where there is one."
     )
 
 
@@ -52,8 +52,8 @@ class Selected(Wire):
 
     found: bool = Field(description="Whether there was anything.")
     value: Json = None
-    omitted: bool = Field(False, description="The value is there but too large, or cannot be stored as it is.")
-    sha256: str | None = Field(None, description="Of the value as JSON with sorted keys and without spaces.")
+    omitted: bool = Field(default=False, description="The value is there but too large, or cannot be stored as it is.")
+    sha256: str | None = Field(default=None, description="Of the value as JSON with sorted keys and without spaces.")
 
 
 class JsonChanged(Wire):
@@ -81,7 +81,9 @@ class Watcher(Wire):
     upstream_calls: int = Field(description="Made so far: their number does not depend on that of subscriptions.")
     looked_at: Timestamp | None = None
     next_look_at: Timestamp | None = None
-    last_error: str | None = Field(None, description="Why the latest look came to nothing; null when it did not.")
+    last_error: str | None = Field(
+        default=None, description="Why the latest look came to nothing; null when it did not."
+    )
 
 
 class WatcherQuery(ListQuery):
