@@ -33,6 +33,20 @@ rpc_calls_at_once = 8
 chain_span_blocks_max = 64  # applied in one look; also the catch-up after an outage, a stretch at a time
 chain_ring_blocks_max = 256  # a fork older than this halts the chain
 chain_doubts_max = 3  # looks in a row before a head that went back is believed
+document_bytes_max = 256 * 1024
+selected_chars_max = 16 * 1024
+poll_timeout_seconds = 15
+look_timeout_seconds = 45
+look_lease_seconds = 60
+looks_at_once_max = 32
+look_again_seconds_max = 600  # between looks at a source that fails
+
+# Subscriptions
+subscriptions_per_agent_max = 10_000
+fan_out_batch_max = 100
+fan_out_lease_seconds = 30
+events_wait_seconds_max = 30
+events_tail_seconds = 0.25
 
 # Names
 name_chars_max = 120

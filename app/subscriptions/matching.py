@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,12 +39,6 @@ Anchor: TypeAlias = tuple[object, ...]
 def log_filter(addresses: str | Sequence[str] | None, topics: Sequence[str | Sequence[str] | None] | None) -> LogFilter:
     """The filter in its one canonical form, however it was spelt: a single value is a list of one, `[]` allows any."""
     return LogFilter(addresses=_one_of(addresses), topics=tuple(_one_of(values) for values in topics or ()))
-
-
-def canonical(wanted: LogFilter) -> str:
-    """The filter as canonical JSON: filters that ask for the same are the same text."""
-    spec = {"addresses": wanted.addresses, "topics": wanted.topics}
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"))
 
 
 def matches(wanted: LogFilter, log: Log) -> bool:
