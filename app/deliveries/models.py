@@ -39,7 +39,7 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"  # pyright: ignore[reportAssignmentType]
 
     id: str = Field(primary_key=True)
-    agent_id: str
+    agent_id: str | None = None  # whose message it is, where it is one agent's
     type: str
     body: str
     created_at: datetime = Field(sa_column=_moment())

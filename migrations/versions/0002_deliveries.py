@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.String(), primary_key=True),
-        sa.Column("agent_id", sa.String(), nullable=False),
+        sa.Column("agent_id", sa.String()),
         sa.Column("type", sa.String(), nullable=False),
         sa.Column("body", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),

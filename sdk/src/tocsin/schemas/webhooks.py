@@ -5,7 +5,7 @@ Webhooks say; `webhook-id` is `<endpoint id>_<message id>`, stable over retries.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -23,10 +23,11 @@ __all__ = [
 ]
 
 
-class Webhook(Wire):
-    """What every ring has, besides its `type` and `data`."""
+Made = Annotated[Timestamp, Field(description="When the message was made; the same over retries.")]
 
-    timestamp: Timestamp = Field(description="When the message was made; the same over retries.")
+
+class Webhook(Wire):
+    """The body of a ring: `type`, `timestamp` and `data`."""
 
 
 class Fired(Wire):
@@ -46,6 +47,7 @@ class ScheduleFired(Webhook):
     """A schedule has fired."""
 
     type: Literal["schedule.fired"] = "schedule.fired"
+    timestamp: Made
     data: Fired
 
 
@@ -64,6 +66,7 @@ class EventMatched(Webhook):
     """An event matched a filter of yours."""
 
     type: Literal["event.matched"] = "event.matched"
+    timestamp: Made
     data: Matched
 
 
@@ -77,6 +80,7 @@ class EventRetracted(Webhook):
     """An event that you were told of is no longer part of its chain."""
 
     type: Literal["event.retracted"] = "event.retracted"
+    timestamp: Made
     data: Retracted
 
 
@@ -91,6 +95,7 @@ class EndpointVerification(Webhook):
     """Does this endpoint want to be rung? Answer 2xx with `{"challenge": "<the same>"}`."""
 
     type: Literal["endpoint.verification"] = "endpoint.verification"
+    timestamp: Made
     data: Challenge
 
 
@@ -111,6 +116,7 @@ class EndpointTest(Webhook):
     """A test ring."""
 
     type: Literal["endpoint.test"] = "endpoint.test"
+    timestamp: Made
     data: Tested
 
 

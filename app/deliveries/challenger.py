@@ -1,0 +1,201 @@
+"""Asks new endpoints whether they want to be rung, before the first ring.
+
+The question carries a nonce that exists only while its answer is awaited: it is used once by construction, and nothing
+stored could be replayed. That a question is due is a row, so it survives any of us.
+"""
+
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.deliveries import store
+from app.deliveries.attempts import VERIFICATION_LADDER, Delivered, GiveUp, Retry, Verdict, judge
+from app.deliveries.courier import content_headers
+from app.deliveries.flights import Flights
+from app.deliveries.models import Endpoint
+from app.deliveries.relay_key import RelayKey
+from app.events import Happened, record
+from app.kit import due
+from app.kit.clock import Clock
+from app.kit.database import Transaction
+from app.kit.ids import Ids
+from app.kit.outbound import Answer, Fault, Outbound
+from app.kit.wake import Wake
+from app.settings import DeliverySettings
+from tocsin import webhooks
+from tocsin.keys import PrivateKey
+from tocsin.schemas.webhooks import Challenge, EndpointVerification
+
+__all__ = ["Challenger", "is_answered"]
+
+challenges_at_once_max = 16
+landing_wait_seconds = 0.010
+idle_wait_seconds_max = 0.080
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A claimed endpoint, and the key that signs the question."""
+
+    endpoint: Endpoint
+    key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, and whether it was the answer."""
+
+    endpoint: Endpoint
+    result: Answer | Fault
+    answered: bool
+
+
+class Challenger:
+    """Every challenge of one worker process that is in flight."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        clock: Clock,
+        ids: Ids,
+        wake: Wake,
+        outbound: Outbound,
+        relay_key: RelayKey,
+        settings: DeliverySettings,
+    ) -> None:
+        self._transaction = transaction
+        self._clock = clock
+        self._ids = ids
+        self._wake = wake
+        self._outbound = outbound
+        self._relay_key = relay_key
+        self._settings = settings
+        self._flights = Flights(self._ask, places=challenges_at_once_max, ahead=0)
+        self._wait_seconds = landing_wait_seconds
+
+    async def verify_next(self) -> int:
+        """Conclude the challenges that were answered, claim those that are due and send them. Returns how many of both,
+        or how many still fly; 0 when nothing is due and nothing in flight."""
+        landed = await self._flights.landed(self._wait_seconds)
+        try:
+            async with self._transaction() as db:
+                now = await self._clock.now(db)
+                verified = await self._conclude(db, landed, now)
+                questions = await self._claim(db, now)
+        except BaseException:
+            self._flights.put_back(landed)
+            raise
+        if verified:
+            # What waited for these endpoints is due now. If this is lost, the sweep finds it.
+            self._wake.ring("deliveries")
+        self._flights.start(questions)
+        moved = len(landed) + len(questions)
+        self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
+        return moved or self._flights.flying
+
+    async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Question]:
+        room = self._flights.room
+        claimed = await due.claim(db, Endpoint, now=now, lease_seconds=self._settings.lease_seconds, limit=room)
+        if not claimed:
+            return ()
+        key = await self._relay_key.get(db, now)
+        return [Question(endpoint, key) for endpoint in claimed]
+
+    async def _ask(self, question: Question) -> Reply:
+        endpoint, at, nonce = question.endpoint, self._clock.wall(), secrets.token_urlsafe(32)
+        ring = EndpointVerification(timestamp=at, data=Challenge(endpoint_id=endpoint.id, challenge=nonce))
+        body = ring.model_dump_json().encode()
+        signature = webhooks.sign(
+            f"{endpoint.id}_{self._ids.new('msg')}", at, body, secrets=[endpoint.secret], keys=[question.key]
+        )
+        result = await self._outbound.post(
+            endpoint.url, body, {**content_headers, **signature}, timeout_seconds=self._settings.timeout_seconds
+        )
+        return Reply(endpoint, result, is_answered(result, nonce))
+
+    async def _conclude(self, db: AsyncSession, landed: Sequence[Reply], now: datetime) -> set[str]:
+        """Write down what came of these challenges; returns the endpoints that are active from now on."""
+        if not landed:
+            return set()
+        verdicts = {reply.endpoint.id: _judge(reply, now) for reply in landed}
+        ours = await due.conclude(
+            db, Endpoint, [_outcome(reply, verdicts[reply.endpoint.id], now) for reply in landed]
+        )
+        await record(
+            db,
+            *(h for reply in landed if reply.endpoint.id in ours and (h := _happened(reply, verdicts, now)) is not None),
+        )
+        verified = {id for id in ours if isinstance(verdicts[id], Delivered)}
+        if verified:
+            await store.release_waiting(db, sorted(verified), now)
+        return verified
+
+
+def is_answered(result: Answer | Fault, nonce: str) -> bool:
+    """Whether this is a 2xx with `{"challenge": "<the nonce>"}`."""
+    if not isinstance(result, Answer) or not 200 <= result.status < 300 or result.truncated:
+        return False
+    try:
+        answer: Any = json.loads(result.body)
+    except (ValueError, RecursionError):
+        return False
+    given = cast(dict[str, Any], answer).get("challenge") if isinstance(answer, dict) else None
+    return isinstance(given, str) and hmac.compare_digest(given.encode(errors="replace"), nonce.encode())
+
+
+def _judge(reply: Reply, now: datetime) -> Verdict:
+    status = reply.result.status if isinstance(reply.result, Answer) else None
+    if not reply.answered and status is not None and status < 300:
+        status = None  # success without the answer is no success
+    return judge(status, reply.endpoint.attempts - reply.endpoint.attempts_before, now, ladder=VERIFICATION_LADDER)
+
+
+def _outcome(reply: Reply, verdict: Verdict, now: datetime) -> dict[str, Any]:
+    state, due_at, reason = _standing(verdict, reply)
+    return {
+        "id": reply.endpoint.id,
+        "attempts": reply.endpoint.attempts,
+        "state": state,
+        "state_reason": reason,
+        "due_at": due_at,
+        "verified_at": now if state == "active" else reply.endpoint.verified_at,
+        "updated_at": now,
+    }
+
+
+def _standing(verdict: Verdict, reply: Reply) -> tuple[str, datetime | None, str | None]:
+    match verdict:
+        case Delivered():
+            return "active", None, None
+        case Retry(at):
+            return "pending", at, _why(reply)
+        case GiveUp(reason, gone=True):
+            return "disabled", None, reason
+        case GiveUp():
+            return "pending", None, f"{_why(reply)}; POST …/verify asks again"
+
+
+def _why(reply: Reply) -> str:
+    """Why the challenge failed, in words for the endpoint's owner."""
+    if isinstance(reply.result, Fault):
+        return f"the challenge was not answered: {reply.result.category}"
+    if 200 <= reply.result.status < 300:
+        return "the challenge was answered without repeating it"
+    return f"the challenge was answered with status {reply.result.status}"
+
+
+def _happened(reply: Reply, verdicts: dict[str, Verdict], now: datetime) -> Happened | None:
+    endpoint = reply.endpoint
+    match verdicts[endpoint.id]:
+        case Delivered():
+            return Happened("endpoint.verified", endpoint.id, endpoint.agent_id, now, {"url": endpoint.url})
+        case GiveUp(reason, gone=True):
+            return Happened("endpoint.disabled", endpoint.id, endpoint.agent_id, now, {"reason": reason})
+        case _:
+            return None

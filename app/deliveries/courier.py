@@ -1,0 +1,221 @@
+"""Carries deliveries: claims what is due, posts it, and writes down what came of it.
+
+One round is one short transaction: it concludes what has landed and claims what is due. Between rounds the requests fly
+with no transaction open. A round is never waited for by a request, nor a request by a round.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.deliveries import store
+from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, retry_after
+from app.deliveries.flights import Flights
+from app.deliveries.relay_key import RelayKey
+from app.deliveries.store import Claimed, Outcome
+from app.events import Happened, record
+from app.kit.clock import Clock
+from app.kit.database import Transaction
+from app.kit.outbound import Answer, Fault, Outbound
+from app.settings import DeliverySettings
+from tocsin import webhooks
+from tocsin.keys import PrivateKey
+
+__all__ = ["Courier", "content_headers"]
+
+# How long a round waits for landings that it can conclude together; longer while nothing at all moves.
+landing_wait_seconds = 0.010
+idle_wait_seconds_max = 0.080
+response_excerpt_bytes_max = 1024
+
+content_headers = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A claimed delivery, the key that signs it, and until when it may still take off."""
+
+    claimed: Claimed
+    key: PrivateKey
+    take_off_by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """An attempt that has ended."""
+
+    claimed: Claimed
+    started_at: datetime
+    duration_ms: int
+    result: Answer | Fault
+
+
+class Courier:
+    """Everything of one worker process that is in flight to endpoints."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        clock: Clock,
+        outbound: Outbound,
+        relay_key: RelayKey,
+        settings: DeliverySettings,
+        jitter: random.Random,
+    ) -> None:
+        self._transaction = transaction
+        self._clock = clock
+        self._outbound = outbound
+        self._relay_key = relay_key
+        self._settings = settings
+        self._jitter = jitter
+        self._flights = Flights(self._attempt, places=settings.connections, ahead=settings.connections)
+        self._wait_seconds = landing_wait_seconds
+
+    async def deliver_next(self) -> int:
+        """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many still fly;
+        0 when nothing is due and nothing in flight."""
+        landed = await self._flights.landed(self._wait_seconds)
+        try:
+            async with self._transaction() as db:
+                now = await self._clock.now(db)
+                await self._conclude(db, landed, now)
+                loads = await self._claim(db, now)
+        except BaseException:
+            # The answers are known, only not written down: they are concluded by the next round that can.
+            self._flights.put_back(landed)
+            raise
+        # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
+        self._flights.start(loads)
+        moved = len(landed) + len(loads)
+        self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
+        return moved or self._flights.flying
+
+    async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Load]:
+        if self._flights.room == 0:
+            return ()
+        by = self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
+        claimed = await store.claim(db, now, self._settings.lease_seconds, self._flights.room)
+        if not claimed:
+            return ()
+        key = await self._relay_key.get(db, now)
+        return [Load(delivery, key, by) for delivery in await self._deliverable(db, claimed, now)]
+
+    async def _deliverable(self, db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> Sequence[Claimed]:
+        """Those whose endpoint is active. Others wait for theirs, or are cancelled with it."""
+        orphans = [c for c in claimed if c.endpoint_state is None]
+        inactive = [c for c in claimed if c.endpoint_state not in (None, "active")]
+        if orphans:
+            await store.cancel(db, orphans, now)
+        if not orphans and not inactive:
+            return claimed
+        left_out = {c.id for c in orphans} | (await store.park(db, inactive) if inactive else set[str]())
+        return [c for c in claimed if c.id not in left_out]
+
+    async def _attempt(self, load: Load) -> Landing | None:
+        # It has waited for a place for so long that its lease might end in flight: leave it to the next claim.
+        started = self._clock.monotonic()
+        if started > load.take_off_by:
+            return None
+        delivery, at = load.claimed, self._clock.wall()
+        assert delivery.url is not None
+        assert delivery.secret is not None
+        body = delivery.body.encode()
+        signature = webhooks.sign(
+            f"{delivery.endpoint_id}_{delivery.message_id}",
+            at,
+            body,
+            secrets=[_secret(delivery.secret)],
+            keys=[load.key],
+        )
+        result = await self._outbound.post(
+            delivery.url, body, {**content_headers, **signature}, timeout_seconds=self._settings.timeout_seconds
+        )
+        return Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
+
+    async def _conclude(self, db: AsyncSession, landed: Sequence[Landing], now: datetime) -> None:
+        if not landed:
+            return
+        verdicts = {landing.claimed.id: self._judge(landing, now) for landing in landed}
+        ours = await store.conclude(db, [_outcome(landing, verdicts[landing.claimed.id], now) for landing in landed])
+        concluded = [landing for landing in landed if landing.claimed.id in ours]
+        await record(db, *(h for one in concluded if (h := _happened(one, verdicts[one.claimed.id], now)) is not None))
+        gone = {one.claimed.endpoint_id for one in concluded if _is_gone(verdicts[one.claimed.id])}
+        if gone:
+            await disable(db, sorted(gone), "the endpoint answered 410 Gone", now)
+
+    def _judge(self, landing: Landing, now: datetime) -> Verdict:
+        status, wait = None, None
+        if isinstance(landing.result, Answer):
+            status = landing.result.status
+            if not 200 <= status < 300:
+                wait = retry_after(landing.result.headers.get("Retry-After"), now)
+        attempts = landing.claimed.attempts - landing.claimed.attempts_before
+        return judge(status, attempts, now, wait=wait, jitter=self._jitter.random())
+
+
+async def disable(db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime) -> None:
+    """Send nothing more to these endpoints until their owners enable them; what is due for them is kept."""
+    disabled = await store.disable(db, endpoint_ids, reason, now)
+    await record(db, *(Happened("endpoint.disabled", id, agent, now, {"reason": reason}) for id, agent in disabled))
+
+
+# A secret is decoded once, not for each of the thousands of rings that it signs.
+@lru_cache(maxsize=1024)
+def _secret(text: str) -> bytes:
+    return webhooks.parse_secret(text)
+
+
+def _is_gone(verdict: Verdict) -> bool:
+    return isinstance(verdict, GiveUp) and verdict.gone
+
+
+def _outcome(landing: Landing, verdict: Verdict, now: datetime) -> Outcome:
+    state, due_at = _standing(verdict)
+    answer = landing.result if isinstance(landing.result, Answer) else None
+    fault = landing.result if isinstance(landing.result, Fault) else None
+    return Outcome(
+        id=landing.claimed.id,
+        attempts=landing.claimed.attempts,
+        state=state,
+        due_at=due_at,
+        concluded_at=None if state == "pending" else now,
+        started_at=landing.started_at,
+        duration_ms=landing.duration_ms,
+        status=answer.status if answer else None,
+        error=fault.category if fault else None,
+        response_excerpt=_excerpt(answer.body) if answer else None,
+    )
+
+
+def _standing(verdict: Verdict) -> tuple[str, datetime | None]:
+    match verdict:
+        case Delivered():
+            return "delivered", None
+        case Retry(at):
+            return "pending", at
+        case GiveUp():
+            return "failed", None
+
+
+def _excerpt(body: bytes) -> str | None:
+    """The beginning of a body as text that Postgres can store."""
+    text = body[:response_excerpt_bytes_max].decode(errors="replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") or None
+
+
+def _happened(landing: Landing, verdict: Verdict, now: datetime) -> Happened | None:
+    if isinstance(verdict, Retry):
+        return None
+    delivery = landing.claimed
+    data = {
+        "state": _standing(verdict)[0],
+        "endpoint_id": delivery.endpoint_id,
+        "message_id": delivery.message_id,
+        "attempts": delivery.attempts,
+        "status": landing.result.status if isinstance(landing.result, Answer) else None,
+    }
+    return Happened("delivery.concluded", delivery.id, delivery.agent_id, now, data)

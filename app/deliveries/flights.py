@@ -1,0 +1,90 @@
+"""Requests in flight: many at once, each started as soon as there is room, collected in groups when they have landed.
+
+A slow one takes one place and holds up nothing else: what lands is collected without waiting for what still flies.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+from app.kit import telemetry
+
+__all__ = ["Flights"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+log = telemetry.logger(__name__)
+
+
+class Flights(Generic[T, R]):
+    """Flies what it is handed, at most `places` at once, and keeps what came of it until it is collected.
+
+    `fly` answers None for what was not worth starting any more.
+    """
+
+    def __init__(self, fly: Callable[[T], Awaitable[R | None]], *, places: int, ahead: int) -> None:
+        self._fly = fly
+        self._places = places
+        self._capacity = places + ahead
+        self._waiting: deque[T] = deque()
+        self._pilots: set[asyncio.Task[None]] = set()
+        self._landed: list[R] = []
+        self._empty = asyncio.Event()
+
+    @property
+    def room(self) -> int:
+        """How many more may be handed over: enough that no place is idle while the next are fetched."""
+        return self._capacity - len(self._waiting) - len(self._pilots)
+
+    @property
+    def flying(self) -> int:
+        return len(self._pilots)
+
+    def start(self, items: Iterable[T]) -> None:
+        """Send these on their way, as places become free."""
+        self._waiting.extend(items)
+        while self._waiting and len(self._pilots) < min(self._places, len(self._pilots) + len(self._waiting)):
+            self._take_off()
+
+    async def landed(self, wait_seconds: float) -> Sequence[R]:
+        """What has landed, after waiting that long for more to land; or less, when nothing flies any more."""
+        if self._pilots:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(wait_seconds):
+                    await self._empty.wait()
+            except TimeoutError:
+                pass
+        landed, self._landed = self._landed, []
+        return landed
+
+    def put_back(self, landed: Sequence[R]) -> None:
+        """Keep these until they are collected again: their conclusion could not be written."""
+        self._landed = [*landed, *self._landed]
+
+    def _take_off(self) -> None:
+        pilot = asyncio.create_task(self._pilot(self._waiting.popleft()))
+        self._pilots.add(pilot)
+        pilot.add_done_callback(self._arrived)
+
+    async def _pilot(self, item: T) -> None:
+        """Fly one after the other while any wait."""
+        while True:
+            result = await self._fly(item)
+            if result is not None:
+                self._landed.append(result)
+            if not self._waiting:
+                return
+            item = self._waiting.popleft()
+
+    def _arrived(self, pilot: asyncio.Task[None]) -> None:
+        self._pilots.discard(pilot)
+        if not pilot.cancelled() and (error := pilot.exception()) is not None:
+            # A bug. What it carried is claimed again when its lease has ended; the others fly on.
+            log.error("a flight crashed", exc_info=error)
+        if self._waiting:
+            self._take_off()
+        elif not self._pilots:
+            self._empty.set()

@@ -1,0 +1,109 @@
+"""The operations of deliveries."""
+
+from app.deliveries.service import Deliveries
+from app.kit.operations import Call, Operation
+from tocsin.problems import EndpointNotActive, ForbiddenAddress, NotConcluded
+from tocsin.schemas.agents import JwkSet
+from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery
+from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointQuery, NewEndpoint, PatchEndpoint
+from tocsin.schemas.wire import Page
+
+
+async def create_endpoint(call: Call[Deliveries], body: NewEndpoint) -> CreatedEndpoint:
+    """Register an endpoint.
+
+    The relay posts it a signed `endpoint.verification` at once; it becomes active by answering 2xx with
+    `{"challenge": "<the same>"}`. What is sent to it before waits. The secret is shown this once.
+    """
+    call.ring("endpoints")
+    return await call.service.create(call.db, call.agent.id, body, call.now)
+
+
+async def list_endpoints(call: Call[Deliveries], query: EndpointQuery) -> Page[Endpoint]:
+    """List your endpoints, oldest first."""
+    return await call.service.list_endpoints(call.db, call.agent.id, query)
+
+
+async def get_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Show an endpoint."""
+    return await call.service.get_endpoint(call.db, call.agent.id, id)
+
+
+async def change_endpoint(call: Call[Deliveries], id: str, body: PatchEndpoint) -> Endpoint:
+    """Change an endpoint.
+
+    Absent members stay as they are. A new URL is challenged before the next ring.
+    """
+    call.ring("endpoints")
+    return await call.service.change(call.db, call.agent.id, id, body, call.now)
+
+
+async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
+    """Delete an endpoint.
+
+    What was on its way to it is cancelled, and stays readable.
+    """
+    await call.service.delete(call.db, call.agent.id, id, call.now)
+
+
+async def verify_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Challenge a pending endpoint again, at once."""
+    call.ring("endpoints")
+    return await call.service.verify(call.db, call.agent.id, id, call.now)
+
+
+async def enable_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Take a disabled endpoint up again.
+
+    It is challenged first. What has been kept for it is sent once it has answered.
+    """
+    call.ring("endpoints")
+    return await call.service.enable(call.db, call.agent.id, id, call.now)
+
+
+async def test_endpoint(call: Call[Deliveries], id: str) -> Delivery:
+    """Send a test ring to an active endpoint."""
+    call.ring("deliveries")
+    return await call.service.test(call.db, call.agent.id, id, call.now)
+
+
+async def list_deliveries(call: Call[Deliveries], query: DeliveryQuery) -> Page[Delivery]:
+    """List your deliveries, newest first."""
+    return await call.service.list_deliveries(call.db, call.agent.id, query)
+
+
+async def get_delivery(call: Call[Deliveries], id: str) -> DeliveryDetail:
+    """Show a delivery with its body and its attempts."""
+    return await call.service.get_delivery(call.db, call.agent.id, id)
+
+
+async def redeliver(call: Call[Deliveries], id: str) -> Delivery:
+    """Send a concluded delivery again.
+
+    It keeps its webhook-id, so a receiver that has it already can drop it.
+    """
+    call.ring("deliveries")
+    return await call.service.redeliver(call.db, call.agent.id, id, call.now)
+
+
+async def list_webhook_keys(call: Call[Deliveries]) -> JwkSet:
+    """Show the public keys that verify `v1a` signatures of webhooks, as a JWK set."""
+    return await call.service.keys(call.db, call.now)
+
+
+OPERATIONS = (
+    Operation("POST", "/v1/endpoints", create_endpoint, status=201, problems=(ForbiddenAddress,)),
+    Operation("GET", "/v1/endpoints", list_endpoints),
+    Operation("GET", "/v1/endpoints/{id}", get_endpoint),
+    Operation("PATCH", "/v1/endpoints/{id}", change_endpoint, problems=(ForbiddenAddress,)),
+    Operation("DELETE", "/v1/endpoints/{id}", delete_endpoint, status=204),
+    Operation("POST", "/v1/endpoints/{id}/verify", verify_endpoint, problems=(EndpointNotActive,)),
+    Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),
+    Operation("POST", "/v1/endpoints/{id}/test", test_endpoint, status=202, problems=(EndpointNotActive,)),
+    Operation("GET", "/v1/deliveries", list_deliveries),
+    Operation("GET", "/v1/deliveries/{id}", get_delivery),
+    Operation(
+        "POST", "/v1/deliveries/{id}/redeliver", redeliver, status=202, problems=(NotConcluded, EndpointNotActive)
+    ),
+    Operation("GET", "/.well-known/jwks.json", list_webhook_keys, signed=False),
+)

@@ -1,0 +1,318 @@
+"""SQL of endpoints, messages, deliveries and attempts. Times are parameters; nothing here commits or decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours until its lease ends, with all that an attempt needs."""
+
+    id: str
+    attempts: int
+    attempts_before: int
+    agent_id: str
+    endpoint_id: str
+    message_id: str
+    endpoint_state: str | None  # None: the endpoint is no more
+    url: str | None
+    secret: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt came to, and what the delivery is from now on."""
+
+    id: str
+    attempts: int
+    state: str
+    due_at: datetime | None
+    concluded_at: datetime | None
+    started_at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    response_excerpt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A message for an endpoint, not yet on its way."""
+
+    delivery_id: str
+    message_id: str
+    endpoint_id: str
+
+
+# Endpoints
+
+
+async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
+    """This agent's endpoint."""
+    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
+    return (await db.exec(question.with_for_update() if lock else question)).one_or_none()
+
+
+async def endpoints(
+    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
+) -> Sequence[Endpoint]:
+    """An agent's endpoints, oldest first."""
+    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    if state is not None:
+        question = question.where(col(Endpoint.state) == state)
+    if after is not None:
+        question = question.where(col(Endpoint.id) > after)
+    return (await db.exec(question.order_by(col(Endpoint.id)).limit(limit))).all()
+
+
+async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
+    """Let go of what waited for these endpoints, which have become active in this transaction."""
+    statement = text(
+        """
+        update deliveries set due_at = :now
+        where endpoint_id = any(cast(:ids as text[])) and state = 'pending' and due_at is null
+        """
+    )
+    await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
+
+
+async def disable(db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime) -> Sequence[tuple[str, str]]:
+    """Disable those of these endpoints that are not; returns them with their agents."""
+    statement = text(
+        """
+        update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
+        where id = any(cast(:ids as text[])) and state <> 'disabled'
+        returning id, agent_id
+        """
+    )
+    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now})
+    return [(row.id, row.agent_id) for row in rows]
+
+
+async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> None:
+    """Cancel what has not been delivered to this endpoint. An attempt in flight ends unconcluded."""
+    statement = text(
+        """
+        update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
+        where endpoint_id = :id and state = 'pending'
+        """
+    )
+    await db.execute(statement, {"id": endpoint_id, "now": now})
+
+
+# Sending
+
+
+async def add_messages(db: AsyncSession, messages: Sequence[Message]) -> None:
+    """Store these messages, in one statement."""
+    statement = text(
+        """
+        insert into messages (id, agent_id, type, body, created_at)
+        select * from unnest(
+            cast(:ids as text[]), cast(:agents as text[]), cast(:types as text[]), cast(:bodies as text[]),
+            cast(:times as timestamptz[])
+        )
+        """
+    )
+    columns = {
+        "ids": [m.id for m in messages],
+        "agents": [m.agent_id for m in messages],
+        "types": [m.type for m in messages],
+        "bodies": [m.body for m in messages],
+        "times": [m.created_at for m in messages],
+    }
+    await db.execute(statement, columns)
+
+
+async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: datetime) -> None:
+    """Set these on their way, due now; what is addressed to an endpoint that is no more is left out.
+
+    Whether the endpoint is active is asked when the delivery is claimed: asked here, a verification that commits a
+    moment later would not see it, and it would wait for ever.
+    """
+    statement = text(
+        """
+        insert into deliveries
+            (id, message_id, endpoint_id, agent_id, state, due_at, attempts, attempts_before, created_at)
+        select new.id, new.message_id, e.id, e.agent_id, 'pending', :now, 0, 0, :now
+        from unnest(cast(:ids as text[]), cast(:messages as text[]), cast(:endpoints as text[]))
+            as new(id, message_id, endpoint_id)
+        join endpoints e on e.id = new.endpoint_id
+        """
+    )
+    columns = {
+        "ids": [a.delivery_id for a in addressed],
+        "messages": [a.message_id for a in addressed],
+        "endpoints": [a.endpoint_id for a in addressed],
+        "now": now,
+    }
+    await db.execute(statement, columns)
+
+
+# The engine
+
+
+async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: int) -> Sequence[Claimed]:
+    """Take the most overdue deliveries, with their endpoints and bodies. Others skip them until the lease ends."""
+    statement = text(
+        """
+        with due as materialized (
+            select id from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
+        ), claimed as (
+            update deliveries d set due_at = :until, attempts = d.attempts + 1
+            from due where d.id = due.id
+            returning d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id
+        )
+        select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id,
+            e.state, e.url, e.secret, m.body
+        from claimed c join messages m on m.id = c.message_id left join endpoints e on e.id = c.endpoint_id
+        """
+    )
+    values = {"now": now, "until": now + timedelta(seconds=lease_seconds), "limit": limit}
+    return [Claimed(*row) for row in await db.execute(statement, values)]
+
+
+async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
+    """Let these wait until their endpoint is active, unless it has become so; returns those that wait.
+
+    The lock makes this and a verification of the same endpoint follow one another: either it sees what waits here and
+    lets go of it, or this sees an active endpoint and parks nothing. The claim does not count as an attempt.
+    """
+    statement = text(
+        """
+        with inactive as (
+            select id from endpoints where id = any(cast(:endpoints as text[])) and state <> 'active' for share
+        )
+        update deliveries d set due_at = null, attempts_before = d.attempts_before + 1
+        from inactive, unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
+        where d.id = mine.id and d.attempts = mine.attempts and d.endpoint_id = inactive.id
+        returning d.id
+        """
+    )
+    columns = {
+        "endpoints": sorted({c.endpoint_id for c in claimed}),
+        "ids": [c.id for c in claimed],
+        "tokens": [c.attempts for c in claimed],
+    }
+    return set((await db.execute(statement, columns)).scalars())
+
+
+async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
+    """Cancel these: their endpoint is no more."""
+    statement = text(
+        """
+        update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
+        where id = any(cast(:ids as text[])) and state = 'pending'
+        """
+    )
+    await db.execute(statement, {"ids": [c.id for c in claimed], "now": now})
+
+
+async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
+    """Record these attempts and what their deliveries are from now on; returns the deliveries that were still ours.
+
+    An attempt that was made is recorded even when its delivery was claimed again or cancelled meanwhile.
+    """
+    statement = text(
+        """
+        with outcome as (
+            select * from unnest(
+                cast(:ids as text[]), cast(:tokens as integer[]), cast(:states as text[]),
+                cast(:due_ats as timestamptz[]), cast(:concluded_ats as timestamptz[]),
+                cast(:started_ats as timestamptz[]), cast(:durations as integer[]), cast(:statuses as integer[]),
+                cast(:errors as text[]), cast(:excerpts as text[])
+            ) as o(id, attempts, state, due_at, concluded_at, started_at, duration_ms, status, error, excerpt)
+        ), recorded as (
+            insert into attempts (delivery_id, number, started_at, duration_ms, status, error, response_excerpt)
+            select id, attempts, started_at, duration_ms, status, error, excerpt from outcome
+            on conflict do nothing
+        )
+        update deliveries d
+        set state = o.state, due_at = o.due_at, concluded_at = o.concluded_at, last_status = o.status,
+            last_error = o.error
+        from outcome o
+        where d.id = o.id and d.attempts = o.attempts and d.state = 'pending'
+        returning d.id
+        """
+    )
+    columns = {
+        "ids": [o.id for o in outcomes],
+        "tokens": [o.attempts for o in outcomes],
+        "states": [o.state for o in outcomes],
+        "due_ats": [o.due_at for o in outcomes],
+        "concluded_ats": [o.concluded_at for o in outcomes],
+        "started_ats": [o.started_at for o in outcomes],
+        "durations": [o.duration_ms for o in outcomes],
+        "statuses": [o.status for o in outcomes],
+        "errors": [o.error for o in outcomes],
+        "excerpts": [o.response_excerpt for o in outcomes],
+    }
+    return set((await db.execute(statement, columns)).scalars())
+
+
+# Reading
+
+
+async def deliveries(
+    db: AsyncSession, agent_id: str, state: str | None, endpoint_id: str | None, before: str | None, limit: int
+) -> Sequence[tuple[Delivery, str]]:
+    """An agent's deliveries with the types of their messages, newest first."""
+    question = select(Delivery, Message.type).join(Message, col(Message.id) == col(Delivery.message_id))
+    question = question.where(col(Delivery.agent_id) == agent_id)
+    if state is not None:
+        question = question.where(col(Delivery.state) == state)
+    if endpoint_id is not None:
+        question = question.where(col(Delivery.endpoint_id) == endpoint_id)
+    if before is not None:
+        question = question.where(col(Delivery.id) < before)
+    return (await db.exec(question.order_by(col(Delivery.id).desc()).limit(limit))).all()
+
+
+async def delivery(
+    db: AsyncSession, agent_id: str, delivery_id: str, *, lock: bool = False
+) -> tuple[Delivery, Message] | None:
+    """This agent's delivery, with its message."""
+    question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
+    question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
+    return (await db.exec(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
+
+
+async def delivery_of(db: AsyncSession, message_id: str, endpoint_id: str) -> Delivery | None:
+    """The delivery of a message that was sent in this transaction."""
+    question = select(Delivery).where(
+        col(Delivery.message_id) == message_id, col(Delivery.endpoint_id) == endpoint_id
+    )
+    return (await db.exec(question)).one_or_none()
+
+
+async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
+    """The recorded attempts of a delivery, oldest first."""
+    question = select(Attempt).where(col(Attempt.delivery_id) == delivery_id)
+    return (await db.exec(question.order_by(col(Attempt.number)))).all()
+
+
+# The relay's own key
+
+
+async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
+    """The key that signs for this purpose."""
+    return (await db.exec(select(SigningKey).where(col(SigningKey.purpose) == purpose))).one_or_none()
+
+
+async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
+    """Store the key, unless another process was first."""
+    statement = text(
+        """
+        insert into signing_keys (kid, purpose, private_key, created_at)
+        values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) do nothing
+        """
+    )
+    await db.execute(statement, key.model_dump())

@@ -1,0 +1,14 @@
+"""Deliveries from the other door."""
+
+from app.kit.due import drain
+from app.services import Services
+
+
+async def deliver(services: Services) -> None:
+    """Attempt every delivery that is due."""
+    await drain(services.deliveries.deliver_next)
+
+
+async def verify(services: Services) -> None:
+    """Challenge every endpoint that has to prove that it wants to be rung."""
+    await drain(services.deliveries.verify_next)
