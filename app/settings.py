@@ -5,9 +5,9 @@ locally with no variable set.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -146,3 +146,10 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _can_be_paid(self) -> Self:
+        for name in ("pay_to", "facilitator") if self.prices else ():
+            if not getattr(self.payments, name):
+                raise ValueError(f"TOCSIN_PRICES needs TOCSIN_PAYMENTS_{name.upper()}, too")
+        return self
