@@ -1,7 +1,7 @@
 """The API: one ASGI application, made from the operations table."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypedDict
 
 from starlette.applications import Starlette
@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.discovery import routes as discovery
 from app.kit import problems, telemetry
 from app.kit.ids import Ids
-from app.kit.operations import Door
+from app.kit.operations import Door, Gate
 from app.kit.wake import Doorbell
 from app.operations import FEATURES
+from app.payments.opening import open_gate
 from app.services import Services, open_services
 from app.settings import Settings
 
@@ -40,8 +41,8 @@ def serve(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncGenerator[State]:
         assert settings.valkey.url is not None, "TOCSIN_VALKEY_URL must be set; `tocsin up` sets it"
         doorbell = Doorbell(settings.valkey.url)
-        async with open_services(settings, doorbell, name="api") as services:
-            app.router.routes[:] = routes(services)
+        async with open_services(settings, doorbell, name="api") as services, opened_gate(services) as gate:
+            app.router.routes[:] = routes(services, gate)
             yield {"services": services}
             await doorbell.close()
 
@@ -55,12 +56,18 @@ def assemble(table: list[BaseRoute], lifespan: Any = None) -> Starlette:
     )
 
 
-def routes(services: Services) -> list[BaseRoute]:
+def opened_gate(services: Services) -> AbstractAsyncContextManager[Gate | None]:
+    """The gate before operations that these settings put a price on."""
+    operations = [operation for feature in FEATURES.values() for operation in feature]
+    return open_gate(services.settings, operations, services.database.transaction, services.clock, Ids())
+
+
+def routes(services: Services, gate: Gate | None = None) -> list[BaseRoute]:
     """Every route: the features' from their tables, then what strangers may read."""
     door = Door(
         transaction=services.database.transaction,
         authenticator=services.identity,
-        gate=None,
+        gate=gate,
         clock=services.clock,
         wake=services.wake,
     )

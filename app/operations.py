@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from app.events.routes import OPERATIONS as EVENTS
 from app.identity.routes import OPERATIONS as IDENTITY
 from app.kit.operations import Operation
+from app.payments.routes import OPERATIONS as PAYMENTS
 
 # The name of a feature is the name of its service: that is how a handler gets its room, and only its room.
 FEATURES: Mapping[str, Sequence[Operation]] = {
     "identity": IDENTITY,
     "events": EVENTS,
+    "payments": PAYMENTS,
 }

@@ -10,6 +10,8 @@ from app.kit.clock import Clock, SystemClock
 from app.kit.database import Database
 from app.kit.ids import Ids
 from app.kit.wake import Wake
+from app.payments.prices import price_list
+from app.payments.service import Payments
 from app.settings import Settings
 
 
@@ -23,6 +25,7 @@ class Services:
     wake: Wake
     events: Events
     identity: Identity
+    payments: Payments
 
 
 @asynccontextmanager
@@ -35,6 +38,7 @@ async def open_services(
     clock, ids = clock or SystemClock(), Ids()
     events = Events()
     identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
+    payments = Payments(price_list(settings.prices), settings.payments)
     try:
         yield Services(
             settings=settings,
@@ -43,6 +47,7 @@ async def open_services(
             wake=wake,
             events=events,
             identity=identity,
+            payments=payments,
         )
     finally:
         await database.close()

@@ -7,9 +7,9 @@ locally with no variable set.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -149,6 +149,12 @@ class Settings(BaseSettings):
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
 
+    @model_validator(mode="after")
+    def _can_be_paid(self) -> Self:
+        for name in ("pay_to", "facilitator") if self.prices else ():
+            if not getattr(self.payments, name):
+                raise ValueError(f"TOCSIN_PRICES needs TOCSIN_PAYMENTS_{name.upper()}, too")
+        return self
 
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with some variables changed: what a child process is given."""

@@ -51,3 +51,14 @@ events_tail_seconds = 0.25
 # Names
 name_chars_max = 120
 description_chars_max = 500
+
+# Payments: how long a settlement may take, how long it is left to the process that asked for it (longer, by all that
+# can follow), how long another request waits for that, and how long a payment that we ask for is valid.
+settle_seconds = 20
+payment_lease_seconds = 45
+payment_wait_seconds = 12
+payment_poll_seconds = 0.05
+payment_retry_seconds = 2
+payment_validity_seconds = 300
+facilitator_retry_seconds = 1
+facilitator_supported_seconds = 5

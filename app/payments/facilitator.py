@@ -7,6 +7,7 @@ It signs with a published test key unless told otherwise, and refuses a node tha
 
 import argparse
 import ipaddress
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from x402 import x402FacilitatorSync
-from x402.mechanisms.evm import FacilitatorWeb3Signer
-from x402.mechanisms.evm.exact import ExactEvmFacilitatorScheme, ExactEvmSchemeConfig
+from x402.mechanisms.evm import FacilitatorWeb3Signer  # pyright: ignore[reportMissingTypeStubs]
+from x402.mechanisms.evm.exact import ExactEvmFacilitatorScheme, ExactEvmSchemeConfig  # pyright: ignore[reportMissingTypeStubs]
 from x402.schemas import PaymentPayload, PaymentRequirements, SettleResponse, VerifyRequest, VerifyResponse
 
 # The last of the ten accounts that anvil and hardhat fund; everybody knows it.
@@ -137,12 +138,15 @@ def main() -> None:
         prog="python -m app.payments.facilitator", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--rpc", required=True, help="JSON-RPC address of the local chain")
-    parser.add_argument("--port", type=int, default=8402)
+    parser.add_argument("--port", type=int, default=8402, help="0: any that is free; it is printed")
     parser.add_argument("--key", default=TEST_KEY, help="private key that pays for gas (default: a published test key)")
     options = parser.parse_args()
     signer = Signer(options.key, require_loopback(options.rpc))
-    facilitator = Facilitator(signer, f"eip155:{signer.get_chain_id()}")
-    uvicorn.run(build(facilitator), host="127.0.0.1", port=options.port, log_level="warning")
+    network = f"eip155:{signer.get_chain_id()}"
+    facilitator = Facilitator(signer, network)
+    with socket.create_server(("127.0.0.1", options.port)) as listening:
+        print(f"facilitator of {network} listening on http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+        uvicorn.Server(uvicorn.Config(build(facilitator), log_level="warning")).run(sockets=[listening])
 
 
 if __name__ == "__main__":

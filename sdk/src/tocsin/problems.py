@@ -12,7 +12,7 @@ True
 
     Problem
     ├── BadRequest 400
-    │   ├── InvalidQuery · InvalidCursor · InvalidIdempotencyKey · MalformedSignature
+    │   └── InvalidQuery · InvalidCursor · InvalidIdempotencyKey · MalformedSignature · MalformedPayment
     ├── Unauthorized 401
     │   ├── MissingSignature · InvalidSignature · SignatureExpired · ReplayedNonce
     │   └── UnknownKey · RevokedKey
@@ -23,7 +23,7 @@ True
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409
-    │   └── IdempotencyConflict · AlreadyRegistered · EndpointNotActive
+    │   └── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
@@ -34,7 +34,7 @@ True
     ├── TooManyRequests 429
     ├── InternalError 500
     └── Unavailable 503
-        └── DatabaseUnavailable · FacilitatorUnavailable
+        └── DatabaseUnavailable · FacilitatorUnavailable · PaymentPending
 """
 
 import re
@@ -127,6 +127,10 @@ class InvalidIdempotencyKey(BadRequest):
 
 class MalformedSignature(BadRequest):
     """Write `Signature-Input`, `Signature` and `Content-Digest` as RFC 9421 and RFC 9530 say."""
+
+
+class MalformedPayment(BadRequest):
+    """Send `PAYMENT-SIGNATURE` as an x402 client makes it from the `PAYMENT-REQUIRED` header, in version 2."""
 
 
 # 401
@@ -224,6 +228,10 @@ class EndpointNotActive(Conflict):
     """Let the endpoint answer its verification challenge first, or enable it again."""
 
 
+class PaymentReused(Conflict):
+    """Sign a new payment: this one is bound to another request. To repeat a request, repeat it unchanged."""
+
+
 class PreconditionFailed(Problem):
     """Read the current version, then repeat the request with that version in `If-Match`."""
 
@@ -314,6 +322,11 @@ class DatabaseUnavailable(Unavailable):
 
 class FacilitatorUnavailable(Unavailable):
     """The payment could not be settled because its facilitator does not answer. Repeat with the same payment."""
+
+
+class PaymentPending(Unavailable):
+    """Whether the payment has settled is not known yet. Repeat the request with the same `PAYMENT-SIGNATURE`: it is
+    served once the payment is found. Do not sign another one, or you may pay twice."""
 
 
 def problem_from(
