@@ -2,6 +2,17 @@
 
 from sqlmodel import SQLModel
 
+from app.deliveries import models as deliveries
+from app.events import models as events
+from app.identity import models as identity
+from app.kit import idempotency
+from app.payments import models as payments
+from app.subscriptions import models as subscriptions
+from app.watchers import models as watchers
+
 __all__ = ["metadata"]
 
+FEATURES = (deliveries, events, idempotency, identity, payments, subscriptions, watchers)
+
+# Importing a feature has registered its tables here.
 metadata = SQLModel.metadata
