@@ -18,7 +18,9 @@ from tocsin.cli.deliveries import deliveries
 from tocsin.cli.endpoints import endpoints
 from tocsin.cli.events import events
 from tocsin.cli.listen import listen
+from tocsin.cli.payments import payments, prices
 from tocsin.cli.session import Session, begin
+from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
 from tocsin.problems import Problem
 
 __all__ = ["main"]
@@ -43,10 +45,15 @@ def options(
     begin(Session(url, key))
 
 
-for command in (keygen, register, me, listen, call, events):
-    app.command(no_args_is_help=command is call)(command)
+for command in (keygen, register, me, listen):
+    app.command()(command)
+app.add_typer(subscribe, name="subscribe")
+app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(endpoints, name="endpoints")
 app.add_typer(deliveries, name="deliveries")
+for command in (watchers, events, prices, payments):
+    app.command()(command)
+app.command(no_args_is_help=True)(call)
 
 
 def main() -> None:

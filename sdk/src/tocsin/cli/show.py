@@ -1,6 +1,7 @@
 """How answers look in a terminal."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,11 @@ from rich.table import Table
 
 from tocsin.problems import Problem
 
-out = Console(highlight=False, soft_wrap=True)
+# Into a pipe tables are as wide as they need to be: an id that is cut off is of no use to anybody.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
+_WHOLE = frozenset({"id", "endpoint_id", "subject", "state"})
 _TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
 
 
@@ -42,7 +45,9 @@ def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = F
         for value in values:
             json_line(value)
         return
-    drawn = Table(*columns, box=None, header_style="dim", pad_edge=False)
+    drawn = Table(box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for value in values:
         drawn.add_row(*(escape(_cell(getattr(value, column))) for column in columns))
     if drawn.row_count:

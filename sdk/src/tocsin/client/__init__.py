@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar, cast
 import httpx
 
 from tocsin.auth import RequestSigner, find_key, find_url, wall_clock
-from tocsin.client.areas import Agents, Deliveries, Endpoints, Events
+from tocsin.client.areas import Agents, Deliveries, Endpoints, Events, Payments, Subscriptions
 from tocsin.client.calls import Call, after
 from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, UnexpectedAnswer, Unreachable, exchange
 from tocsin.keys import PrivateKey
@@ -67,7 +67,9 @@ class Client:
         )
         self.agents = Agents(self)
         self.endpoints = Endpoints(self)
+        self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
+        self.payments = Payments(self)
         self.events = Events(self)
 
     def send(self, call: Call[T]) -> T:
@@ -137,7 +139,9 @@ class AsyncClient:
         )
         self.agents = Agents(self)
         self.endpoints = Endpoints(self)
+        self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
+        self.payments = Payments(self)
         self.events = Events(self)
 
     async def send(self, call: Call[T]) -> T:

@@ -6,9 +6,12 @@ from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
 from tocsin.schemas.events import Event
+from tocsin.schemas.payments import Payment, PriceList
+from tocsin.schemas.subscriptions import EventPage, NewSubscription, Subscription
+from tocsin.schemas.watchers import Watcher
 from tocsin.schemas.wire import Page
 
-__all__ = ["Agents", "Deliveries", "Endpoints", "Events"]
+__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Payments", "Subscriptions"]
 
 
 class Agents(Area[C]):
@@ -70,9 +73,68 @@ class Endpoints(Area[C]):
         return post(f"/v1/endpoints/{segment(id)}/verify", Endpoint)
 
     @operation
+    def enable(self, id: str) -> Call[Endpoint]:
+        """Take a disabled endpoint up again; it is challenged first."""
+        return post(f"/v1/endpoints/{segment(id)}/enable", Endpoint)
+
+    @operation
     def test(self, id: str) -> Call[Delivery]:
         """Ring this endpoint once, as a test."""
         return post(f"/v1/endpoints/{segment(id)}/test", Delivery)
+
+
+class Subscriptions(Area[C]):
+    """What you want to hear of."""
+
+    @operation
+    def create(self, new: NewSubscription) -> Call[Subscription]:
+        """Subscribe."""
+        return post("/v1/subscriptions", Subscription, new)
+
+    @listing
+    def list(self) -> Call[Page[Subscription]]:
+        """Your subscriptions, oldest first."""
+        return get("/v1/subscriptions", Page[Subscription], limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[Subscription]:
+        """One subscription."""
+        return get(f"/v1/subscriptions/{segment(id)}", Subscription)
+
+    @operation
+    def delete(self, id: str) -> Call[None]:
+        """End a subscription."""
+        return delete(f"/v1/subscriptions/{segment(id)}")
+
+    @operation
+    def events(self, id: str, after: str | None = None, wait_seconds: int = 0, limit: int = 100) -> Call[EventPage]:
+        """Events after a cursor, in the order of their source. With `wait_seconds` the relay waits for the first."""
+        path = f"/v1/subscriptions/{segment(id)}/events"
+        return get(path, EventPage, wait_seconds, after=after, wait=wait_seconds, limit=limit)
+
+    @listing
+    def watchers(self) -> Call[Page[Watcher]]:
+        """The watchers of what you are subscribed to."""
+        return get("/v1/watchers", Page[Watcher], limit=100)
+
+
+class Payments(Area[C]):
+    """What costs something, and what you paid."""
+
+    @operation
+    def prices(self) -> Call[PriceList]:
+        """What costs something; all else is free."""
+        return get("/v1/prices", PriceList)
+
+    @listing
+    def list(self) -> Call[Page[Payment]]:
+        """Your payments, newest first."""
+        return get("/v1/payments", Page[Payment], limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[Payment]:
+        """One payment."""
+        return get(f"/v1/payments/{segment(id)}", Payment)
 
 
 class Deliveries(Area[C]):

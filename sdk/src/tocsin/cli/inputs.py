@@ -1,0 +1,52 @@
+"""What commands read from their options."""
+
+import json
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tocsin.client import Client
+
+EndpointOption = Annotated[
+    str | None, typer.Option(help="The endpoint to ring, ep_…; default: yours, if you have exactly one.")
+]
+
+
+def chosen_endpoint(relay: "Client", named: str | None) -> str:
+    """The endpoint that was named, or the only one there is."""
+    if named is not None:
+        return named
+    found = list(islice(relay.endpoints.list(), 2))
+    if len(found) == 1:
+        return found[0].id
+    reason = (
+        "you have several: tocsin endpoints ls" if found else "you have none: tocsin listen, or tocsin endpoints add"
+    )
+    raise typer.BadParameter(f"name the endpoint to ring; {reason}", param_hint="--endpoint")
+
+
+def json_value(text: str | None) -> Any:
+    """JSON as it was typed, or from the file that `@` names."""
+    if text is None:
+        return None
+    try:
+        return json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--payload") from None
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """An instant with its offset."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise typer.BadParameter(f"write 2027-01-01T09:00:00Z, not {text!r}", param_hint=option)
+    return at

@@ -1,0 +1,130 @@
+"""What you want to hear of."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from tocsin.cli import show
+from tocsin.cli.inputs import EndpointOption, chosen_endpoint
+from tocsin.cli.session import AsJson, client
+
+subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to logs of a chain, or to a JSON value on the web.")
+subscriptions = typer.Typer(no_args_is_help=True, help="What you are subscribed to.")
+
+SubscriptionId = Annotated[str, typer.Argument(help="sub_…")]
+Pull = Annotated[bool, typer.Option("--pull", help="Ring no endpoint; the events are kept to be read.")]
+Description = Annotated[str | None, typer.Option(help="For people.")]
+
+poll_seconds = 20
+
+
+@subscribe.command("logs")
+def subscribe_logs(
+    chain: Annotated[str, typer.Option(help="CAIP-2 id, such as eip155:8453 for Base.")],
+    address: Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Topics by position; '-' for anything, a,b for any of several.")
+    ] = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of logs of contracts on an EVM chain, and of their retraction when the chain reorganises.
+
+    tocsin subscribe logs --chain eip155:8453 --address 0x8335…2913 --topic 0xddf2…b3ef
+    """
+    source = {"kind": "evm.log", "chain": chain, "address": address or None, "topics": _topics(topic)}
+    _subscribe(source, endpoint, pull, description, as_json)
+
+
+@subscribe.command("json")
+def subscribe_json(
+    url: Annotated[str, typer.Argument(help="https URL that answers GET with JSON.")],
+    pointer: Annotated[str, typer.Option(help="JSON pointer to the value, such as /data/price; default: all.")] = "",
+    every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "60s",
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of a value in a JSON document, whenever it changes."""
+    source = {"kind": "http.json", "url": url, "pointer": pointer, "interval": _interval(every)}
+    _subscribe(source, endpoint, pull, description, as_json)
+
+
+@subscriptions.command("ls")
+def list_subscriptions(as_json: AsJson = False) -> None:
+    """List your subscriptions."""
+    with client() as relay:
+        columns = ("id", "state", "source", "endpoint_id", "description")
+        show.table(relay.subscriptions.list(), columns, as_json, "No subscriptions: tocsin subscribe --help")
+
+
+@subscriptions.command("show")
+def show_subscription(id: SubscriptionId, as_json: AsJson = False) -> None:
+    """Show one subscription."""
+    with client() as relay:
+        show.record(relay.subscriptions.get(id), as_json)
+
+
+@subscriptions.command("events")
+def list_events(
+    id: SubscriptionId,
+    after: Annotated[str | None, typer.Option(help="Go on after this cursor, which the last read ended with.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more, until Ctrl-C.")] = False,
+) -> None:
+    """Print a subscription's events in the order of their source, as JSON, one a line."""
+    with client() as relay:
+        while True:
+            page = relay.subscriptions.events(id, after, poll_seconds if follow else 0)
+            for event in page.items:
+                show.json_line(event)
+            if not page.items and not follow:
+                show.hint(f"Go on with --after {page.next}")
+                return
+            after = page.next
+
+
+@subscriptions.command("rm")
+def remove_subscription(id: SubscriptionId) -> None:
+    """End a subscription."""
+    with client() as relay:
+        relay.subscriptions.delete(id)
+    show.done(f"{id} has ended")
+
+
+def watchers(as_json: AsJson = False) -> None:
+    """List the watchers of what you are subscribed to. One watcher serves all who watch the same place."""
+    with client() as relay:
+        columns = ("target", "state", "subscriptions", "events", "upstream_calls", "looked_at", "last_error")
+        show.table(relay.subscriptions.watchers(), columns, as_json, "No watchers.")
+
+
+def _subscribe(
+    source: dict[str, Any], endpoint: str | None, pull: bool, description: str | None, as_json: bool
+) -> None:
+    from pydantic import TypeAdapter
+
+    from tocsin.schemas.subscriptions import NewSubscription, Watched
+
+    watched = TypeAdapter[Any](Watched).validate_python(source)
+    with client() as relay:
+        rung = None if pull else chosen_endpoint(relay, endpoint)
+        new = NewSubscription(source=watched, endpoint_id=rung, description=description)
+        show.record(relay.subscriptions.create(new), as_json)
+
+
+def _topics(given: list[str] | None) -> list[str | list[str] | None] | None:
+    """Topics as the wire has them: null for anything, a list for any of several."""
+    if not given:
+        return None
+    return [None if text in {"-", ""} else text.split(",") if "," in text else text for text in given]
+
+
+def _interval(text: str) -> timedelta:
+    if not (short := re.fullmatch(r"([0-9]{1,6})([smhd])", text)):
+        raise typer.BadParameter(f"write 30s, 15m, 2h or 1d, not {text!r}", param_hint="--every")
+    return timedelta(**{{"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[short[2]]: int(short[1])})
