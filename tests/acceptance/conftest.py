@@ -58,7 +58,7 @@ def installed(place: Path, python: str) -> Path:
 @pytest.fixture
 def tocsin(installed: Path) -> list[str | Path]:
     """The command, as installed."""
-    return [installed / "python", "-m", "app.cli"]
+    return [installed / "tocsin"]
 
 
 @pytest.fixture(params=["root", "ordinary"])
