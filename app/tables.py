@@ -10,9 +10,9 @@ from app.payments import models as payments
 from app.subscriptions import models as subscriptions
 from app.watchers import models as watchers
 
-__all__ = ["metadata"]
+__all__ = ["features", "metadata"]
 
-FEATURES = (deliveries, events, idempotency, identity, payments, subscriptions, watchers)
+features = (deliveries, events, idempotency, identity, payments, subscriptions, watchers)
 
 # Importing a feature has registered its tables here.
 metadata = SQLModel.metadata

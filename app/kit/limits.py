@@ -48,6 +48,20 @@ fan_out_lease_seconds = 30
 events_wait_seconds_max = 30
 events_tail_seconds = 0.25
 
+# Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.
+plan_ahead_seconds = 3.0
+plan_batch_max = 500
+plan_slots_max = 16
+fire_batch_max = 500
+fire_lease_seconds = 5.0
+fire_takeovers_max = 20
+fires_held_max = 20_000
+missed_grace_seconds = 1.0  # a slot that is planned later than this was missed
+missed_rows_max = 100  # missed slots of one outage that get a row of their own
+schedule_past_seconds = 60  # an instant that lies no further back fires at once
+schedules_per_agent_max = 10_000
+upcoming_fires_max = 5
+
 # Names
 name_chars_max = 120
 description_chars_max = 500

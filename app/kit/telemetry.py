@@ -16,6 +16,11 @@ request_seconds = Histogram(
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+fire_lateness_seconds = Histogram(
+    "tocsin_fire_lateness_seconds",
+    "From the nominal time of a slot until its fire was handed over, committed.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+)
 wakes_lost = Counter("tocsin_wakes_lost", "Wakes that did not reach Valkey; the sweep found the work.", ["feature"])
 
 

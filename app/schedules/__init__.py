@@ -1,0 +1,1 @@
+"""At a time: schedules, and the journal of their fires."""

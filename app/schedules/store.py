@@ -1,0 +1,267 @@
+"""SQL of schedules and their journal. Times are parameters; nothing here commits or decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
+
+from app.kit import due, limits
+from app.schedules.firing import Held
+from app.schedules.models import Fire, Schedule
+
+# Schedules
+
+
+async def schedule(db: AsyncSession, agent_id: str, schedule_id: str, *, lock: bool = False) -> Schedule | None:
+    """This agent's schedule."""
+    question = select(Schedule).where(col(Schedule.id) == schedule_id, col(Schedule.agent_id) == agent_id)
+    return (await db.scalars(question.with_for_update() if lock else question)).one_or_none()
+
+
+async def schedules(
+    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
+) -> Sequence[Schedule]:
+    """An agent's schedules, oldest first."""
+    question = select(Schedule).where(col(Schedule.agent_id) == agent_id)
+    if state is not None:
+        question = question.where(col(Schedule.state) == state)
+    if after is not None:
+        question = question.where(col(Schedule.id) > after)
+    return (await db.scalars(question.order_by(col(Schedule.id)).limit(limit))).all()
+
+
+async def count(db: AsyncSession, agent_id: str, up_to: int) -> int:
+    """How many schedules an agent has; counts no further than `up_to`."""
+    statement = text("select count(*) from (select 1 from schedules where agent_id = :agent limit :limit) as some")
+    return (await db.execute(statement, {"agent": agent_id, "limit": up_to})).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a schedule has got, by its journal."""
+
+    planned: int = 0
+    next_planned: datetime | None = None
+    last_fired: datetime | None = None
+
+
+async def progress(db: AsyncSession, schedule_ids: Sequence[str]) -> dict[str, Progress]:
+    """The progress of each of these schedules."""
+    statement = text(
+        """
+        select s.id, p.planned, p.next_planned, f.scheduled_at
+        from unnest(cast(:ids as text[])) as s(id)
+        cross join lateral (
+            select count(*) as planned, min(scheduled_at) as next_planned
+            from fires where schedule_id = s.id and state = 'planned'
+        ) p
+        left join lateral (
+            select scheduled_at from fires where schedule_id = s.id and kind = 'auto' and state = 'fired'
+            order by scheduled_at desc limit 1
+        ) f on true
+        """
+    )
+    rows = await db.execute(statement, {"ids": list(schedule_ids)})
+    return {id_: Progress(planned, next_planned, last_fired) for id_, planned, next_planned, last_fired in rows}
+
+
+async def delete(db: AsyncSession, schedule_id: str) -> Sequence[Fire]:
+    """Delete a schedule; what was planned of it is skipped. Returns what was."""
+    statement = text(
+        """
+        update fires set state = 'skipped', reason = 'deleted', due_at = null
+        where schedule_id = :id and state = 'planned' returning *
+        """
+    )
+    rows = await db.scalars(select(Fire).from_statement(statement), {"id": schedule_id})
+    skipped = rows.all()
+    await db.execute(text("delete from schedules where id = :id"), {"id": schedule_id})
+    return skipped
+
+
+# Planning
+
+
+async def to_plan(db: AsyncSession, horizon: datetime, limit: int) -> Sequence[Schedule]:
+    """The schedules with a slot before `horizon` that is not in the journal, locked; others skip them meanwhile."""
+    question = select(Schedule).where(col(Schedule.next_fire) <= horizon)
+    question = question.order_by(col(Schedule.next_fire)).limit(limit).with_for_update(skip_locked=True)
+    return (await db.scalars(question)).all()
+
+
+async def journal(db: AsyncSession, fires: Sequence[Fire]) -> set[str]:
+    """Write these slots into the journal, in one statement; returns the ids of those that were not in it."""
+    if not fires:
+        return set()
+    columns = {name: [getattr(fire, name) for fire in fires] for name in _FIRE_COLUMNS}
+    rows = await db.execute(_JOURNAL, columns)
+    return set(rows.scalars())
+
+
+async def advance(db: AsyncSession, planned: Sequence[Schedule]) -> None:
+    """Write how far these schedules have been planned, in one statement."""
+    statement = text(
+        """
+        update schedules s set next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs
+        from unnest(
+            cast(:ids as text[]), cast(:nexts as timestamptz[]), cast(:lasts as timestamptz[]), cast(:runs as bigint[])
+        ) as p(id, next_fire, last_fire, runs)
+        where s.id = p.id
+        """
+    )
+    columns = {
+        "ids": [s.id for s in planned],
+        "nexts": [s.next_fire for s in planned],
+        "lasts": [s.last_fire for s in planned],
+        "runs": [s.runs for s in planned],
+    }
+    await db.execute(statement, columns)
+
+
+# Firing
+
+
+async def take_over(db: AsyncSession, now: datetime, limit: int) -> Sequence[Held]:
+    """Hold the planned fires whose holders let their leases end, the most overdue first."""
+    fires = await due.claim(db, Fire, now=now, lease_seconds=limits.fire_lease_seconds, limit=limit)
+    return [Held(fire.fire_at, fire.id, fire.attempts) for fire in fires]
+
+
+@dataclass(frozen=True, slots=True)
+class Ripe:
+    """A fire that we hold and whose time has come, with its schedule as it is now (None: there is none any more)."""
+
+    id: str
+    attempts: int
+    agent_id: str
+    schedule_id: str
+    planned_version: int
+    scheduled_at: datetime
+    run: int
+    previous: datetime | None
+    version: int | None
+    state: str | None
+    next_fire: datetime | None
+    endpoint_id: str | None
+    spec: dict[str, Any] | None
+    payload: str | None
+
+
+async def ripe(db: AsyncSession, held: Sequence[Held]) -> Sequence[Ripe]:
+    """Those of these fires that are still ours, locked, in the order of their ids so that nobody waits in a circle."""
+    statement = text(
+        """
+        select f.id, f.attempts, f.agent_id, f.schedule_id, f.version, f.scheduled_at, f.run, f.previous,
+            s.version, s.state, s.next_fire, s.endpoint_id, s.spec, s.payload
+        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
+        join fires f on f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned'
+        left join schedules s on s.id = f.schedule_id
+        order by f.id for update of f
+        """
+    )
+    rows = await db.execute(statement, {"ids": [h.id for h in held], "tokens": [h.attempts for h in held]})
+    return [Ripe(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What became of a fire."""
+
+    id: str
+    attempts: int
+    state: str
+    reason: str | None
+    fired_at: datetime | None
+    message_id: str | None
+
+
+async def conclude(db: AsyncSession, conclusions: Sequence[Conclusion]) -> None:
+    """Write what became of fires that `ripe` has locked, in one statement."""
+    statement = text(
+        """
+        update fires f
+        set state = c.state, reason = c.reason, fired_at = c.fired_at, message_id = c.message_id, due_at = null
+        from unnest(
+            cast(:ids as text[]), cast(:states as text[]), cast(:reasons as text[]), cast(:times as timestamptz[]),
+            cast(:messages as text[])
+        ) as c(id, state, reason, fired_at, message_id)
+        where f.id = c.id
+        """
+    )
+    columns = {
+        "ids": [c.id for c in conclusions],
+        "states": [c.state for c in conclusions],
+        "reasons": [c.reason for c in conclusions],
+        "times": [c.fired_at for c in conclusions],
+        "messages": [c.message_id for c in conclusions],
+    }
+    await db.execute(statement, columns)
+
+
+async def complete(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> None:
+    """Complete those of these schedules that have nothing left to plan or to fire."""
+    statement = text(
+        """
+        update schedules s set state = 'completed', updated_at = :now
+        where id = any(cast(:ids as text[])) and state = 'active' and next_fire is null
+            and not exists (select from fires where schedule_id = s.id and state = 'planned')
+        """
+    )
+    await db.execute(statement, {"ids": list(schedule_ids), "now": now})
+
+
+async def release(db: AsyncSession, held: Sequence[Held], now: datetime) -> None:
+    """Let others take these over at once, instead of when the leases end."""
+    statement = text(
+        """
+        update fires f set due_at = greatest(:now, f.fire_at)
+        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
+        where f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned'
+        """
+    )
+    await db.execute(statement, {"ids": [h.id for h in held], "tokens": [h.attempts for h in held], "now": now})
+
+
+# Reading
+
+
+async def fires(
+    db: AsyncSession, schedule_id: str, state: str | None, before: datetime | None, limit: int
+) -> Sequence[Fire]:
+    """The journal of a schedule, latest slot first."""
+    question = select(Fire).where(col(Fire.schedule_id) == schedule_id, col(Fire.kind) == "auto")
+    if state is not None:
+        question = question.where(col(Fire.state) == state)
+    if before is not None:
+        question = question.where(col(Fire.scheduled_at) < before)
+    return (await db.scalars(question.order_by(col(Fire.scheduled_at).desc()).limit(limit))).all()
+
+
+_FIRE_COLUMNS = {
+    "schedule_id": "text",
+    "kind": "text",
+    "scheduled_at": "timestamptz",
+    "id": "text",
+    "agent_id": "text",
+    "version": "integer",
+    "state": "text",
+    "reason": "text",
+    "until": "timestamptz",
+    "run": "bigint",
+    "previous": "timestamptz",
+    "fire_at": "timestamptz",
+    "due_at": "timestamptz",
+    "attempts": "integer",
+    "planned_at": "timestamptz",
+}
+_JOURNAL = text(
+    f"""
+    insert into fires ({", ".join(_FIRE_COLUMNS)})
+    select * from unnest({", ".join(f"cast(:{name} as {kind}[])" for name, kind in _FIRE_COLUMNS.items())})
+    on conflict do nothing returning id
+    """
+)

@@ -1,0 +1,15 @@
+"""Plan what falls due, and fire it at its time."""
+
+from app.kit.due import drain
+from app.services import Services
+
+
+async def plan(services: Services) -> None:
+    """Plan every slot of the next few seconds, and take over what other workers left behind."""
+    await drain(services.schedules.plan_next)
+    await drain(services.schedules.take_over_next)
+
+
+async def fire(services: Services) -> None:
+    """Hand over every fire whose time has come; sets the bell for the next."""
+    await drain(services.schedules.fire_next)
