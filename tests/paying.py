@@ -1,4 +1,4 @@
-"""Paying, as tests do it: a chain with a dollar token, the development facilitator, one that misbehaves, and a payer."""
+"""Paying, as tests do it: a chain with dollars, the development facilitator, one that misbehaves, and a payer."""
 
 import base64
 import json
