@@ -1,12 +1,12 @@
-"""Paying, as tests do it: a chain with a dollar token, the development facilitator, one that misbehaves, and a payer."""
+"""Paying, as tests do it: a chain with dollars, the development facilitator, one that misbehaves, and a payer."""
 
 import base64
 import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,8 +109,28 @@ class Misbehaving:
 
     behind: str
     settle: Settle | None = None
-    url: str = ""
     asked: int = 0
+    port: int = 0
+    _server: TestServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Listen, on the same port as before."""
+        app = web.Application()
+        app.router.add_post("/settle", self.on_settle)
+        app.router.add_get("/supported", self.on_supported)
+        self._server = TestServer(app, host="127.0.0.1", port=self.port)
+        await self._server.start_server()
+        self.port = self._server.port or 0
+
+    async def stop(self) -> None:
+        """Refuse connections from now on."""
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
 
     async def forward(self, body: Any) -> Any:
         """What the real facilitator answers."""
@@ -125,14 +145,3 @@ class Misbehaving:
     async def on_supported(self, _: web.Request) -> web.StreamResponse:
         kind = {"x402Version": 2, "scheme": "exact", "network": payments_network}
         return web.json_response({"kinds": [kind], "extensions": [], "signers": {}})
-
-
-@asynccontextmanager
-async def misbehaving(behind: str) -> AsyncIterator[Misbehaving]:
-    """A misbehaving facilitator, listening on a port of its own."""
-    this, app = Misbehaving(behind), web.Application()
-    app.router.add_post("/settle", this.on_settle)
-    app.router.add_get("/supported", this.on_supported)
-    async with TestServer(app) as server:
-        this.url = str(server.make_url("")).rstrip("/")
-        yield this

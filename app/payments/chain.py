@@ -33,7 +33,8 @@ class Chain:
         at = str(newest.get("number"))
         asked = _AUTHORIZATION_STATE + _word(tender.payer) + _word(tender.nonce)
         state = _number(await self._call("eth_call", {"to": tender.asset, "data": asked}, at))
-        transaction = await self._transfer(tender, hex(from_block), at) if state else None
+        searchable = bool(state) and from_block <= _number(at)
+        transaction = await self._transfer(tender, hex(from_block), at) if searchable else None
         return Sighting(bool(state), transaction, _number(newest.get("timestamp")))
 
     async def _transfer(self, tender: Tender, from_block: str, to_block: str) -> str | None:

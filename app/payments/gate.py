@@ -149,7 +149,7 @@ class Tollgate:
         offer = await self._offer(sale)
         if not self._seller.matches(offer, presented):
             raise await self._seller.challenge(offer, "terms_mismatch", "The payment is not to the terms of this call.")
-        from_block = await self._height()
+        from_block = await self._next_block()
         async with self._transaction() as db:
             payment = self._new(sale, presented, offer, from_block, await self._clock.now(db))
             if await store.reserve(db, payment):
@@ -161,12 +161,15 @@ class Tollgate:
                 raise IdempotencyConflict("Another payment for this Idempotency-Key is on its way; repeat that one.")
         return None
 
-    async def _height(self) -> int | None:
-        """Where the chain stands before the payment can have been settled, if there is a node to ask."""
+    async def _next_block(self) -> int | None:
+        """The first block that a settlement which we ask for can be in, if there is a node to ask.
+
+        A transfer before it is no settlement of ours: somebody would be presenting an old payment again.
+        """
         if self._chain is None:
             return None
         try:
-            return await self._chain.height()
+            return await self._chain.height() + 1
         except ChainSilent as error:
             raise FacilitatorUnavailable("The relay cannot reach the chain that payments settle on.") from error
 

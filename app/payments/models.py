@@ -11,7 +11,7 @@ class Payment(SQLModel, table=True):
     """One payment that was presented: the request it is bound to, where it stands, and the answer it bought.
 
     `due_at` is until when the process that settles it has it to itself, and `attempts` is its fencing token. `asked`
-    says whether any facilitator may have seen it. `from_block` is where the chain stood before it was reserved.
+    says whether any facilitator may have seen it. `from_block` is the first block that can hold its settlement.
     """
 
     __tablename__ = "payments"  # pyright: ignore[reportAssignmentType]

@@ -120,7 +120,7 @@ contract Token {
 
     function _move(address from, address to, uint256 value) private {
         require(to != address(0), "Token: transfer to the zero address");
-        require(balanceOf[from] >= value, "Token: balance too small");
+        require(balanceOf[from] >= value, "ERC20: transfer amount exceeds balance");
         balanceOf[from] -= value;
         balanceOf[to] += value;
         emit Transfer(from, to, value);

@@ -23,7 +23,6 @@ ACTORS = {
     "app.payments.gate",
     "app.payments.opening",
     "app.payments.seller",
-    "app.payments.settlements",
     "app.subscriptions.tail",
     "app.watchers.rpc",
 }
