@@ -64,6 +64,9 @@ openapi: $(DEV) ## Write openapi/openapi.json from the table of operations
 	@mkdir -p openapi
 	@$(BIN)/tocsin openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
 
+docs: $(DEV) ## Write the pages and examples of docs/ that come from code
+	@$(BIN)/python -m docs.generate
+
 wheels: $(DEV) ## Build both distributions into dist/
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist sdk
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
@@ -77,7 +80,7 @@ requirements: $(DEV) ## Resolve and pin again (UPGRADE=--upgrade for newer versi
 clean: ## Remove what was built and installed here, but no data
 	rm -rf $(VENV) tests/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help up demo doctor install dev test check format coverage bench openapi wheels requirements clean
+.PHONY: help up demo doctor install dev test check format coverage bench openapi docs wheels requirements clean
 
 # --- how it is installed ---
 

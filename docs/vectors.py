@@ -1,0 +1,198 @@
+"""The worked examples of docs/protocol, computed by the code that they describe, from fixed seeds and a fixed time.
+
+They are also written to docs/protocol/vectors.json, for clients in other languages to test themselves with.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin import signatures, webhooks
+from tocsin.keys import PrivateKey, base64url, rotation_statement
+from tocsin.schemas.webhooks import EndpointVerification, ScheduleFired
+
+NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
+RELAY = "https://relay.example"
+
+AGENT_KEY = PrivateKey.from_seed(bytes(range(0x00, 0x20)))
+NEXT_KEY = PrivateKey.from_seed(bytes(range(0x20, 0x40)))
+RELAY_KEY = PrivateKey.from_seed(bytes(range(0x40, 0x60)))
+SECRET = "whsec_YGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn8="  # the bytes 60 to 7f
+
+AGENT_ID = "agt_06nnr7y1ehv1ztjqsar3bqcx14"
+ENDPOINT_ID = "ep_06nnr7yq2wt0fj9v6b8cd1n6rg"
+MESSAGE_ID = "msg_06nnr82hh8x5mkbrt3g7z2q5e4"
+SCHEDULE_ID = "sch_06nnr80c3zv4w9d2k7s5y8t0fm"
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """A request, and the nonce that it is signed with."""
+
+    method: str
+    path: str
+    nonce: str
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def signed_headers(self) -> dict[str, str]:
+        request = signatures.Request.of(self.method, RELAY + self.path, self.headers, self.body)
+        expires = NOW + timedelta(seconds=60)
+        return signatures.sign(request, AGENT_KEY, created=NOW, expires=expires, nonce=self.nonce)
+
+    @property
+    def base(self) -> str:
+        headers = self.headers | self.signed_headers
+        return signatures.parse(signatures.Request.of(self.method, RELAY + self.path, headers, self.body)).base
+
+    @property
+    def text(self) -> str:
+        """The request as it goes over the wire."""
+        media_type = {"Content-Type": "application/json"} if self.body else {}
+        headers = {"Host": "relay.example"} | media_type | self.headers | self.signed_headers
+        lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\n".join(lines) + (f"\n\n{self.body.decode()}" if self.body else "")
+
+    def vector(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "url": RELAY + self.path,
+            "headers": self.headers,
+            "body": self.body.decode(),
+            "created": int(NOW.timestamp()),
+            "expires": int(NOW.timestamp()) + 60,
+            "nonce": self.nonce,
+            "signature_base": self.base,
+            "added_headers": self.signed_headers,
+        }
+
+
+READ = SignedRequest("GET", "/v1/events?kind=agent.registered&limit=2", nonce="kq3Zf8VhT0y6bXo2")
+
+REGISTRATION = SignedRequest(
+    "POST",
+    "/v1/agents",
+    nonce="Yp1Rw7NcD4u9sLe5",
+    body=b'{"name":"nightwatch","public_key":"%s"}' % base64url(AGENT_KEY.public.raw).encode(),
+)
+
+KEYED_WRITE = SignedRequest(
+    "POST",
+    "/v1/endpoints",
+    nonce="Gm5Jt2XaQ8v3zHk7",
+    body=b'{"url":"https://agent.example/rings"}',
+    headers={"Idempotency-Key": '"endpoint-of-nightwatch-1"'},
+)
+
+REQUESTS = {"read": READ, "registration": REGISTRATION, "write with an idempotency key": KEYED_WRITE}
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A webhook as it arrives."""
+
+    body: bytes
+
+    @property
+    def webhook_id(self) -> str:
+        return f"{ENDPOINT_ID}_{MESSAGE_ID}"
+
+    @property
+    def verified(self) -> webhooks.Ring:
+        """What its receiver learns from it."""
+        public_key = RELAY_KEY.public
+        return webhooks.verify(
+            self.body, self.headers, now=NOW, secret=SECRET, public_key=public_key, endpoint_id=ENDPOINT_ID
+        )
+
+    @property
+    def content(self) -> str:
+        """What is signed."""
+        return f"{self.webhook_id}.{int(NOW.timestamp())}.{self.body.decode()}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return webhooks.sign(self.webhook_id, NOW, self.body, secrets=[SECRET], keys=[RELAY_KEY])
+
+    @property
+    def text(self) -> str:
+        """The request as it goes over the wire."""
+        headers = {"Host": "agent.example", "Content-Type": "application/json"} | self.headers
+        lines = ["POST /rings HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\n".join(lines) + f"\n\n{self.body.decode()}"
+
+    def vector(self) -> dict[str, Any]:
+        return {"body": self.body.decode(), "signed_content": self.content, "headers": self.headers}
+
+
+FIRED = Ring(
+    ScheduleFired.model_validate(
+        {
+            "timestamp": "2026-11-22T09:00:00.000Z",
+            "data": {
+                "schedule_id": SCHEDULE_ID,
+                "fire_id": "fir_5v1d7c9k3m0q8r2t4w6x8z0b1e",
+                "scheduled_at": "2026-11-22T09:00:00.000Z",
+                "fired_at": "2026-11-22T09:00:00.004Z",
+                "run": 1,
+                "previous": None,
+                "upcoming": ["2026-11-22T10:00:00.000Z", "2026-11-22T11:00:00.000Z"],
+                "payload": {"say": "good morning"},
+            },
+        }
+    )
+    .model_dump_json()
+    .encode()
+)
+
+CHALLENGE = Ring(
+    EndpointVerification.model_validate(
+        {
+            "timestamp": "2026-11-22T09:00:00.000Z",
+            "data": {"endpoint_id": ENDPOINT_ID, "challenge": "q0Jd3vXk9mYb2LwRzT7hCg"},
+        }
+    )
+    .model_dump_json()
+    .encode()
+)
+
+RINGS = {"fire": FIRED, "challenge": CHALLENGE}
+
+
+def rotation() -> dict[str, str]:
+    """The statement that the new key signs, and its proof."""
+    statement = rotation_statement(AGENT_ID, AGENT_KEY.public.keyid, NEXT_KEY.public.keyid)
+    return {
+        "agent_id": AGENT_ID,
+        "statement": statement.decode(),
+        "new_key": base64url(NEXT_KEY.public.raw),
+        "proof": base64url(NEXT_KEY.sign(statement)),
+    }
+
+
+def key_facts(key: PrivateKey) -> dict[str, Any]:
+    """A key in every spelling that the protocol knows."""
+    return {
+        "seed_hex": key.seed.hex(),
+        "public_key": base64url(key.public.raw),
+        "jwk": key.public.jwk,
+        "keyid": key.public.keyid,
+    }
+
+
+def everything() -> dict[str, Any]:
+    """The content of vectors.json."""
+    return {
+        "keys": {
+            "agent": key_facts(AGENT_KEY),
+            "next": key_facts(NEXT_KEY),
+            "relay": key_facts(RELAY_KEY) | {"whpk": webhooks.public_key_text(RELAY_KEY.public)},
+        },
+        "now": int(NOW.timestamp()),
+        "requests": {name: request.vector() for name, request in REQUESTS.items()},
+        "rotation": rotation(),
+        "endpoint_id": ENDPOINT_ID,
+        "secret": SECRET,
+        "rings": {name: ring.vector() for name, ring in RINGS.items()},
+    }

@@ -1,0 +1,36 @@
+"""What docs/ says about code is what the code says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.kit.openapi import refusals
+from app.kit.operations import Operation, shape
+from app.operations import FEATURES
+from docs.generate import BLOCKS, HERE, PROTOCOL, pages
+
+TABLE = [operation for table in FEATURES.values() for operation in table]
+
+
+@pytest.mark.parametrize("path", sorted(pages()), ids=lambda path: path.name)
+def test_generated_pages_are_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == pages()[path], f"{path.name} is out of date: make docs"
+
+
+def test_every_generated_block_stands_in_a_page() -> None:
+    written = "".join(path.read_text(encoding="utf-8") for path in PROTOCOL.glob("*.md"))
+    assert set(re.findall(r"<!-- generated: ([a-z-]+) -->", written)) == set(BLOCKS)
+
+
+@pytest.mark.parametrize("operation", TABLE, ids=lambda operation: operation.name)
+def test_every_problem_of_an_operation_is_documented(operation: Operation) -> None:
+    page = (PROTOCOL / "problems.md").read_text(encoding="utf-8")
+    missing = [kind.slug for kind in refusals(operation, shape(operation)) if f"\n### {kind.slug}\n" not in page]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", sorted(HERE.rglob("*.md")), ids=lambda page: str(page.relative_to(HERE)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
