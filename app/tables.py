@@ -2,6 +2,12 @@
 
 from sqlmodel import SQLModel
 
-__all__ = ["metadata"]
+from app.deliveries import models as deliveries
+from app.events import models as events
+from app.identity import models as identity
+from app.kit import idempotency
 
+__all__ = ["features", "metadata"]
+
+features = (deliveries, events, identity, idempotency)
 metadata = SQLModel.metadata

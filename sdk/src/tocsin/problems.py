@@ -23,7 +23,7 @@ True
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409
-    │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused
+    │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
     │   └── TooManySubscriptions
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
@@ -235,6 +235,10 @@ class PaymentReused(Conflict):
 
 class TooManySubscriptions(Conflict):
     """End subscriptions that you no longer need: DELETE /v1/subscriptions/{id}."""
+
+
+class DeliveryPending(Conflict):
+    """Wait until the delivery has concluded; it is still being attempted."""
 
 
 class PreconditionFailed(Problem):
