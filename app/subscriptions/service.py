@@ -11,13 +11,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import Deliveries, Outgoing
+from app.deliveries.service import Deliveries, Outgoing
 from app.events import Happened, record
 from app.kit import due, limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.operations import require
+from app.kit.outbound import Outbound
 from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
 from app.subscriptions import store
@@ -25,7 +26,7 @@ from app.subscriptions.models import Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.sources import Wish, taken_apart, watched
 from app.subscriptions.tail import Tail
-from tocsin.problems import InvalidBody, InvalidCursor, TooManySubscriptions
+from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
 from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
@@ -50,18 +51,44 @@ class Seen:
     payload: Mapping[str, Any]
     block_hash: str | None = None
 
+    def body(self, source_id: str, seq: int, now: datetime) -> dict[str, Any]:
+        """What is rung."""
+        data = {"event_id": self.event_id, "source_id": source_id, "kind": self.kind, "seq": seq}
+        moment = rfc3339(now)
+        data |= {"observed_at": moment, "payload": self.payload}
+        return {"type": "event.matched", "timestamp": moment, "data": data}
+
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """A sighting that is taken back. `payload` is that of the event, with what the retraction adds."""
+    """A sighting that is taken back, and what the retraction adds to its payload."""
 
     sighting: Sighting
-    payload: Mapping[str, Any]
+    because: Mapping[str, Any]
+
+    @property
+    def event_id(self) -> str:
+        return self.sighting.event_id
+
+    @property
+    def filter_ids(self) -> Sequence[str]:
+        return self.sighting.filter_ids
+
+    @property
+    def block_hash(self) -> str | None:
+        return self.sighting.block_hash
+
+    def body(self, source_id: str, seq: int, now: datetime) -> dict[str, Any]:
+        """What is rung: the event as it was told, under the same id."""
+        told: dict[str, Any] = json.loads(self.sighting.body)["data"]
+        moment = rfc3339(now)
+        data = told | {"seq": seq, "observed_at": moment, "payload": told["payload"] | self.because}
+        return {"type": "event.retracted", "timestamp": moment, "data": data | {"retracts": self.event_id}}
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Where a source stands after a look, and when to look again."""
+    """Where a source stands after a look, and when to look again. Without a position: where it stood before."""
 
     state: str
     due_at: datetime
@@ -79,6 +106,7 @@ class Subscriptions:
         ids: Ids,
         wake: Wake,
         deliveries: Deliveries,
+        outbound: Outbound,
         chains: Collection[str],
     ) -> None:
         self._transaction = transaction
@@ -86,6 +114,7 @@ class Subscriptions:
         self._ids = ids
         self._wake = wake
         self._deliveries = deliveries
+        self._outbound = outbound
         self._chains = chains
         self._tail = Tail(transaction, clock)
 
@@ -97,12 +126,12 @@ class Subscriptions:
 
     async def create(self, db: AsyncSession, agent_id: str, new: NewSubscription, now: datetime) -> Subscription:
         """Subscribe an agent from now on. A source that nobody watched yet is watched from now on."""
-        wish = taken_apart(self._possible(new.source))
+        wish = taken_apart(await self._possible(new.source))
         if new.endpoint_id is not None:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.subscriptions_per_agent_max} subscriptions")
-        source, wanted = await self._share(db, wish, now)
+        source, wanted, begun = await self._share(db, wish, now)
         row = Row(
             id=self._ids.new("sub"),
             agent_id=agent_id,
@@ -112,7 +141,7 @@ class Subscriptions:
             description=new.description,
             # The source is locked: nothing is told between this reading and our commit.
             after_seq=source.seq,
-            begins_after=source.position,
+            begins_after=source.position if begun else None,
             created_at=now,
         )
         db.add(row)
@@ -207,13 +236,11 @@ class Subscriptions:
             held.id,
             state=looked.state,
             reason=looked.reason,
-            position=looked.position if looked.position is not None else held.position,
+            position=looked.position,
             due_at=looked.due_at,
         )
 
-    async def sources_of(
-        self, db: AsyncSession, agent_id: str, after: str, limit: int
-    ) -> Sequence[tuple[Source, int]]:
+    async def sources_of(self, db: AsyncSession, agent_id: str, after: str, limit: int) -> Sequence[tuple[Source, int]]:
         """The sources that an agent subscribes to, with the number of all subscriptions to each."""
         return [(row[0], row[1]) for row in await store.sources_of(db, agent_id, after, limit)]
 
@@ -238,7 +265,7 @@ class Subscriptions:
             endpoints = await store.recipients(db, [sighting.id for sighting in claimed])
             # A message for all: whose it is, is said by each of its deliveries.
             outgoing = [
-                Outgoing(agent_id="", type=each.type, body=each.body.encode(), endpoint_ids=endpoints[each.id])
+                Outgoing(type=each.type, body=each.body.encode(), endpoint_ids=endpoints[each.id])
                 for each in sorted(claimed, key=lambda each: (each.source_id, each.seq))
                 if each.id in endpoints
             ]
@@ -251,20 +278,33 @@ class Subscriptions:
 
     # Inside
 
-    def _possible(self, wanted: Watched) -> Watched:
+    async def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
         if isinstance(wanted, HttpJson):
-            try:
-                return wanted.model_copy(update={"url": str(parse_url(wanted.url))})
-            except BadUrl as bad:
-                raise InvalidBody.at("/source/url", str(bad)) from bad
+            return wanted.model_copy(update={"url": await self._vetted(wanted.url)})
         if wanted.chain not in self._chains:
             known = ", ".join(sorted(self._chains)) or "none"
             raise InvalidBody.at("/source/chain", f"this relay does not watch {wanted.chain}; it watches: {known}")
         return wanted
 
-    async def _share(self, db: AsyncSession, wish: Wish, now: datetime) -> tuple[Source, Filter]:
-        """The source and the filter that serve this wish, made where there are none. The source is locked."""
+    async def _vetted(self, url: str) -> str:
+        """The URL as we understood it, whose host is at addresses that we call."""
+        try:
+            understood = str(parse_url(url))
+        except BadUrl as bad:
+            raise InvalidBody.at("/source/url", str(bad)) from bad
+        fault = await self._outbound.vet(understood)
+        if fault is None:
+            return understood
+        if fault.category == "https_required":
+            raise ForbiddenAddress.at("/source/url", "use https; plain http is for networks that the operator listed")
+        raise ForbiddenAddress.at("/source/url", "the host has no public address, or not only public ones")
+
+    async def _share(self, db: AsyncSession, wish: Wish, now: datetime) -> tuple[Source, Filter, bool]:
+        """The source and the filter that serve this wish, made where there are none, and whether they do so already.
+
+        The source is locked.
+        """
         new = Source(id=wish.source_id, kind=wish.kind, params=dict(wish.params), state="idle", created_at=now)
         await store.add_source(db, new)
         source = await store.lock_source(db, wish.source_id)
@@ -274,35 +314,21 @@ class Subscriptions:
         if await store.add_filter(db, wanted):
             await store.filters_changed(db, source.id)
             await store.look_sooner(db, source.id, now)
-        return await store.lock_source(db, source.id), wanted
+        # A log is matched when it is read; a change is seen only against what the filter selected before.
+        begun = wish.kind == "evm" or await store.has_begun(db, source.id, wanted.id)
+        return await store.lock_source(db, source.id), wanted, begun
 
     def _sighting(self, source_id: str, seq: int, told: Seen | Undone, now: datetime) -> Sighting:
-        data: dict[str, Any]
-        if isinstance(told, Seen):
-            type_, event_id, filter_ids, block_hash = "event.matched", told.event_id, told.filter_ids, told.block_hash
-            data = {"event_id": event_id, "source_id": source_id, "kind": told.kind}
-        else:
-            undone = told.sighting
-            type_, event_id, filter_ids, block_hash = (
-                "event.retracted",
-                undone.event_id,
-                undone.filter_ids,
-                undone.block_hash,
-            )
-            kind = json.loads(undone.body)["data"]["kind"]
-            data = {"event_id": event_id, "source_id": source_id, "kind": kind, "retracts": event_id}
-        moment = rfc3339(now)
-        data |= {"seq": seq, "observed_at": moment, "payload": told.payload}
-        body = {"type": type_, "timestamp": moment, "data": data}
+        body = told.body(source_id, seq, now)
         return Sighting(
             id=self._ids.new("sgt"),
             source_id=source_id,
             seq=seq,
-            event_id=event_id,
+            event_id=told.event_id,
             undoes=told.sighting.seq if isinstance(told, Undone) else None,
-            filter_ids=list(filter_ids),
-            block_hash=block_hash,
-            type=type_,
+            filter_ids=list(told.filter_ids),
+            block_hash=told.block_hash,
+            type=body["type"],
             body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
             seen_at=now,
             due_at=now,

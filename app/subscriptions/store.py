@@ -79,22 +79,23 @@ async def conclude_look(
     position: Mapping[str, Any] | None,
     due_at: datetime,
 ) -> None:
-    """Write where the source stands and when to look again. Subscriptions that waited for it begin after this."""
+    """Write how a look ended and when to look again. Where it says where the source stands, what waited begins there."""
     values = {"id": source_id, "position": None if position is None else json.dumps(position)}
     moved = text(
         """
-        update sources set state = :state, state_reason = :reason, position = cast(:position as jsonb), due_at = :due_at
+        update sources
+        set state = :state, state_reason = :reason, due_at = :due_at,
+            position = coalesce(cast(:position as jsonb), position)
         where id = :id
         """
     )
     await db.execute(moved, {**values, "state": state, "reason": reason, "due_at": due_at})
-    begun = text(
-        """
-        update subscriptions set begins_after = cast(:position as jsonb)
-        where source_id = :id and begins_after is null and cast(:position as jsonb) is not null
-        """
-    )
-    await db.execute(begun, values)
+    if position is not None:
+        begun = text(
+            "update subscriptions set begins_after = cast(:position as jsonb) "
+            "where source_id = :id and begins_after is null"
+        )
+        await db.execute(begun, values)
 
 
 async def next_due(db: AsyncSession) -> datetime | None:
@@ -192,6 +193,19 @@ async def drop_subscription(db: AsyncSession, subscription_id: str) -> bool:
     """Whether the subscription was still there to be dropped."""
     statement = text("delete from subscriptions where id = :id returning id")
     return (await db.execute(statement, {"id": subscription_id})).first() is not None
+
+
+async def has_begun(db: AsyncSession, source_id: str, filter_id: str) -> bool:
+    """Whether some subscription with this filter is past its beginning."""
+    statement = text(
+        """
+        select exists (
+            select from subscriptions
+            where source_id = :source_id and filter_id = :filter_id and begins_after is not null
+        )
+        """
+    )
+    return (await db.execute(statement, {"source_id": source_id, "filter_id": filter_id})).scalar_one()
 
 
 async def has_subscriptions(db: AsyncSession, source_id: str) -> bool:

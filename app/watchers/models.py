@@ -37,11 +37,10 @@ class Block(SQLModel, table=True):
 
 
 class Selection(SQLModel, table=True):
-    """What a filter selected from a document when it was last read; `changes` counts how often it has changed."""
+    """What a filter selected from a document when it was last read."""
 
     __tablename__ = "selections"  # pyright: ignore[reportAssignmentType]
 
     filter_id: str = Field(primary_key=True)
     source_id: str = Field(index=True)
     selected: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
-    changes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))

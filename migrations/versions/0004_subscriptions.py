@@ -97,7 +97,6 @@ def upgrade() -> None:
         sa.Column("filter_id", sa.String(), primary_key=True),
         sa.Column("source_id", sa.String(), nullable=False),
         sa.Column("selected", postgresql.JSONB(), nullable=False),
-        sa.Column("changes", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_selections_source_id", "selections", ["source_id"])
 

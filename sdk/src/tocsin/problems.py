@@ -23,7 +23,8 @@ True
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409
-    │   └── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
+    │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
+    │   └── TooManySubscriptions
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
@@ -230,6 +231,10 @@ class EndpointNotActive(Conflict):
 
 class PaymentReused(Conflict):
     """Sign a new payment: this one is bound to another request. To repeat a request, repeat it unchanged."""
+
+
+class TooManySubscriptions(Conflict):
+    """End subscriptions that you no longer need: DELETE /v1/subscriptions/{id}."""
 
 
 class DeliveryPending(Conflict):

@@ -1,0 +1,55 @@
+"""The operations of subscriptions."""
+
+from app.kit.operations import Call, Operation
+from app.subscriptions.service import Subscriptions
+from tocsin.problems import EndpointNotActive, ForbiddenAddress, NotFound, TooManySubscriptions
+from tocsin.schemas.subscriptions import EventPage, EventsQuery, NewSubscription, Subscription, SubscriptionQuery
+from tocsin.schemas.wire import Page
+
+
+async def create_subscription(call: Call[Subscriptions], body: NewSubscription) -> Subscription:
+    """Subscribe to a source.
+
+    It begins where the source stands: nothing that was seen before is told.
+    """
+    call.ring("watchers")
+    return await call.service.create(call.db, call.agent.id, body, call.now)
+
+
+async def list_subscriptions(call: Call[Subscriptions], query: SubscriptionQuery) -> Page[Subscription]:
+    """List your subscriptions, oldest first."""
+    return await call.service.list(call.db, call.agent.id, query)
+
+
+async def get_subscription(call: Call[Subscriptions], id: str) -> Subscription:
+    """Show a subscription."""
+    return await call.service.get(call.db, call.agent.id, id)
+
+
+async def delete_subscription(call: Call[Subscriptions], id: str) -> None:
+    """End a subscription.
+
+    What is on its way already is still delivered.
+    """
+    await call.service.delete(call.db, call.agent.id, id, call.now)
+
+
+async def list_subscription_events(call: Call[Subscriptions], id: str, query: EventsQuery) -> EventPage:
+    """Read what a subscription was told, in order, and wait for more."""
+    return await call.service.events(call.transaction, call.agent.id, id, query)
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/subscriptions",
+        create_subscription,
+        status=201,
+        price="$0.001",
+        problems=(NotFound, EndpointNotActive, ForbiddenAddress, TooManySubscriptions),
+    ),
+    Operation("GET", "/v1/subscriptions", list_subscriptions),
+    Operation("GET", "/v1/subscriptions/{id}", get_subscription, problems=(NotFound,)),
+    Operation("DELETE", "/v1/subscriptions/{id}", delete_subscription, status=204, problems=(NotFound,)),
+    Operation("GET", "/v1/subscriptions/{id}/events", list_subscription_events, problems=(NotFound,), waits=True),
+)

@@ -1,0 +1,210 @@
+"""Looking at a chain: ask the node, decide, then undo, apply and move on in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kit import limits, telemetry
+from app.kit.clock import Clock
+from app.kit.database import Transaction
+from app.kit.ids import derived_id
+from app.subscriptions.matching import Log, Matcher
+from app.subscriptions.models import Source
+from app.subscriptions.service import Looked, Seen, Subscriptions, Undone
+from app.subscriptions.sources import filter_of
+from app.watchers import store
+from app.watchers.follower import (
+    Abandon,
+    Asking,
+    Block,
+    Doubt,
+    Halt,
+    Plan,
+    Ring,
+    Unchanged,
+    Verdict,
+    extend,
+    follow,
+    rewind,
+)
+from app.watchers.models import Watcher
+from app.watchers.pace import again_after
+from app.watchers.rpc import Node, Rpc
+from tocsin.schemas.subscriptions import BlockPosition
+from tocsin.schemas.watchers import Log as WireLog
+from tocsin.schemas.watchers import LogSeen, SeenBlock, Transaction as WireTransaction
+
+log = telemetry.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain that can be watched."""
+
+    rpc: Rpc
+    poll_seconds: float
+
+
+class Chains:
+    """The watcher of EVM chains."""
+
+    kind = "evm"
+
+    def __init__(
+        self, transaction: Transaction, clock: Clock, subscriptions: Subscriptions, chains: Mapping[str, Chain]
+    ) -> None:
+        self._transaction = transaction
+        self._clock = clock
+        self._subscriptions = subscriptions
+        self._chains = chains
+        # By source, for one version of its filters.
+        self._matchers: dict[str, tuple[int, Matcher]] = {}
+
+    async def look(self, taken: Source) -> bool:
+        """Look once at a chain that was taken; whether anything was told of it."""
+        async with self._transaction() as db:
+            watcher = await store.watcher(db, taken.id)
+            starting = taken.state == "starting"
+            ring = Ring() if starting else await store.ring(db, taken.id, whole=watcher.whole)
+        chain = self._chains.get(taken.params["chain"])
+        calls, verdict = await _followed(chain, ring, 0 if starting else watcher.doubts)
+        # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
+        async with self._transaction() as db:
+            held = await self._subscriptions.hold(db, taken)
+            if held is None:
+                return False
+            now = await self._clock.now(db)
+            if starting:
+                await store.forget(db, held.id)
+            told = await self._apply(db, held, ring, verdict, now) if isinstance(verdict, Plan) else 0
+            await self._conclude(db, held, ring, watcher, verdict, calls, now)
+        if verdict != Unchanged():
+            log.info("looked at a chain", chain=taken.params["chain"], told=told, calls=calls, **_summary(verdict))
+        return told > 0
+
+    async def _apply(self, db: AsyncSession, held: Source, ring: Ring, plan: Plan, now: datetime) -> int:
+        """Take back, then add, and remember the blocks. Returns how much was told."""
+        undone = await self._undone(db, held, plan) if plan.undo else []
+        matcher = await self._matcher(db, held)
+        seen = [event for block, logs in plan.apply for event in _seen(held.params["chain"], block, logs, matcher)]
+        await self._subscriptions.tell(db, held, [*undone, *seen], now)
+        await store.replace_blocks(db, held.id, ring, _moved(ring, plan))
+        return len(undone) + len(seen)
+
+    async def _undone(self, db: AsyncSession, held: Source, plan: Plan) -> list[Undone]:
+        """What was told of the blocks that go, newest first, and what stands in their places."""
+        numbers = {block.hash: block.number for block in plan.undo}
+        replacements = {block.number: block.hash for block, _ in plan.apply}
+        standing = await self._subscriptions.standing(db, held.id, numbers)
+        return [
+            Undone(each, {"replaced_by": replacements.get(numbers[each.block_hash or ""])})
+            for each in reversed(standing)
+        ]
+
+    async def _matcher(self, db: AsyncSession, held: Source) -> Matcher:
+        """The filters of a source that is held, so that none is added or dropped meanwhile."""
+        version, matcher = self._matchers.get(held.id, (-1, None))
+        if matcher is None or version != held.filters_version:
+            wanted = await self._subscriptions.wanted(db, held.id)
+            matcher = Matcher({each.id: filter_of(each.spec) for each in wanted})
+            self._matchers[held.id] = held.filters_version, matcher
+        return matcher
+
+    async def _conclude(
+        self,
+        db: AsyncSession,
+        held: Source,
+        ring: Ring,
+        watcher: Watcher,
+        verdict: Verdict,
+        calls: int,
+        now: datetime,
+    ) -> None:
+        chain = self._chains.get(held.params["chain"])
+        poll_seconds = chain.poll_seconds if chain is not None else limits.look_again_seconds_max
+        seconds, doubts, state, reason, error = poll_seconds, 0, "active", None, None
+        position = None
+        match verdict:
+            case Unchanged():
+                position = _position(ring.tip)
+            case Plan():
+                position = _position(_moved(ring, verdict).tip)
+                seconds = 0 if verdict.more else poll_seconds
+            case Abandon(error):
+                doubts, state, reason = watcher.doubts, held.state, held.state_reason
+                seconds = again_after(poll_seconds, watcher.failures, seconds_max=limits.chain_again_seconds_max)
+            case Doubt(error):
+                doubts, state, reason = watcher.doubts + 1, held.state, held.state_reason
+            case Halt(reason):
+                doubts, state, error = watcher.doubts, "halted", reason
+                seconds = max(poll_seconds, limits.chain_again_seconds_max)
+        await store.conclude_look(db, held.id, now=now, calls=calls, error=error, doubts=doubts)
+        due_at = now + timedelta(seconds=seconds)
+        await self._subscriptions.conclude(db, held, Looked(state, due_at, reason, position))
+
+
+async def _followed(chain: Chain | None, ring: Ring, doubts: int) -> tuple[int, Verdict]:
+    """The calls that were made, and what to do."""
+    if chain is None:
+        return 0, Abandon("this chain is no longer in TOCSIN_CHAINS")
+    node = Node(chain.rpc)
+    asking = follow(ring, doubts, span_blocks_max=limits.chain_span_blocks_max, doubts_max=limits.chain_doubts_max)
+    try:
+        async with asyncio.timeout(limits.look_timeout_seconds):
+            verdict = await _driven(asking, node)
+    except TimeoutError:
+        verdict = Abandon(f"the node took longer than {limits.look_timeout_seconds} s")
+    return node.calls, verdict
+
+
+async def _driven(asking: Asking, node: Node) -> Verdict:
+    try:
+        ask = next(asking)
+        while True:
+            ask = asking.send(await node.answer(ask))
+    except StopIteration as done:
+        verdict: Verdict = done.value
+        return verdict
+
+
+def _moved(ring: Ring, plan: Plan) -> Ring:
+    return extend(rewind(ring, plan.undo), [block for block, _ in plan.apply], blocks_max=limits.chain_ring_blocks_max)
+
+
+def _seen(chain: str, block: Block, logs: Sequence[Log], matcher: Matcher) -> Iterator[Seen]:
+    for each in logs:
+        if filter_ids := matcher.match(each):
+            # The same log in the same block is the same event, whoever sees it and how often.
+            key = (chain, block.hash, str(each.transaction_index), str(each.index_in_receipt))
+            yield Seen(derived_id("evt", *key), "evm.log", filter_ids, _payload(chain, block, each), block.hash)
+
+
+def _payload(chain: str, block: Block, seen: Log) -> dict[str, object]:
+    payload = LogSeen(
+        chain=chain,
+        block=SeenBlock(number=block.number, hash=block.hash, parent_hash=block.parent, timestamp=block.timestamp),
+        transaction=WireTransaction(hash=seen.transaction_hash, index=seen.transaction_index),
+        log=WireLog(index=seen.index_in_receipt, address=seen.address, topics=list(seen.topics), data=seen.data),
+        verified="rpc",
+    )
+    return payload.model_dump(mode="json")
+
+
+def _position(block: Block) -> dict[str, object]:
+    return BlockPosition(number=block.number, hash=block.hash, timestamp=block.timestamp).model_dump()
+
+
+def _summary(verdict: Verdict) -> dict[str, object]:
+    match verdict:
+        case Plan():
+            head = verdict.apply[-1][0].number if verdict.apply else None
+            return {"undone": len(verdict.undo), "applied": len(verdict.apply), "head": head}
+        case Unchanged():
+            return {}
+        case _:
+            return {type(verdict).__name__.lower(): verdict.reason}

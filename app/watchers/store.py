@@ -1,0 +1,139 @@
+"""SQL of what watchers remember."""
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
+
+from app.watchers.follower import Block, Ring
+from app.watchers.models import Block as BlockRow
+from app.watchers.models import Selection, Watcher
+
+
+async def watcher(db: AsyncSession, source_id: str) -> Watcher:
+    """How the watching of a source went so far; made at the first look."""
+    statement = text(
+        """
+        insert into watchers (source_id, upstream_calls, failures, doubts, whole) values (:id, 0, 0, 0, true)
+        on conflict (source_id) do nothing
+        """
+    )
+    await db.execute(statement, {"id": source_id})
+    return (await db.scalars(select(Watcher).where(col(Watcher.source_id) == source_id))).one()
+
+
+async def watchers(db: AsyncSession, source_ids: Collection[str]) -> Mapping[str, Watcher]:
+    """How the watching of these sources goes; those that nobody has looked at yet are left out."""
+    rows = await db.scalars(select(Watcher).where(col(Watcher.source_id).in_(source_ids)))
+    return {row.source_id: row for row in rows}
+
+
+async def conclude_look(
+    db: AsyncSession,
+    source_id: str,
+    *,
+    now: datetime,
+    calls: int,
+    error: str | None,
+    doubts: int = 0,
+) -> None:
+    """Count a look. `failures` counts those in a row that ended in an error."""
+    statement = text(
+        """
+        update watchers
+        set looked_at = :now, upstream_calls = upstream_calls + :calls, last_error = :error, doubts = :doubts,
+            failures = case when cast(:error as text) is null then 0 else failures + 1 end
+        where source_id = :id
+        """
+    )
+    await db.execute(statement, {"id": source_id, "now": now, "calls": calls, "error": error, "doubts": doubts})
+
+
+# Chains
+
+
+async def ring(db: AsyncSession, source_id: str, *, whole: bool) -> Ring:
+    """The newest blocks that were applied."""
+    question = select(BlockRow).where(col(BlockRow.source_id) == source_id).order_by(col(BlockRow.number))
+    rows = await db.scalars(question)
+    return Ring(tuple(Block(row.number, row.hash, row.parent_hash, row.timestamp) for row in rows), whole)
+
+
+async def replace_blocks(db: AsyncSession, source_id: str, before: Ring, after: Ring) -> None:
+    """Make `after` what is remembered, where `before` was: only what differs is written."""
+    kept = set(before.blocks) & set(after.blocks)
+    gone = [block.number for block in before.blocks if block not in kept]
+    new = [block for block in after.blocks if block not in kept]
+    dropped = text("delete from blocks where source_id = :id and number = any(cast(:numbers as bigint[]))")
+    await db.execute(dropped, {"id": source_id, "numbers": gone})
+    added = text(
+        """
+        insert into blocks (source_id, number, hash, parent_hash, timestamp)
+        select :id, * from unnest(
+            cast(:numbers as bigint[]), cast(:hashes as text[]), cast(:parents as text[]), cast(:times as bigint[])
+        )
+        """
+    )
+    columns = {
+        "numbers": [block.number for block in new],
+        "hashes": [block.hash for block in new],
+        "parents": [block.parent for block in new],
+        "times": [block.timestamp for block in new],
+    }
+    await db.execute(added, {"id": source_id, **columns})
+    whole = text("update watchers set whole = :whole where source_id = :id")
+    await db.execute(whole, {"id": source_id, "whole": after.whole})
+
+
+# Documents
+
+
+async def selections(db: AsyncSession, source_id: str) -> Mapping[str, Mapping[str, Any]]:
+    """What each filter selected when the document was last read."""
+    rows = await db.scalars(select(Selection).where(col(Selection.source_id) == source_id))
+    return {row.filter_id: row.selected for row in rows}
+
+
+async def keep_selections(db: AsyncSession, source_id: str, selected: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remember what each of these filters selects now, and nothing of any other."""
+    others = text("delete from selections where source_id = :source_id and filter_id <> all(cast(:filters as text[]))")
+    await db.execute(others, {"source_id": source_id, "filters": list(selected)})
+    kept = text(
+        """
+        insert into selections (filter_id, source_id, selected)
+        select n.filter_id, :source_id, n.selected::jsonb
+        from unnest(cast(:filters as text[]), cast(:selected as text[])) as n(filter_id, selected)
+        on conflict (filter_id) do update set selected = excluded.selected
+        """
+    )
+    columns = {"filters": list(selected), "selected": [json.dumps(each) for each in selected.values()]}
+    await db.execute(kept, {"source_id": source_id, **columns})
+
+
+async def keep_validators(
+    db: AsyncSession, source_id: str, etag: str | None, last_modified: str | None, body_sha256: str | None
+) -> None:
+    """Remember how to ask whether the document has changed."""
+    statement = text(
+        "update watchers set etag = :etag, last_modified = :modified, body_sha256 = :sha256 where source_id = :id"
+    )
+    values = {"id": source_id, "etag": etag, "modified": last_modified, "sha256": body_sha256}
+    await db.execute(statement, values)
+
+
+async def forget(db: AsyncSession, source_id: str) -> None:
+    """Forget what was known of a source that is watched anew."""
+    for table in ("blocks", "selections"):
+        await db.execute(text(f"delete from {table} where source_id = :id"), {"id": source_id})
+    fresh = text(
+        """
+        update watchers
+        set doubts = 0, failures = 0, whole = true, etag = null, last_modified = null, body_sha256 = null
+        where source_id = :id
+        """
+    )
+    await db.execute(fresh, {"id": source_id})
