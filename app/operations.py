@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from app.deliveries.routes import OPERATIONS as DELIVERIES
 from app.events.routes import OPERATIONS as EVENTS
 from app.identity.routes import OPERATIONS as IDENTITY
 from app.kit.operations import Operation
@@ -12,4 +13,5 @@ FEATURES: Mapping[str, Sequence[Operation]] = {
     "identity": IDENTITY,
     "events": EVENTS,
     "payments": PAYMENTS,
+    "deliveries": DELIVERIES,
 }

@@ -1,14 +1,18 @@
 """The wiring diagram: what the house is made of, and what each part is given. Reads from the ground up."""
 
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from app.deliveries.service import Deliveries
 from app.events import Events
 from app.identity.service import Identity
+from app.kit.addresses import networks
 from app.kit.clock import Clock, SystemClock
 from app.kit.database import Database
 from app.kit.ids import Ids
+from app.kit.outbound import Outbound
 from app.kit.wake import Wake
 from app.payments.prices import price_list
 from app.payments.service import Payments
@@ -26,6 +30,8 @@ class Services:
     events: Events
     identity: Identity
     payments: Payments
+    outbound: Outbound
+    deliveries: Deliveries
 
 
 @asynccontextmanager
@@ -39,6 +45,16 @@ async def open_services(
     events = Events()
     identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
     payments = Payments(price_list(settings.prices), settings.payments)
+    outbound = Outbound(allow=networks(settings.outbound.allow))
+    deliveries = Deliveries(
+        transaction=database.transaction,
+        clock=clock,
+        ids=ids,
+        wake=wake,
+        outbound=outbound,
+        settings=settings.delivery,
+        jitter=random.Random(),
+    )
     try:
         yield Services(
             settings=settings,
@@ -48,6 +64,9 @@ async def open_services(
             events=events,
             identity=identity,
             payments=payments,
+            outbound=outbound,
+            deliveries=deliveries,
         )
     finally:
+        await outbound.close()
         await database.close()

@@ -7,6 +7,9 @@ from app.services import Services
 async def deliver(services: Services) -> None:
     """Attempt every delivery that is due."""
     await drain(services.deliveries.deliver_next)
+    if services.deliveries.in_flight:
+        # The drain has reached its bound under load. It goes on at once, unless the worker is about to stop.
+        services.wake.ring("deliveries")
 
 
 async def verify(services: Services) -> None:

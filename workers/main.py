@@ -19,7 +19,7 @@ from app.kit import limits, telemetry
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
 from app.settings import Settings
-from workers import housekeeping
+from workers import deliveries, housekeeping
 
 log = telemetry.logger(__name__)
 
@@ -33,6 +33,8 @@ class Duty:
 
 
 DUTIES: Mapping[str, Duty] = {
+    "deliveries": Duty(deliveries.deliver),
+    "endpoints": Duty(deliveries.verify),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
 }
 
@@ -52,6 +54,7 @@ async def work(settings: Settings) -> None:
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
         await stop.wait()
+        services.deliveries.stop()
         for task in listening:
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)

@@ -1,7 +1,7 @@
 """What to do next with a delivery: the rule, given how its latest attempt went.
 
 The ladder and the meaning of each status are those of the Standard Webhooks specification. Only 2xx is success; a
-redirect is a failure and is never followed; 410 says that the endpoint is gone for good; everything else is tried again.
+redirect is a failure and is never followed; 410 says that the endpoint is gone for good; all else is tried again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import store
 from app.deliveries.attempts import VERIFICATION_LADDER, Delivered, GiveUp, Retry, Verdict, judge
@@ -124,12 +124,14 @@ class Challenger:
         if not landed:
             return set()
         verdicts = {reply.endpoint.id: _judge(reply, now) for reply in landed}
-        ours = await due.conclude(
-            db, Endpoint, [_outcome(reply, verdicts[reply.endpoint.id], now) for reply in landed]
-        )
+        ours = await due.conclude(db, Endpoint, [_outcome(reply, verdicts[reply.endpoint.id], now) for reply in landed])
         await record(
             db,
-            *(h for reply in landed if reply.endpoint.id in ours and (h := _happened(reply, verdicts, now)) is not None),
+            *(
+                h
+                for reply in landed
+                if reply.endpoint.id in ours and (h := _happened(reply, verdicts, now)) is not None
+            ),
         )
         verified = {id for id in ours if isinstance(verdicts[id], Delivered)}
         if verified:

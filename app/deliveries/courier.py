@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import store
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, retry_after
@@ -74,6 +74,15 @@ class Courier:
         self._jitter = jitter
         self._flights = Flights(self._attempt, places=settings.connections, ahead=settings.connections)
         self._wait_seconds = landing_wait_seconds
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Claim nothing more; what flies is still concluded by the rounds that follow."""
+        self._stopping = True
+
+    @property
+    def in_flight(self) -> int:
+        return self._flights.flying
 
     async def deliver_next(self) -> int:
         """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many still fly;
@@ -95,7 +104,7 @@ class Courier:
         return moved or self._flights.flying
 
     async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Load]:
-        if self._flights.room == 0:
+        if self._stopping or self._flights.room == 0:
             return ()
         by = self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
         claimed = await store.claim(db, now, self._settings.lease_seconds, self._flights.room)

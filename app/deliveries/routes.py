@@ -2,10 +2,10 @@
 
 from app.deliveries.service import Deliveries
 from app.kit.operations import Call, Operation
-from tocsin.problems import EndpointNotActive, ForbiddenAddress, NotConcluded
-from tocsin.schemas.agents import JwkSet
+from tocsin.problems import DeliveryPending, EndpointNotActive, ForbiddenAddress
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointQuery, NewEndpoint, PatchEndpoint
+from tocsin.schemas.webhooks import JwkSet
 from tocsin.schemas.wire import Page
 
 
@@ -103,7 +103,7 @@ OPERATIONS = (
     Operation("GET", "/v1/deliveries", list_deliveries),
     Operation("GET", "/v1/deliveries/{id}", get_delivery),
     Operation(
-        "POST", "/v1/deliveries/{id}/redeliver", redeliver, status=202, problems=(NotConcluded, EndpointNotActive)
+        "POST", "/v1/deliveries/{id}/redeliver", redeliver, status=202, problems=(DeliveryPending, EndpointNotActive)
     ),
     Operation("GET", "/.well-known/jwks.json", list_webhook_keys, signed=False),
 )

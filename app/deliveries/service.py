@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import relay_key, store
 from app.deliveries.challenger import Challenger
@@ -26,11 +26,10 @@ from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
-from tocsin.problems import EndpointNotActive, ForbiddenAddress, InvalidBody, NotConcluded
+from tocsin.problems import DeliveryPending, EndpointNotActive, ForbiddenAddress, InvalidBody
 from tocsin.schemas import deliveries as wire
 from tocsin.schemas import endpoints as endpoint_wire
-from tocsin.schemas.agents import JwkSet
-from tocsin.schemas.webhooks import EndpointTest, Tested, Webhook
+from tocsin.schemas.webhooks import EndpointTest, JwkSet, Tested, Webhook
 from tocsin.schemas.wire import Page
 
 __all__ = ["Deliveries", "Outgoing"]
@@ -79,11 +78,17 @@ class Deliveries:
         self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
         self.deliver_next = self._courier.deliver_next
         self.verify_next = self._challenger.verify_next
+        self.stop = self._courier.stop
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of this process are on their way to endpoints."""
+        return self._courier.in_flight
 
     # For other features
 
     async def require_endpoint(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
-        """This agent's endpoint, to be rung later. A pending one will do: what is sent to it waits until it is verified.
+        """This agent's endpoint, to be rung later. A pending one will do: it is rung when it has been verified.
 
         Raises NotFound, and EndpointNotActive for one that is disabled.
         """
@@ -97,7 +102,10 @@ class Deliveries:
 
         Ring "deliveries" after the commit. Endpoints that are no more are left out.
         """
-        messages = [Message(id=self._ids.new("msg"), agent_id=o.agent_id, type=o.type, body=o.body.decode(), created_at=now) for o in outgoing]
+        messages = [
+            Message(id=self._ids.new("msg"), agent_id=o.agent_id, type=o.type, body=o.body.decode(), created_at=now)
+            for o in outgoing
+        ]
         addressed = [
             Addressed(self._ids.new("dlv"), message.id, endpoint_id)
             for message, one in zip(messages, outgoing, strict=True)
@@ -208,7 +216,7 @@ class Deliveries:
         """Send a concluded delivery again, with the same webhook-id and a new ladder of retries."""
         delivery, message = require(await store.delivery(db, agent_id, delivery_id, lock=True), "delivery")
         if delivery.state == "pending":
-            raise NotConcluded("the delivery is still on its way")
+            raise DeliveryPending("the delivery is still on its way")
         endpoint = await self.require_endpoint(db, agent_id, delivery.endpoint_id)
         assert endpoint.id == delivery.endpoint_id
         delivery.state, delivery.due_at, delivery.concluded_at = "pending", now, None
@@ -220,6 +228,11 @@ class Deliveries:
     async def keys(self, db: AsyncSession, now: datetime) -> JwkSet:
         """The public keys that verify `v1a` signatures."""
         return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
+
+    def _message(self, one: Outgoing, now: datetime) -> Message:
+        return Message(
+            id=self._ids.new("msg"), agent_id=one.agent_id, type=one.type, body=one.body.decode(), created_at=now
+        )
 
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await store.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
 
@@ -58,7 +58,7 @@ class Addressed:
 async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
     """This agent's endpoint."""
     question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
-    return (await db.exec(question.with_for_update() if lock else question)).one_or_none()
+    return await db.scalar(question.with_for_update() if lock else question)
 
 
 async def endpoints(
@@ -70,7 +70,7 @@ async def endpoints(
         question = question.where(col(Endpoint.state) == state)
     if after is not None:
         question = question.where(col(Endpoint.id) > after)
-    return (await db.exec(question.order_by(col(Endpoint.id)).limit(limit))).all()
+    return (await db.scalars(question.order_by(col(Endpoint.id)).limit(limit))).all()
 
 
 async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
@@ -84,7 +84,9 @@ async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: da
     await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
 
 
-async def disable(db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime) -> Sequence[tuple[str, str]]:
+async def disable(
+    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime
+) -> Sequence[tuple[str, str]]:
     """Disable those of these endpoints that are not; returns them with their agents."""
     statement = text(
         """
@@ -273,7 +275,7 @@ async def deliveries(
         question = question.where(col(Delivery.endpoint_id) == endpoint_id)
     if before is not None:
         question = question.where(col(Delivery.id) < before)
-    return (await db.exec(question.order_by(col(Delivery.id).desc()).limit(limit))).all()
+    return [(row[0], row[1]) for row in await db.execute(question.order_by(col(Delivery.id).desc()).limit(limit))]
 
 
 async def delivery(
@@ -282,21 +284,20 @@ async def delivery(
     """This agent's delivery, with its message."""
     question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
     question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
-    return (await db.exec(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
+    row = (await db.execute(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
+    return None if row is None else (row[0], row[1])
 
 
 async def delivery_of(db: AsyncSession, message_id: str, endpoint_id: str) -> Delivery | None:
     """The delivery of a message that was sent in this transaction."""
-    question = select(Delivery).where(
-        col(Delivery.message_id) == message_id, col(Delivery.endpoint_id) == endpoint_id
-    )
-    return (await db.exec(question)).one_or_none()
+    question = select(Delivery).where(col(Delivery.message_id) == message_id, col(Delivery.endpoint_id) == endpoint_id)
+    return await db.scalar(question)
 
 
 async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
     """The recorded attempts of a delivery, oldest first."""
     question = select(Attempt).where(col(Attempt.delivery_id) == delivery_id)
-    return (await db.exec(question.order_by(col(Attempt.number)))).all()
+    return (await db.scalars(question.order_by(col(Attempt.number)))).all()
 
 
 # The relay's own key
@@ -304,7 +305,7 @@ async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
 
 async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
     """The key that signs for this purpose."""
-    return (await db.exec(select(SigningKey).where(col(SigningKey.purpose) == purpose))).one_or_none()
+    return await db.scalar(select(SigningKey).where(col(SigningKey.purpose) == purpose))
 
 
 async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:

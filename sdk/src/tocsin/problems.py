@@ -23,7 +23,7 @@ True
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409
-    │   └── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused
+    │   └── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
@@ -230,6 +230,10 @@ class EndpointNotActive(Conflict):
 
 class PaymentReused(Conflict):
     """Sign a new payment: this one is bound to another request. To repeat a request, repeat it unchanged."""
+
+
+class DeliveryPending(Conflict):
+    """Wait until the delivery has concluded; it is still being attempted."""
 
 
 class PreconditionFailed(Problem):

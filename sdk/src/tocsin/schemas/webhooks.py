@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tocsin.schemas.agents import Jwk
 from tocsin.schemas.wire import Json, Timestamp, Wire
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EndpointVerification",
     "EventMatched",
     "EventRetracted",
+    "JwkSet",
     "ScheduleFired",
     "Webhook",
 ]
@@ -118,6 +120,12 @@ class EndpointTest(Webhook):
     type: Literal["endpoint.test"] = "endpoint.test"
     timestamp: Made
     data: Tested
+
+
+class JwkSet(Wire):
+    """Public keys (RFC 7517): any of them may have signed a `v1a`."""
+
+    keys: list[Jwk]
 
 
 WEBHOOKS: Mapping[str, type[Webhook]] = {
