@@ -26,7 +26,7 @@ help: ## Say what there is to make
 		/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(RUNTIME) ## Start a whole relay here: Postgres, Valkey, API, worker
-	@exec $(BIN)/tocsin up --parent $$PPID
+	@exec $(BIN)/tocsin up --parent $$PPID --command $(BIN)/tocsin
 
 demo: $(DEV) ## Watch the main job done live, on real processes, in under a minute
 	@exec $(BIN)/python -m examples.demo

@@ -26,18 +26,21 @@ def up(
     home: Annotated[Path | None, typer.Option(help="Folder that the data are kept in.")] = None,
     postgres_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")] = None,
     valkey_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")] = None,
+    # What `make up` passes, from where the command is not on PATH.
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    command: Annotated[str, typer.Option(hidden=True)] = "tocsin",
 ) -> None:
     """Start a whole relay here: Postgres, Valkey, API and worker. Ctrl-C stops it."""
     with one_line_errors():
         from app.local.output import Output
+        from app.local.ports import free_port
         from app.local.tree import Plan, Tree
         from app.settings import Settings, inherited
 
         settings = Settings()
         changes = {
             "TOCSIN_API_HOST": host or settings.api.host,
-            "TOCSIN_API_PORT": str(port or settings.api.port),
+            "TOCSIN_API_PORT": str(port or settings.api.port or free_port()),
             "TOCSIN_HOME": str((home or settings.home).absolute()),
             "TOCSIN_OUTBOUND_ALLOW": ",".join(settings.outbound.allow) or loopback_networks,
             "PYTHONUNBUFFERED": "1",
@@ -55,6 +58,7 @@ def up(
             postgres_port=postgres_port,
             valkey_port=valkey_port,
             parent=parent,
+            command=command,
         )
         Tree(plan, output).run()
 

@@ -156,6 +156,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"TOCSIN_PRICES needs TOCSIN_PAYMENTS_{name.upper()}, too")
         return self
 
+
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with some variables changed: what a child process is given."""
     return {**os.environ, **changes}

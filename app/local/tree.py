@@ -45,6 +45,8 @@ class Plan:
     valkey_port: int | None = None
     parent: int | None = None
     """Stop when this process is no longer our parent."""
+    command: str = "tocsin"
+    """How the person who reads our output types it."""
 
     @property
     def api_url(self) -> str:
@@ -94,7 +96,7 @@ class Tree:
             self._listen_for_signals()
             try:
                 self._start(watchdog)
-                self._look_after()
+                self._look_after(watchdog)
             finally:
                 self._stop()
                 running.forget(self.plan.home)
@@ -168,14 +170,16 @@ class Tree:
             ("Docs", f"{api}/llms.txt  {api}/openapi.json"),
             ("Data", str(self.plan.home.absolute())),
             ("Outbound", f"may reach {self.plan.environment.get('TOCSIN_OUTBOUND_ALLOW')} and the public internet"),
-            ("Next", "in another terminal: tocsin listen"),
+            ("Next", f"in another terminal: {self.plan.command} listen"),
         ]
         self.output.box("Tocsin is up", rows, "Ctrl-C stops everything; the data stay.")
 
     # --- while it runs ---
 
-    def _look_after(self) -> None:
+    def _look_after(self, watchdog: Watchdog) -> None:
         while not self._asked():
+            if watchdog.revive():
+                self.output.say("tocsin", "the watchdog had ended; another watches")
             for member in self._members:
                 self._look_at(member, time.monotonic())
             self._asked_to_stop.wait(look_seconds)

@@ -26,27 +26,32 @@ class Watchdog:
 
     def __init__(self, keep_open: Sequence[int] = ()) -> None:
         """`keep_open`: descriptors, such as a held lock, that outlive the parent until its children have stopped."""
-        self._process = subprocess.Popen(
-            # A file, not a module: it imports nothing of the relay, so it is there in a few milliseconds.
-            [sys.executable, "-I", "-S", __file__],
-            stdin=subprocess.PIPE,
-            # Whoever reads the parent's output until it ends must not wait for us.
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=keep_open,
-            start_new_session=True,
-            cwd="/",
-        )
+        self._keep_open = keep_open
+        self._watched: dict[int, signal.Signals] = {}
+        self._process = self._launch()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def watch(self, pid: int, number: signal.Signals) -> None:
+        """From now on this process is stopped, beginning with this signal, when we die."""
+        self._watched[pid] = number
         self._say(f"watch {pid} {number.value}")
 
     def forget(self, pid: int) -> None:
+        """It has stopped; its number may become another's."""
+        self._watched.pop(pid, None)
         self._say(f"forget {pid}")
+
+    def revive(self) -> bool:
+        """Start it again, should it have been killed. Says whether that was so."""
+        if self._process.poll() is None:
+            return False
+        self._process = self._launch()
+        for pid, number in self._watched.items():
+            self._say(f"watch {pid} {number.value}")
+        return True
 
     def close(self) -> None:
         """End the watchdog, and with it whatever it still watches."""
@@ -55,8 +60,22 @@ class Watchdog:
             self._process.stdin.close()
         self._process.wait()
 
+    def _launch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            # A file, not a module: it imports nothing of the relay, so it is there in a few milliseconds.
+            [sys.executable, "-I", "-S", __file__],
+            stdin=subprocess.PIPE,
+            # Whoever reads the parent's output until it ends must not wait for us.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=self._keep_open,
+            start_new_session=True,
+            cwd="/",
+        )
+
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
+        # A pipe that is broken leads to a watchdog that was killed; its successor is told everything.
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()

@@ -67,16 +67,28 @@ def test_a_relay_that_is_killed_at_its_first_start_can_be_started_again(tocsin: 
     start([*tocsin, "up"], ordinary_account()).wait_until_up()
 
 
-@pytest.mark.parametrize("name", ["worker", "api", "valkey", "postgres"])
-def test_a_part_that_dies_is_started_again(tocsin: Command, start: StartRelay, name: str) -> None:
+def test_every_part_that_dies_is_started_again(tocsin: Command, start: StartRelay) -> None:
     relay = start([*tocsin, "up"], ordinary_account()).wait_until_up()
 
-    part(relay, name).kill()
+    for name in ("worker", "api", "valkey", "postgres"):
+        part(relay, name).kill()
+        relay.wait_for_line(f"{name:<8} │ ended by itself: signal SIGKILL")
+        relay.wait_for_line(f"{name:<8} │ runs again")
 
-    relay.wait_for_line("ended by itself: signal SIGKILL")
-    relay.wait_for_line("runs again")
     until(lambda: answers(relay), 20, lambda: relay.output)
     assert relay.process.poll() is None
+
+
+def test_a_watchdog_that_dies_is_replaced_by_one_as_good(tocsin: Command, start: StartRelay) -> None:
+    relay = start([*tocsin, "up"], ordinary_account()).wait_until_up()
+    part(relay, "watchdog").kill()
+    relay.wait_for_line("another watches")
+    family = relay.family()
+
+    relay.process.kill()
+    relay.process.wait()
+
+    wait_until_gone(family)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
@@ -119,7 +131,13 @@ def test_make_up_killed_leaves_nothing(start: StartRelay) -> None:
 
 def part(relay: Relay, name: str) -> psutil.Process:
     """The process of this part."""
-    words = {"worker": "workers.main", "api": "app.cli", "valkey": "valkey-server", "postgres": "postgres"}
+    words = {
+        "worker": "workers.main",
+        "api": "app.cli",
+        "valkey": "valkey-server",
+        "postgres": "postgres",
+        "watchdog": "watchdog.py",
+    }
     child = psutil.Process(relay.process.pid).children()
     return next(process for process in child if any(words[name] in word for word in process.cmdline()))
 
