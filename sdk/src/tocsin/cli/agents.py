@@ -7,6 +7,7 @@ import typer
 
 from tocsin.cli import show
 from tocsin.cli.session import AsJson, client, session
+from tocsin.keys import PrivateKey
 from tocsin.problems import AlreadyRegistered, UnknownKey
 
 if TYPE_CHECKING:
@@ -21,16 +22,13 @@ def keygen(out: KeyFile = None) -> None:
     An agent is its key: whoever has the file is the agent. Nothing is sent anywhere; `tocsin register` does that.
     """
     from tocsin.auth import default_key_path
-    from tocsin.keys import PrivateKey
 
     path = out or default_key_path()
-    key = PrivateKey.generate()
     try:
-        key.save(path)
+        key = _make_key(path)
     except FileExistsError:
         show.failure(f"There is a key in {path} already, and it may be in use. Choose another place with --out.")
         raise typer.Exit(1) from None
-    show.hint(f"New key in {path}")
     show.out.print(f"[dim]keyid[/dim]  {key.public.keyid}")
 
 
@@ -55,7 +53,14 @@ def ensure_key() -> None:
     from tocsin.auth import default_key_path
 
     if session().key is None and not default_key_path().exists():
-        keygen()
+        _make_key(default_key_path())
+
+
+def _make_key(path: Path) -> PrivateKey:
+    key = PrivateKey.generate()
+    key.save(path)
+    show.hint(f"New key in {path}")
+    return key
 
 
 def ensure_registered(relay: "Client") -> None:
