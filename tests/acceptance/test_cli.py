@@ -1,0 +1,116 @@
+"""The command line, typed against a real relay."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.relays import Account, Relay, environment, run, until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("cli")]
+
+TOCSIN = Path(sys.executable).parent / "tocsin"
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    started = Relay([TOCSIN, "up"], tmp_path_factory.mktemp("relay"), Account("us"))
+    yield started.wait_until_up()
+    started.close()
+
+
+class Terminal:
+    """A person's terminal: commands, and what they print."""
+
+    def __init__(self, relay: Relay, home: Path) -> None:
+        self.home = home
+        self.url = relay.url
+        self._started: list[subprocess.Popen[str]] = []
+
+    def type(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return run([TOCSIN, *words], self.home, TOCSIN_URL=self.url)
+
+    def read(self, *words: str) -> list[Any]:
+        """What a command prints as JSON, line by line."""
+        typed = self.type(*words)
+        assert typed.returncode == 0, typed.stderr
+        return [json.loads(line) for line in typed.stdout.splitlines()]
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """A command that runs beside others."""
+        started = subprocess.Popen(
+            [str(TOCSIN), *words],
+            env=environment(self.home, TOCSIN_URL=self.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(started)
+        return started
+
+    def close(self) -> None:
+        for process in self._started:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+@pytest.fixture
+def terminal(relay: Relay, tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(relay, tmp_path)
+    yield opened
+    opened.close()
+
+
+def wait_for_endpoint(terminal: Terminal) -> str:
+    """The id of the one endpoint there is, once it is active."""
+
+    def active() -> bool:
+        typed = terminal.type("endpoints", "ls", "--json")  # refused while the agent is not yet registered
+        return [json.loads(line)["state"] for line in typed.stdout.splitlines()] == ["active"]
+
+    until(active, 20, lambda: "no endpoint became active")
+    return terminal.read("endpoints", "ls", "--json")[0]["id"]
+
+
+def test_one_command_is_enough_to_be_rung(terminal: Terminal) -> None:
+    key_file = terminal.home / ".config" / "tocsin" / "key"
+    listener = terminal.start("listen", "--json", "--count", "1")
+    until(lambda: key_file.exists(), 20, lambda: "listening made no key")
+    terminal.read("endpoints", "test", wait_for_endpoint(terminal), "--json")
+    output, told = listener.communicate(timeout=20)
+    assert listener.returncode == 0, told
+    rings = [json.loads(line) for line in output.splitlines()]
+    assert [ring["type"] for ring in rings] == ["endpoint.verification", "endpoint.test"]
+    assert all(ring["verified"] == ["v1", "v1a"] for ring in rings)
+    assert terminal.read("endpoints", "ls", "--json") == []
+
+
+def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> None:
+    terminal.type("keygen")
+    [me] = terminal.read("register", "--name", "night watch", "--json")
+    assert terminal.read("register", "--json") == [me]
+    [called] = terminal.read("call", "get", "v1/agents/me")
+    assert called["id"] == me["id"]
+    [event] = terminal.read("events", "--json")
+    assert (event["kind"], event["subject"]) == ("agent.registered", me["id"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["call", "GET", "/v1/endpoints/ep_1"], ""),
+        (["endpoints", "show", "ep_1"], "Not found (404)"),
+        (["endpoints", "add", "http://10.0.0.1/"], "/url"),
+        (["--url", "http://127.0.0.1:1", "me"], "Check the relay's URL"),
+    ],
+)
+def test_a_refusal_is_told_and_exits_with_one(terminal: Terminal, words: list[str], told: str) -> None:
+    terminal.type("register")
+    typed = terminal.type(*words)
+    assert typed.returncode == 1
+    assert told in typed.stderr
+    assert "Traceback" not in typed.stderr

@@ -1,0 +1,122 @@
+"""What the command line makes of its options, and how it shows refusals."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tocsin import cli, problems
+from tocsin.auth import URL_DEFAULT, NoKey, find_key, find_url
+from tocsin.cli import show
+from tocsin.cli.schedules import spec_of
+from tocsin.keys import PrivateKey
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+KEY = PrivateKey.from_seed(bytes(32))
+
+SPECS: list[tuple[dict[str, str], dict[str, str]]] = [
+    ({"cron": "0 9 * * *"}, {"cron": "0 9 * * *"}),
+    (
+        {"cron": "0 9 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"},
+        {"cron": "0 9 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"},
+    ),
+    ({"every": "90s"}, {"every": "PT90S"}),
+    ({"every": "15m"}, {"every": "PT15M"}),
+    ({"every": "2h"}, {"every": "PT2H"}),
+    ({"every": "1d", "anchor": "2026-11-22T00:00:00Z"}, {"every": "P1D", "anchor": "2026-11-22T00:00:00Z"}),
+    ({"every": "PT1H30M"}, {"every": "PT1H30M"}),
+    ({"every": "nonsense"}, {"every": "nonsense"}),  # the relay says what is wrong with it
+    ({"at": "2027-01-01T09:00:00Z"}, {"at": "2027-01-01T09:00:00Z"}),
+    ({"in_": "15m"}, {"at": "2026-11-22T09:15:00.000+00:00"}),
+]
+
+
+def spec(**given: str) -> dict[str, str]:
+    options: dict[str, Any] = dict.fromkeys(("cron", "every", "at", "in_", "timezone", "dst", "anchor"))
+    return spec_of(**options | given, now=NOW)
+
+
+@pytest.mark.parametrize(("given", "expected"), SPECS)
+def test_options_mean_a_spec(given: dict[str, str], expected: dict[str, str]) -> None:
+    assert spec(**given) == expected
+
+
+@pytest.mark.parametrize("given", [{}, {"cron": "@daily", "every": "5s"}, {"in_": "soon"}])
+def test_options_that_mean_nothing_are_refused(given: dict[str, str]) -> None:
+    with pytest.raises(typer.BadParameter):
+        spec(**given)
+
+
+def test_a_key_is_found_where_it_was_named(tmp_path: Path) -> None:
+    KEY.save(tmp_path / "mine")
+    KEY.save(tmp_path / "tocsin" / "key")
+    assert find_key(str(tmp_path / "mine"), {}).seed == KEY.seed
+    assert find_key(None, {"TOCSIN_KEY": str(tmp_path / "mine")}).seed == KEY.seed
+    assert find_key(None, {"TOCSIN_KEY": KEY.text}).seed == KEY.seed
+    assert find_key(None, {"XDG_CONFIG_HOME": str(tmp_path)}).seed == KEY.seed
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense", "ä"])
+def test_a_key_that_is_not_there_says_how_to_make_one(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "key").write_text(content, encoding="utf-8")
+    with pytest.raises(NoKey, match="tocsin keygen"):
+        find_key(str(tmp_path / "key"), {})
+
+
+def test_a_relay_is_found_where_it_was_named() -> None:
+    assert find_url("https://relay.example/", {"TOCSIN_URL": "x"}) == "https://relay.example"
+    assert find_url(None, {"TOCSIN_URL": "https://relay.example"}) == "https://relay.example"
+    assert find_url(None, {}) == URL_DEFAULT
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["tocsin", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_keygen_makes_a_key_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert run(monkeypatch, "keygen") == 0
+    assert PrivateKey.load(tmp_path / "tocsin" / "key").public.keyid in capfd.readouterr().out
+    assert run(monkeypatch, "keygen") == 1
+    assert "already" in capfd.readouterr().err
+
+
+def test_a_missing_key_and_a_silent_relay_are_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--key", str(tmp_path / "none"), "me") == 1
+    assert "tocsin keygen" in capfd.readouterr().err
+    assert run(monkeypatch, "--key", KEY.text, "--url", "http://127.0.0.1:1", "call", "GET", "/") == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [[], ["schedule"], ["subscribe"], ["schedule", "add"], ["listen"], ["call"]])
+def test_every_command_helps(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert run(monkeypatch, *command, "--help") == 0
+    assert "Usage" in capfd.readouterr().out
+
+
+def test_a_refusal_says_where_and_what_to_do(capfd: pytest.CaptureFixture[str]) -> None:
+    show.refusal(problems.BadRecurrence.at("/spec/cron", "has [six] fields", version=3))
+    told = capfd.readouterr().err
+    assert "Bad recurrence (422)" in told
+    assert "/spec/cron: has [six] fields" in told
+    assert "POST /v1/schedules/preview" in told
+    assert "version 3" in told
+
+
+def test_a_refused_signature_shows_what_the_relay_verified(capfd: pytest.CaptureFixture[str]) -> None:
+    show.refusal(
+        problems.InvalidSignature("It differs.", component="@path", signature_base='"@method": GET\n"@path": /')
+    )
+    assert '| "@path": /' in capfd.readouterr().err
