@@ -23,7 +23,10 @@ ACTORS = {
     "app.payments.gate",
     "app.payments.opening",
     "app.payments.seller",
+    "app.schedules.timekeeper",
     "app.subscriptions.tail",
+    "app.watchers.chains",
+    "app.watchers.documents",
     "app.watchers.rpc",
 }
 PURE_ELSEWHERE = {
