@@ -23,6 +23,7 @@ ACTORS = {
     "app.payments.gate",
     "app.payments.opening",
     "app.payments.seller",
+    "app.schedules.timekeeper",
     "app.subscriptions.tail",
     "app.watchers.rpc",
 }
