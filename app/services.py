@@ -16,6 +16,7 @@ from app.kit.outbound import Outbound
 from app.kit.wake import Wake
 from app.payments.prices import price_list
 from app.payments.service import Payments
+from app.schedules.service import Schedules
 from app.settings import Settings
 
 
@@ -32,6 +33,7 @@ class Services:
     payments: Payments
     outbound: Outbound
     deliveries: Deliveries
+    schedules: Schedules
 
 
 @asynccontextmanager
@@ -55,6 +57,7 @@ async def open_services(
         settings=settings.delivery,
         jitter=random.Random(),
     )
+    schedules = Schedules(transaction=database.transaction, clock=clock, ids=ids, wake=wake, deliveries=deliveries)
     try:
         yield Services(
             settings=settings,
@@ -66,6 +69,7 @@ async def open_services(
             payments=payments,
             outbound=outbound,
             deliveries=deliveries,
+            schedules=schedules,
         )
     finally:
         await outbound.close()

@@ -19,7 +19,7 @@ from app.kit import limits, telemetry
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
 from app.settings import Settings
-from workers import deliveries, housekeeping
+from workers import deliveries, housekeeping, schedules
 
 log = telemetry.logger(__name__)
 
@@ -35,6 +35,8 @@ class Duty:
 DUTIES: Mapping[str, Duty] = {
     "deliveries": Duty(deliveries.deliver),
     "endpoints": Duty(deliveries.verify),
+    "schedules": Duty(schedules.plan),
+    "fires": Duty(schedules.fire),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
 }
 
@@ -59,6 +61,7 @@ async def work(settings: Settings) -> None:
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)
         await bells.close()
+        await services.schedules.release()
     log.info("the worker has stopped")
 
 
