@@ -7,6 +7,8 @@ from app.events.routes import OPERATIONS as EVENTS
 from app.identity.routes import OPERATIONS as IDENTITY
 from app.kit.operations import Operation
 from app.payments.routes import OPERATIONS as PAYMENTS
+from app.subscriptions.routes import OPERATIONS as SUBSCRIPTIONS
+from app.watchers.routes import OPERATIONS as WATCHERS
 
 # The name of a feature is the name of its service: that is how a handler gets its room, and only its room.
 FEATURES: Mapping[str, Sequence[Operation]] = {
@@ -14,4 +16,6 @@ FEATURES: Mapping[str, Sequence[Operation]] = {
     "events": EVENTS,
     "payments": PAYMENTS,
     "deliveries": DELIVERIES,
+    "subscriptions": SUBSCRIPTIONS,
+    "watchers": WATCHERS,
 }
