@@ -19,7 +19,7 @@ from app.kit import limits, telemetry
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
 from app.settings import Settings
-from workers import deliveries, housekeeping, schedules
+from workers import deliveries, housekeeping, schedules, subscriptions, watchers
 
 log = telemetry.logger(__name__)
 
@@ -37,6 +37,8 @@ DUTIES: Mapping[str, Duty] = {
     "endpoints": Duty(deliveries.verify),
     "schedules": Duty(schedules.plan),
     "fires": Duty(schedules.fire),
+    "watchers": Duty(watchers.look),
+    "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
 }
 
