@@ -55,4 +55,6 @@ def _renderers(log_format: LogFormat) -> list[structlog.typing.Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if log_format == "json":
         return [remove_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Plain tracebacks: the pretty ones show local variables, and with them passwords and secrets.
+    plain = structlog.dev.plain_traceback
+    return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
