@@ -181,10 +181,11 @@ def one_line_errors() -> Generator[None]:
     from pydantic_settings import SettingsError
 
     from app.local.errors import LocalError
+    from app.payments.prices import BadTerms
 
     try:
         yield
-    except LocalError as error:
+    except (LocalError, BadTerms) as error:
         _refuse(str(error))
     except SettingsError as error:
         _refuse(f"the settings cannot be read: {error}")

@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.discovery import routes as discovery
 from app.kit import problems, telemetry
 from app.kit.ids import Ids
-from app.kit.operations import Door, Gate
+from app.kit.operations import Door, Gate, Operation
 from app.kit.wake import Doorbell
 from app.operations import FEATURES
-from app.payments.opening import open_gate
+from app.payments.opening import open_gate, require_sellable
 from app.services import Services, open_services
 from app.settings import Settings
 
@@ -31,6 +31,8 @@ def create() -> Starlette:
     """The API with the settings of the environment: what `uvicorn --factory app.main:create` serves."""
     settings = Settings()
     telemetry.configure(settings.log.format, settings.log.level)
+    # Said here, and not when the first agent asks: that these settings cannot be sold by.
+    require_sellable(settings, _operations())
     return serve(settings)
 
 
@@ -58,8 +60,7 @@ def assemble(table: list[BaseRoute], lifespan: Any = None) -> Starlette:
 
 def opened_gate(services: Services) -> AbstractAsyncContextManager[Gate | None]:
     """The gate before operations that these settings put a price on."""
-    operations = [operation for feature in FEATURES.values() for operation in feature]
-    return open_gate(services.settings, operations, services.database.transaction, services.clock, Ids())
+    return open_gate(services.settings, _operations(), services.database.transaction, services.clock, Ids())
 
 
 def routes(services: Services, gate: Gate | None = None) -> list[BaseRoute]:
@@ -75,6 +76,10 @@ def routes(services: Services, gate: Gate | None = None) -> list[BaseRoute]:
     for feature, operations in FEATURES.items():
         table += door.routes(getattr(services, feature), operations)
     return [*table, *discovery.routes(services.settings, services.database, FEATURES)]
+
+
+def _operations() -> list[Operation]:
+    return [operation for feature in FEATURES.values() for operation in feature]
 
 
 class Identified:

@@ -1,7 +1,8 @@
-"""Opening the gate, if there is anything to sell."""
+"""Opening the gate, if there is anything to sell. The x402 SDK costs a second and 60 MB, so it is loaded only then."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -13,26 +14,51 @@ from app.kit.operations import Gate, Operation
 from app.payments import prices
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from app.payments.seller import Terms
+
+
+def require_sellable(settings: Settings, operations: Sequence[Operation]) -> Mapping[str, int]:
+    """The prices that these settings put on operations. Raises BadTerms where they cannot be sold so."""
+    listed = prices.price_list(settings.prices)
+    prices.require_sold(listed, {o.name for o in operations if o.signed and o.writes and not o.waits})
+    if listed:
+        _check_terms(settings)
+    return listed
+
 
 @asynccontextmanager
 async def open_gate(
     settings: Settings, operations: Sequence[Operation], transaction: Transaction, clock: Clock, ids: Ids
 ) -> AsyncGenerator[Gate | None]:
-    """The gate for these settings; None while everything is free. Raises BadPrice and BadTerms for what cannot work."""
-    priced = prices.price_list(settings.prices)
-    prices.require_sold(priced, {o.name for o in operations if o.signed and o.writes and not o.waits})
-    if not priced:
+    """The gate for these settings; None while everything is free. Raises BadTerms."""
+    listed = require_sellable(settings, operations)
+    if not listed:
         yield None
         return
-    # Only now: the x402 SDK behind these costs a second and 60 MB.
     from app.payments.chain import Chain
     from app.payments.gate import Tollgate
-    from app.payments.seller import Seller, Terms
+    from app.payments.seller import Seller
 
-    terms = settings.payments
-    assert terms.pay_to, "settings with prices name it"
-    assert terms.facilitator, "settings with prices name it"
     async with httpx.AsyncClient(trust_env=False, timeout=limits.settle_seconds) as http:
-        seller = Seller(Terms(terms.pay_to, terms.network, terms.facilitator), clock, http)
-        chain = Chain(terms.rpc_url, http) if terms.rpc_url else None
-        yield Tollgate(priced, seller, chain, transaction, clock, ids, settings.api.origin)
+        seller = Seller(_terms(settings), clock, http)
+        chain = Chain(settings.payments.rpc_url, http) if settings.payments.rpc_url else None
+        yield Tollgate(listed, seller, chain, transaction, clock, ids, settings.api.origin)
+
+
+def _check_terms(settings: Settings) -> None:
+    try:
+        from app.payments.seller import checked
+    except ModuleNotFoundError as error:
+        raise prices.BadTerms(
+            f"TOCSIN_PRICES needs {error.name}: install the relay with its extra `payments`, as tocsin-relay[payments]"
+        ) from error
+    checked(_terms(settings))
+
+
+def _terms(settings: Settings) -> "Terms":
+    from app.payments.seller import Terms
+
+    assert settings.payments.pay_to, "settings with prices name it"
+    assert settings.payments.facilitator, "settings with prices name it"
+    return Terms(settings.payments.pay_to, settings.payments.network, settings.payments.facilitator)

@@ -11,8 +11,15 @@ price_usd_max = 1_000_000
 _PRICE = re.compile(r"\$(?P<dollars>0|[1-9][0-9]{0,6})(?:\.(?P<fraction>[0-9]{1,18}))?")
 
 
-class BadPrice(ValueError):
-    """A price list that the relay does not start with. The message says which entry is wrong and why."""
+class BadTerms(ValueError):
+    """Settings that nothing can be sold by, so the relay does not start. The message names the setting."""
+
+
+class BadPrice(BadTerms):
+    """A price that is none, or a price for what cannot be sold."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"TOCSIN_PRICES: {message}")
 
 
 def micro_usd(price: str) -> int:

@@ -61,10 +61,6 @@ class Offer:
     resource: ResourceInfo
 
 
-class BadTerms(ValueError):
-    """Payment settings that the relay does not start with. The message names the setting."""
-
-
 class Seller:
     """Makes offers, reads payments, and has them settled by the facilitator of its terms."""
 
@@ -161,17 +157,19 @@ class _Facilitator(HTTPFacilitatorClient):
 
 
 def checked(terms: Terms) -> Terms:
-    """The terms unchanged, if payments can be taken on them. Raises BadTerms."""
+    """The terms unchanged, if payments can be taken on them. Raises `BadTerms`."""
     if not _ADDRESS.fullmatch(terms.pay_to):
-        raise BadTerms("TOCSIN_PAYMENTS_PAY_TO must be an address: 0x and 40 hexadecimal digits")
+        raise prices.BadTerms("TOCSIN_PAYMENTS_PAY_TO must be an address: 0x and 40 hexadecimal digits")
     try:
         asset = get_default_asset(terms.network)
     except ValueError as error:
-        raise BadTerms(f"TOCSIN_PAYMENTS_NETWORK: no dollar token is known on {terms.network!r}") from error
+        raise prices.BadTerms(f"TOCSIN_PAYMENTS_NETWORK: no dollar token is known on {terms.network!r}") from error
     if asset["decimals"] != 6 or asset.get("asset_transfer_method"):
-        raise BadTerms(f"TOCSIN_PAYMENTS_NETWORK: the dollar token on {terms.network} cannot be paid by this relay")
+        raise prices.BadTerms(
+            f"TOCSIN_PAYMENTS_NETWORK: the dollar token on {terms.network} cannot be paid by this relay"
+        )
     if not terms.facilitator.startswith(("http://", "https://")):
-        raise BadTerms("TOCSIN_PAYMENTS_FACILITATOR must be an http or https URL")
+        raise prices.BadTerms("TOCSIN_PAYMENTS_FACILITATOR must be an http or https URL")
     return terms
 
 

@@ -1,0 +1,1 @@
+"""The main job, done live: `make demo`."""
