@@ -1,7 +1,6 @@
 """Lists are paged by an opaque cursor: the position of the last item seen, never an offset."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -31,6 +30,9 @@ def decode(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        position = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+    except ValueError as error:  # not ASCII, not base64, or not UTF-8
         raise InvalidCursor from error
+    if "\0" in position:  # which Postgres takes in no text
+        raise InvalidCursor
+    return position
