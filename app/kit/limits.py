@@ -19,7 +19,7 @@ signature_lifetime_seconds = 300
 drain_rounds_max = 1_000
 sweep_seconds = 1.0
 wake_expiry_seconds = 5
-wake_poll_seconds = 0.01
+wake_poll_seconds = 0.015
 
 # Database
 database_connections_default = 8
