@@ -32,7 +32,7 @@ class Terminal:
         self._started: list[subprocess.Popen[str]] = []
 
     def type(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return run([TOCSIN, *words], self.home, TOCSIN_URL=self.url)
+        return run([TOCSIN, *words], self.home, TOCSIN_URL=self.url, XDG_CONFIG_HOME="")
 
     def read(self, *words: str) -> list[Any]:
         """What a command prints as JSON, line by line."""
@@ -44,7 +44,7 @@ class Terminal:
         """A command that runs beside others."""
         started = subprocess.Popen(
             [str(TOCSIN), *words],
-            env=environment(self.home, TOCSIN_URL=self.url),
+            env=environment(self.home, TOCSIN_URL=self.url, XDG_CONFIG_HOME=""),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -89,6 +89,30 @@ def test_one_command_is_enough_to_be_rung(terminal: Terminal) -> None:
     assert terminal.read("endpoints", "ls", "--json") == []
 
 
+def test_a_schedule_is_added_heard_looked_at_and_removed(terminal: Terminal) -> None:
+    terminal.type("register")
+    listener = terminal.start("listen", "--json", "--count", "2")
+    wait_for_endpoint(terminal)
+    [added] = terminal.read("schedule", "add", "--every", "1s", "--payload", '{"task": "report"}', "--json")
+    output, told = listener.communicate(timeout=30)
+    assert listener.returncode == 0, told
+    rings = [json.loads(line) for line in output.splitlines()][1:]
+    assert [ring["type"] for ring in rings] == ["schedule.fired"] * 2
+    assert [ring["data"]["run"] for ring in rings] == [1, 2]
+    assert all(ring["data"]["payload"] == {"task": "report"} for ring in rings)
+    assert terminal.read("schedule", "fires", added["id"], "--json")
+    assert terminal.type("schedule", "rm", added["id"]).returncode == 0
+    assert terminal.read("schedule", "ls", "--json") == []
+
+
+def test_a_preview_says_when(terminal: Terminal) -> None:
+    terminal.type("register")
+    typed = terminal.type("schedule", "preview", "--cron", "0 9 * * 1", "-z", "Europe/Berlin", "-n", "2")
+    first, *fires = typed.stdout.splitlines()
+    assert "09:00" in first
+    assert len(fires) == 2
+
+
 def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> None:
     terminal.type("keygen")
     [me] = terminal.read("register", "--name", "night watch", "--json")
@@ -105,6 +129,8 @@ def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> No
         (["call", "GET", "/v1/endpoints/ep_1"], ""),
         (["endpoints", "show", "ep_1"], "Not found (404)"),
         (["endpoints", "add", "http://10.0.0.1/"], "/url"),
+        (["schedule", "preview", "--cron", "61 * * * *"], "/spec/cron"),
+        (["subscribe", "logs", "--chain", "eip155:1", "--pull"], "name an address or a topic"),
         (["--url", "http://127.0.0.1:1", "me"], "Check the relay's URL"),
     ],
 )

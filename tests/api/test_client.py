@@ -6,8 +6,13 @@ import pytest
 from app.main import assemble, routes
 from app.services import Services
 from tests.world import ORIGIN, OwnClock
-from tocsin import AsyncClient, PrivateKey
-from tocsin.problems import AlreadyRegistered, RevokedKey, UnknownKey
+from tocsin import AsyncClient, PrivateKey, PublicKey
+from tocsin.client import Retries
+from tocsin.problems import AlreadyRegistered, EndpointNotActive, ForbiddenAddress, NotFound, RevokedKey, UnknownKey
+from tocsin.schemas.endpoints import PatchEndpoint
+from tocsin.webhooks import new_secret
+
+QUICK = Retries(pause_seconds=0.001)
 
 
 @pytest.fixture
@@ -44,3 +49,60 @@ async def test_an_agent_reads_what_happened(transport: httpx.ASGITransport, cloc
     assert [event.kind async for event in client.events.list()] == ["agent.registered"]
     assert [event.subject async for event in client.events.list(subject=me.id)] == [me.id]
     assert [event async for event in client.events.list(kind="schedule.fired")] == []
+
+
+class LosesAnswers(httpx.AsyncBaseTransport):
+    """A network that carries each request, and loses the first answer to every write."""
+
+    def __init__(self, carrier: httpx.AsyncBaseTransport) -> None:
+        self.carrier = carrier
+        self.lost: set[str] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self.carrier.handle_async_request(request)
+        key = request.headers.get("idempotency-key")
+        if key is not None and key not in self.lost:
+            self.lost.add(key)
+            raise httpx.ReadError("the connection was cut")
+        return answer
+
+
+async def test_a_write_whose_answer_was_lost_happens_once(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client = client_of(PrivateKey.generate(), transport, clock)
+    await client.agents.register(client.key)
+    cut = AsyncClient(ORIGIN, client.key, transport=LosesAnswers(transport), clock=clock.wall, retries=QUICK)
+    created = await cut.endpoints.create("http://127.0.0.1:9009/")
+    assert [endpoint.id async for endpoint in client.endpoints.list()] == [created.id]
+    assert created.secret.startswith("whsec_")
+
+
+async def test_an_endpoints_life(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client = client_of(PrivateKey.generate(), transport, clock)
+    await client.agents.register(client.key)
+    secret = new_secret()
+    created = await client.endpoints.create("http://127.0.0.1:9009/", "mine", secret)
+    assert (created.secret, created.description) == (secret, "mine")
+    changed = await client.endpoints.change(created.id, PatchEndpoint(description=None))
+    assert (changed.description, changed.url) == (None, created.url)
+    assert (await client.endpoints.verify(created.id)).state == "pending"
+    with pytest.raises(EndpointNotActive):
+        await client.endpoints.test(created.id)
+    with pytest.raises(ForbiddenAddress) as refused:
+        await client.endpoints.create("http://10.0.0.1/")
+    assert refused.value.errors[0]["pointer"] == "/url"
+    await client.endpoints.delete(created.id)
+    with pytest.raises(NotFound):
+        await client.endpoints.get(created.id)
+    assert [delivery async for delivery in client.deliveries.list()] == []
+
+
+async def test_the_relays_webhook_keys_are_public_keys(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    keys = await client_of(PrivateKey.generate(), transport, clock).webhook_keys()
+    assert [PublicKey.parse(jwk).keyid for jwk in keys["keys"]]
+
+
+async def test_prices_are_public_and_everything_is_free_by_default(
+    transport: httpx.ASGITransport, clock: OwnClock
+) -> None:
+    client = client_of(PrivateKey.generate(), transport, clock)
+    assert (await client.payments.prices()).items == []

@@ -21,7 +21,7 @@ AGENT = {
     "since_next_year": True,  # a newer relay says more
 }
 EVENT = {"seq": 1, "kind": "a", "subject": "b", "at": "2026-11-22T09:00:00.000Z", "data": {}}
-NO_PAUSE = Retries(jitter=type("Still", (Random,), {"uniform": lambda *_: 0.0})())
+NO_PAUSE = Retries(pause_seconds=0)
 
 Answer = httpx.Response | Exception
 

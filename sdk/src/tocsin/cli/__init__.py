@@ -66,6 +66,9 @@ def main() -> None:
     except Problem as problem:
         show.refusal(problem)
         sys.exit(1)
+    except ValidationError as error:
+        show.invalid(error)
+        sys.exit(1)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         sys.stderr.close()
@@ -82,7 +85,7 @@ def _is_told(error: Exception) -> bool:
     from tocsin.auth import NoKey
     from tocsin.client import ClientError
 
-    return isinstance(error, NoKey | ClientError | OSError | ValidationError)
+    return isinstance(error, NoKey | ClientError | OSError)
 
 
 def _mount() -> None:

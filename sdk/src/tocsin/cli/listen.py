@@ -1,12 +1,11 @@
 """A local receiver that shows each ring as it comes in."""
 
-import json
 import queue
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -108,8 +107,8 @@ def _show(ring: Ring, at: datetime, again: bool) -> None:
     if ring.challenge is not None:
         show.out.print("  [dim]challenge answered: this endpoint wants to be rung[/dim]")
         return
-    for line in json.dumps(ring.data, indent=2, ensure_ascii=False).splitlines():
-        show.out.print(f"  [dim]{escape(line)}[/dim]")
+    data: Any = ring.data
+    show.members(cast(dict[str, Any], data) if isinstance(data, dict) else {"data": data}, indent="  ")
 
 
 def _lateness(ring: Ring, at: datetime) -> str:

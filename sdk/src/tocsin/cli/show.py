@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -31,12 +31,16 @@ def record(value: BaseModel, as_json: bool = False) -> None:
     """One thing, a line for each of its members."""
     if as_json:
         return json_line(value)
-    members = value.model_dump(mode="json", exclude_none=True)
-    width = max((len(name) for name in members), default=0)
-    for name, member in members.items():
-        text = member if isinstance(member, str) else json.dumps(member, ensure_ascii=False)
-        out.print(f"[dim]{name:<{width}}[/dim]  {escape(text)}")
+    members(value.model_dump(mode="json", exclude_none=True))
     return None
+
+
+def members(named: Mapping[str, Any], indent: str = "") -> None:
+    """Values by name, a line each."""
+    width = max((len(name) for name in named), default=0)
+    for name, value in named.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        out.print(f"{indent}[dim]{escape(name):<{width}}[/dim]  {escape(text)}")
 
 
 def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = False, empty: str = "none") -> None:
@@ -91,6 +95,14 @@ def refusal(problem: Problem) -> None:
             err.print(f"  [dim]{escape(name)}[/dim] {escape(json.dumps(value, ensure_ascii=False))}")
     if problem.instance:
         err.print(f"  [dim]request {escape(problem.instance)}[/dim]")
+
+
+def invalid(error: ValidationError) -> None:
+    """What was typed and cannot be sent, member by member."""
+    failure("This cannot be sent:")
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        where = "/".join(str(part) for part in one["loc"])
+        err.print(f"  [bold]{escape(where)}[/bold]: {escape(one['msg'])}")
 
 
 def local(moment: datetime) -> str:

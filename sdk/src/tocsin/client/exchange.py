@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 tries_max_default = 4
 pause_seconds_max = 30.0
-pause_seconds_first = 0.25
+pause_seconds_default = 0.25
 
 _TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
 _TRANSIENT_ERRORS = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
@@ -83,11 +83,13 @@ class Retries:
     """How often a call is tried, and how long it waits in between."""
 
     tries_max: int = tries_max_default
+    pause_seconds: float = pause_seconds_default
+    """Before the second try; twice as long before each further one."""
     jitter: Random = field(default_factory=Random)
 
     def pause(self, tries: int) -> float:
-        """Twice as long each time, give or take a half: clients that failed together do not return together."""
-        return min(pause_seconds_first * 2 ** (tries - 1), pause_seconds_max) * self.jitter.uniform(0.5, 1.5)
+        """How long after the nth try, give or take a half: clients that failed together do not return together."""
+        return min(self.pause_seconds * 2 ** (tries - 1), pause_seconds_max) * self.jitter.uniform(0.5, 1.5)
 
 
 def exchange(call: Call[T], idempotency_key: str, retries: Retries) -> Flow[T]:

@@ -17,9 +17,11 @@ class Attempt(Wire):
     number: int
     started_at: Timestamp
     duration_ms: int
-    status: int | None = Field(None, description="HTTP status; null when no complete answer came.")
-    error: str | None = Field(None, description="Why no complete answer came, such as `timeout` or `tls_error`.")
-    response_excerpt: str | None = Field(None, description="The beginning of the answer's body, as text.")
+    status: int | None = Field(default=None, description="HTTP status; null when no complete answer came.")
+    error: str | None = Field(
+        default=None, description="Why no complete answer came, such as `timeout` or `tls_error`."
+    )
+    response_excerpt: str | None = Field(default=None, description="The beginning of the answer's body, as text.")
 
 
 class Delivery(Wire):
@@ -32,7 +34,9 @@ class Delivery(Wire):
     type: str
     state: DeliveryState
     attempts: int = Field(description="Attempts begun so far; one that the relay died in counts, and has no record.")
-    next_attempt_at: Timestamp | None = Field(None, description="Null when concluded, or waiting for its endpoint.")
+    next_attempt_at: Timestamp | None = Field(
+        default=None, description="Null when concluded, or waiting for its endpoint."
+    )
     created_at: Timestamp
     concluded_at: Timestamp | None = None
     last_status: int | None = None
@@ -50,4 +54,4 @@ class DeliveryQuery(ListQuery):
     """Which deliveries, newest first."""
 
     state: DeliveryState | None = None
-    endpoint: str | None = Field(None, max_length=100, description="Only those to this endpoint.")
+    endpoint: str | None = Field(default=None, max_length=100, description="Only those to this endpoint.")

@@ -39,15 +39,15 @@ class NewEndpoint(Wire):
     """An endpoint to register. It is asked to prove that it wants to be rung before the first ring."""
 
     url: Url = Field(description="https URL without credentials or fragment, at a public address.")
-    description: Name | None = Field(None, description="For people.")
-    secret: Secret | None = Field(None, description="Your own webhook secret; one is made for you when absent.")
+    description: Name | None = Field(default=None, description="For people.")
+    secret: Secret | None = Field(default=None, description="Your own webhook secret; one is made for you when absent.")
 
 
 class PatchEndpoint(Wire):
     """What to change; absent members stay as they are. A new URL has to be verified before the next ring."""
 
-    url: Url | None = Field(None, description="https URL without credentials or fragment, at a public address.")
-    description: Name | None = Field(None, description="For people; null removes it.")
+    url: Url | None = Field(default=None, description="https URL without credentials or fragment, at a public address.")
+    description: Name | None = Field(default=None, description="For people; null removes it.")
 
 
 class Endpoint(Wire):
@@ -59,8 +59,8 @@ class Endpoint(Wire):
     state: EndpointState = Field(
         description="pending until verified; disabled after 410 Gone. Deliveries wait in both."
     )
-    state_reason: str | None = Field(None, description="Why it is pending or disabled, where that is known.")
-    next_verification_at: Timestamp | None = Field(None, description="When it is challenged next.")
+    state_reason: str | None = Field(default=None, description="Why it is pending or disabled, where that is known.")
+    next_verification_at: Timestamp | None = Field(default=None, description="When it is challenged next.")
     verified_at: Timestamp | None = None
     created_at: Timestamp
     updated_at: Timestamp

@@ -86,8 +86,10 @@ class NewSchedule(_HasSpec):
     """A schedule to register."""
 
     endpoint_id: str = Field(max_length=100, description="Which endpoint of yours is rung.")
-    payload: Json = Field(None, description="Any JSON of at most 64 KiB; sent along with every ring, unchanged.")
-    name: Name | None = Field(None, description="For people; need not be unique.")
+    payload: Json = Field(
+        default=None, description="Any JSON of at most 64 KiB; sent along with every ring, unchanged."
+    )
+    name: Name | None = Field(default=None, description="For people; need not be unique.")
 
     @field_validator("payload")
     @classmethod
@@ -108,12 +110,12 @@ class Schedule(Wire):
     id: str = Field(description="sch_…")
     name: str | None = None
     spec: Spec
-    endpoint_id: str | None = Field(None, description="Null once the endpoint has been deleted.")
+    endpoint_id: str | None = Field(default=None, description="Null once the endpoint has been deleted.")
     payload: Json = None
     state: ScheduleState = Field(description="completed: there is no further slot.")
     version: int
-    next_fire: Timestamp | None = Field(None, description="Nominal time of the next slot.")
-    last_fire: Timestamp | None = Field(None, description="Nominal time of the latest slot that fired.")
+    next_fire: Timestamp | None = Field(default=None, description="Nominal time of the next slot.")
+    last_fire: Timestamp | None = Field(default=None, description="Nominal time of the latest slot that fired.")
     runs: int = Field(description="How often it has fired.")
     created_at: Timestamp
     updated_at: Timestamp
@@ -134,13 +136,16 @@ class Fire(Wire):
     scheduled_at: Timestamp = Field(description="The nominal time.")
     state: FireState
     reason: str | None = Field(
-        None, description="Why it was skipped or given up: missed, deleted, paused, changed, endpoint_deleted, ..."
+        default=None,
+        description="Why it was skipped or given up: missed, deleted, paused, changed, endpoint_deleted, ...",
     )
-    until: Timestamp | None = Field(None, description="Skipped only: this entry stands for every slot before it, too.")
-    run: int | None = Field(None, description="Counts the fires of the schedule, from 1.")
+    until: Timestamp | None = Field(
+        default=None, description="Skipped only: this entry stands for every slot before it, too."
+    )
+    run: int | None = Field(default=None, description="Counts the fires of the schedule, from 1.")
     fired_at: Timestamp | None = None
-    lateness_ms: int | None = Field(None, description="From the nominal time until the relay handed it over.")
-    message_id: str | None = Field(None, description="The message that rings the endpoint.")
+    lateness_ms: int | None = Field(default=None, description="From the nominal time until the relay handed it over.")
+    message_id: str | None = Field(default=None, description="The message that rings the endpoint.")
 
 
 class FireQuery(ListQuery):
@@ -152,8 +157,8 @@ class FireQuery(ListQuery):
 class AskedPreview(_HasSpec):
     """A spec to look at before it is registered."""
 
-    after: Timestamp | None = Field(None, description="From when on; now when absent.")
-    count: int = Field(5, ge=1, le=preview_fires_max, description="How many slots at most.")
+    after: Timestamp | None = Field(default=None, description="From when on; now when absent.")
+    count: int = Field(default=5, ge=1, le=preview_fires_max, description="How many slots at most.")
 
 
 class PreviewedFire(Wire):
@@ -162,7 +167,7 @@ class PreviewedFire(Wire):
     scheduled_at: Timestamp
     local: str = Field(description="The same instant on the schedule's own clock, with its offset.")
     shift: Shift | None = Field(
-        None,
+        default=None,
         description="What a change of the clock does to it: moved to the end of a gap, first or second pass of a "
         "repeated hour, or coming after a slot that fell into a gap and does not fire.",
     )

@@ -63,7 +63,7 @@ class EvmLog(Wire):
         default=None, description="The contract, or any one out of several."
     )
     topics: list[Topic | Annotated[list[Topic], Field(max_length=topic_values_max)] | None] | None = Field(
-        None, max_length=4, description="What each topic has to be."
+        default=None, max_length=4, description="What each topic has to be."
     )
     finality: Literal["latest"] = Field(
         default="latest",

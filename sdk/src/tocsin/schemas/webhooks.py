@@ -40,9 +40,9 @@ class Fired(Wire):
     scheduled_at: Timestamp = Field(description="The nominal time.")
     fired_at: Timestamp
     run: int = Field(description="Counts the fires of this schedule, from 1.")
-    previous: Timestamp | None = Field(None, description="Nominal time of the fire before.")
+    previous: Timestamp | None = Field(default=None, description="Nominal time of the fire before.")
     upcoming: list[Timestamp] = Field(description="The next nominal times, five at most.")
-    payload: Json = Field(None, description="What the agent gave to be sent along.")
+    payload: Json = Field(default=None, description="What the agent gave to be sent along.")
 
 
 class ScheduleFired(Webhook):
