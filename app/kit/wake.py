@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
+from sqlalchemy.exc import OperationalError
 
 from app.kit import limits, telemetry
 
@@ -75,8 +76,11 @@ class _Calls:
             while feature in self._again and not self._closed:
                 self._again.discard(feature)
                 await act()
+        except OperationalError as error:
+            # The database is away: this round ends here, the next sweep starts another.
+            log.warning("a drain stopped; the database is away", feature=feature, error=_first_line(error.orig))
         except Exception:
-            # A bug, or a database that is away: this round ends here, the next sweep starts another.
+            # A bug ends this round, too, and not the worker.
             log.exception("a drain stopped", feature=feature)
         finally:
             del self._running[feature]
@@ -139,6 +143,10 @@ def connect(url: str) -> ArqRedis:
     """A client that connects at its first use, so that a process whose Valkey is away starts, and sweeps."""
     pool = cast(ConnectionPool, ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))  # pyright: ignore
     return ArqRedis(pool)
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error).partition("\n")[0]
 
 
 def waiting_key(feature: str) -> str:
