@@ -24,7 +24,7 @@ from tocsin.schemas.wire import Page, rfc3339
 
 __all__ = ["Schedules"]
 
-_ahead = timedelta(seconds=limits.plan_ahead_seconds)
+_soon = timedelta(seconds=limits.plan_soon_seconds)
 _past = timedelta(seconds=limits.schedule_past_seconds)
 
 
@@ -65,7 +65,7 @@ class Schedules:
 
     def is_soon(self, schedule: wire.Schedule, now: datetime) -> bool:
         """Whether a new schedule is due sooner than the planners may look by themselves."""
-        return schedule.next_fire is not None and schedule.next_fire <= now + _ahead
+        return schedule.next_fire is not None and schedule.next_fire <= now + _soon
 
     async def list(self, db: AsyncSession, agent_id: str, query: wire.ScheduleQuery) -> Page[wire.Schedule]:
         """One page of an agent's schedules, oldest first."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from app.kit import due, limits
 from app.schedules.firing import Held
@@ -86,10 +86,14 @@ async def delete(db: AsyncSession, schedule_id: str) -> Sequence[Fire]:
 # Planning
 
 
-async def to_plan(db: AsyncSession, horizon: datetime, limit: int) -> Sequence[Schedule]:
-    """The schedules with a slot before `horizon` that is not in the journal, locked; others skip them meanwhile."""
-    question = select(Schedule).where(col(Schedule.next_fire) <= horizon)
-    question = question.order_by(col(Schedule.next_fire)).limit(limit).with_for_update(skip_locked=True)
+async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: int) -> Sequence[Schedule]:
+    """The schedules with a slot up to `horizon` that is not in the journal, locked; others skip them meanwhile.
+
+    None at all while nothing is due `soon`: a planner that took each slot as it came over the horizon would never rest.
+    """
+    earliest = select(func.min(Schedule.next_fire)).scalar_subquery()
+    question = select(Schedule).where(col(Schedule.next_fire) <= horizon, earliest <= soon)
+    question = question.order_by(col(Schedule.next_fire)).limit(limit).with_for_update(skip_locked=True, of=Schedule)
     return (await db.scalars(question)).all()
 
 

@@ -30,6 +30,8 @@ __all__ = ["Timekeeper", "fire_id", "skipped"]
 log = telemetry.logger(__name__)
 
 _ahead = timedelta(seconds=limits.plan_ahead_seconds)
+# What is due no sooner than this, the next sweep still plans in time.
+_soon = timedelta(seconds=limits.plan_soon_seconds)
 _lease = timedelta(seconds=limits.fire_lease_seconds)
 _forever = datetime.max.replace(tzinfo=UTC)
 
@@ -57,7 +59,7 @@ class Timekeeper:
             return 0
         async with self._transaction() as db:
             now = await self._now(db)
-            schedules = await store.to_plan(db, now + _ahead, limits.plan_batch_max)
+            schedules = await store.to_plan(db, now + _soon, now + _ahead, limits.plan_batch_max)
             fires = [fire for schedule in schedules for fire in _advance(schedule, now)]
             new = await store.journal(db, fires)
             await store.advance(db, schedules)
