@@ -91,8 +91,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 # uv takes seconds where pip takes a minute; pip reads index settings that uv does not know, so it is the second try.
 define INSTALL
-$(BIN)/uv pip install --quiet --python $(BIN)/python $(1) \
-	|| { echo "That failed; once more with pip ..."; $(BIN)/python -m pip install --quiet $(1); }
+$(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(BIN)/python -m pip install --quiet $(1)
 endef
 
 $(VENV)/.bootstrap: requirements/bootstrap.txt

@@ -7,7 +7,8 @@ from app.events.routes import OPERATIONS as EVENTS
 from app.identity.routes import OPERATIONS as IDENTITY
 from app.kit.operations import Operation
 from app.payments.routes import OPERATIONS as PAYMENTS
-from app.schedules.routes import OPERATIONS as SCHEDULES
+from app.subscriptions.routes import OPERATIONS as SUBSCRIPTIONS
+from app.watchers.routes import OPERATIONS as WATCHERS
 
 # The name of a feature is the name of its service: that is how a handler gets its room, and only its room.
 FEATURES: Mapping[str, Sequence[Operation]] = {
@@ -15,5 +16,6 @@ FEATURES: Mapping[str, Sequence[Operation]] = {
     "events": EVENTS,
     "payments": PAYMENTS,
     "deliveries": DELIVERIES,
-    "schedules": SCHEDULES,
+    "subscriptions": SUBSCRIPTIONS,
+    "watchers": WATCHERS,
 }

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import httpx
+
 from app.deliveries.service import Deliveries
 from app.events import Events
 from app.identity.service import Identity
@@ -16,8 +18,12 @@ from app.kit.outbound import Outbound
 from app.kit.wake import Wake
 from app.payments.prices import price_list
 from app.payments.service import Payments
-from app.schedules.service import Schedules
 from app.settings import Settings
+from app.subscriptions.service import Subscriptions
+from app.watchers.chains import Chain, Chains
+from app.watchers.documents import Documents
+from app.watchers.rpc import Rpc
+from app.watchers.service import Watchers
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Services:
     payments: Payments
     outbound: Outbound
     deliveries: Deliveries
-    schedules: Schedules
+    subscriptions: Subscriptions
+    watchers: Watchers
 
 
 @asynccontextmanager
@@ -57,7 +64,26 @@ async def open_services(
         settings=settings.delivery,
         jitter=random.Random(),
     )
-    schedules = Schedules(transaction=database.transaction, clock=clock, ids=ids, wake=wake, deliveries=deliveries)
+    # Nodes are the operator's choice: they are called directly, but by no proxy of the environment.
+    nodes = httpx.AsyncClient(trust_env=False)
+    chains = {name: Chain(Rpc(nodes, name, c.rpc_url), c.poll_seconds) for name, c in settings.chains.items()}
+    subscriptions = Subscriptions(
+        transaction=database.transaction,
+        clock=clock,
+        ids=ids,
+        wake=wake,
+        deliveries=deliveries,
+        outbound=outbound,
+        chains=chains,
+    )
+    watchers = Watchers(
+        database.transaction,
+        clock,
+        wake,
+        subscriptions,
+        Chains(database.transaction, clock, subscriptions, chains),
+        Documents(database.transaction, clock, ids, subscriptions, outbound),
+    )
     try:
         yield Services(
             settings=settings,
@@ -69,8 +95,12 @@ async def open_services(
             payments=payments,
             outbound=outbound,
             deliveries=deliveries,
-            schedules=schedules,
+            subscriptions=subscriptions,
+            watchers=watchers,
         )
     finally:
+        await watchers.close()
+        await subscriptions.close()
+        await nodes.aclose()
         await outbound.close()
         await database.close()

@@ -36,7 +36,7 @@ async def schedules(
 
 async def count(db: AsyncSession, agent_id: str, up_to: int) -> int:
     """How many schedules an agent has; counts no further than `up_to`."""
-    statement = text("select count(*) from (select 1 from schedules where agent_id = :agent limit :limit) as t")
+    statement = text("select count(*) from (select 1 from schedules where agent_id = :agent limit :limit) as some")
     return (await db.execute(statement, {"agent": agent_id, "limit": up_to})).scalar_one()
 
 
@@ -172,6 +172,7 @@ class Conclusion:
     """What became of a fire."""
 
     id: str
+    attempts: int
     state: str
     reason: str | None
     fired_at: datetime | None

@@ -223,7 +223,6 @@ def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
         run=fire.run,
         previous=fire.previous,
         upcoming=_upcoming(fire),
-        payload=None,
     ).model_dump(mode="json")
     # The agent's own text, untouched: reading it and writing it again would cost time and change numbers.
     told["payload"] = orjson.Fragment(fire.payload or "null")

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, String
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import String
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import BigInteger, Column, DateTime, Field, Index, SQLModel, UniqueConstraint, text
 
 

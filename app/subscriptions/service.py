@@ -101,6 +101,7 @@ class Subscriptions:
 
     def __init__(
         self,
+        *,
         transaction: Transaction,
         clock: Clock,
         ids: Ids,
@@ -160,7 +161,7 @@ class Subscriptions:
         return pages.page(rows, query.limit, lambda row: _shown(*row), lambda row: row[0].id)
 
     async def delete(self, db: AsyncSession, agent_id: str, subscription_id: str, now: datetime) -> None:
-        """End a subscription. What nobody wants any more is no longer matched; what nobody watches, no longer polled."""
+        """End a subscription. What nobody wants any more is not matched, what nobody watches not polled."""
         row, source, _ = require(await store.subscription(db, agent_id, subscription_id), "subscription")
         await store.lock_source(db, source.id)
         # Locked only now: somebody else may have ended it while we waited.

@@ -40,9 +40,7 @@ def taken_apart(wanted: Watched) -> Wish:
     """The source and the filter that this comes down to."""
     match wanted:
         case EvmLog():
-            wanted_logs = log_filter(wanted.address, wanted.topics)
-            spec = {"kind": "evm.log", "address": wanted_logs.addresses, "topics": wanted_logs.topics}
-            return Wish("evm", {"chain": wanted.chain}, spec)
+            return Wish("evm", {"chain": wanted.chain}, {"kind": "evm.log", **_spelt(wanted)})
         case HttpJson():
             params = {"url": wanted.url, "interval_seconds": wanted.interval.total_seconds()}
             return Wish("http.json", params, {"kind": "http.json", "pointer": wanted.pointer})
@@ -59,6 +57,15 @@ def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Watched:
 def filter_of(spec: Mapping[str, Any]) -> LogFilter:
     """The log filter that a spec describes."""
     return log_filter(spec["address"], spec["topics"])
+
+
+def _spelt(wanted: EvmLog) -> dict[str, Any]:
+    """The filter in its canonical form, as JSON has it."""
+    made = log_filter(wanted.address, wanted.topics)
+    return {
+        "address": None if made.addresses is None else list(made.addresses),
+        "topics": [None if values is None else list(values) for values in made.topics],
+    }
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ async def conclude_look(
     position: Mapping[str, Any] | None,
     due_at: datetime,
 ) -> None:
-    """Write how a look ended and when to look again. Where it says where the source stands, what waited begins there."""
+    """Write how a look ended. Where it says where the source stands, subscriptions that wait for that begin there."""
     values = {"id": source_id, "position": None if position is None else json.dumps(position)}
     moved = text(
         """

@@ -37,7 +37,8 @@ from app.watchers.pace import again_after
 from app.watchers.rpc import Node, Rpc
 from tocsin.schemas.subscriptions import BlockPosition
 from tocsin.schemas.watchers import Log as WireLog
-from tocsin.schemas.watchers import LogSeen, SeenBlock, Transaction as WireTransaction
+from tocsin.schemas.watchers import LogSeen, SeenBlock
+from tocsin.schemas.watchers import Transaction as WireTransaction
 
 log = telemetry.logger(__name__)
 

@@ -45,7 +45,8 @@ async def conclude_look(
     statement = text(
         """
         update watchers
-        set looked_at = :now, upstream_calls = upstream_calls + :calls, last_error = :error, doubts = :doubts,
+        set looked_at = :now, upstream_calls = upstream_calls + :calls, last_error = cast(:error as text),
+            doubts = :doubts,
             failures = case when cast(:error as text) is null then 0 else failures + 1 end
         where source_id = :id
         """

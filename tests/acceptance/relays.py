@@ -106,9 +106,6 @@ class Relay:
         assert httpx.get(f"{self.url}/healthz").status_code == 200
         return self
 
-    def wait_until_answering(self) -> None:
-        until(self._answers, up_seconds_max, lambda: self.output, self._ended)
-
     def family(self) -> list[psutil.Process]:
         """The process and all that came from it."""
         top = psutil.Process(self.process.pid)
@@ -130,12 +127,6 @@ class Relay:
                 self.process.kill()
                 self.process.wait()
             wait_until_gone(family)
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
     def _ended(self) -> bool:
         return self.process.poll() is not None

@@ -13,7 +13,7 @@ import pytest
 
 from app.local.accounts import shared_place
 from tests.acceptance.conftest import StartRelay
-from tests.acceptance.relays import Account, Relay, ordinary_account, run, wait_until_gone
+from tests.acceptance.relays import Account, Relay, ordinary_account, run, until, wait_until_gone
 from tests.packages import ROOT
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
@@ -75,7 +75,7 @@ def test_every_part_that_dies_is_started_again(tocsin: Command, start: StartRela
         relay.wait_for_line(f"{name:<8} │ ended by itself: signal SIGKILL")
         relay.wait_for_line(f"{name:<8} │ runs again")
 
-    relay.wait_until_answering()
+    until(lambda: answers(relay), 20, lambda: relay.output)
     assert relay.process.poll() is None
 
 
@@ -140,6 +140,14 @@ def part(relay: Relay, name: str) -> psutil.Process:
     }
     child = psutil.Process(relay.process.pid).children()
     return next(process for process in child if any(words[name] in word for word in process.cmdline()))
+
+
+def answers(relay: Relay) -> bool:
+    """Whether the API reaches its database."""
+    try:
+        return httpx.get(f"{relay.url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def database(home: Path) -> str:

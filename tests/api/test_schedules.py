@@ -14,7 +14,7 @@ from tests.world import OwnClock, TestAgent
 @pytest.fixture
 async def endpoint_id(agent: TestAgent) -> str:
     """An endpoint of the agent's."""
-    answer = await agent.post("/v1/endpoints", {"url": "http://127.0.0.1:20009/hook"})
+    answer = await agent.post("/v1/endpoints", {"url": "http://127.0.0.1:9/hook"})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 

@@ -15,21 +15,6 @@ from tests.chain.proxy import Proxy, Raw, Tamper
 
 
 @pytest.fixture
-async def chain() -> AsyncIterator[DevChain]:
-    async with DevChain.start(mining=False) as chain:
-        yield chain
-
-
-@pytest.fixture
-async def token(chain: DevChain) -> Token:
-    token = await Token.deploy(chain)
-    for account in chain.accounts[:3]:
-        await token.mint(account, 10)
-    await chain.mine()
-    return token
-
-
-@pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(trust_env=False) as client:
         yield client

@@ -23,7 +23,6 @@ ACTORS = {
     "app.payments.gate",
     "app.payments.opening",
     "app.payments.seller",
-    "app.schedules.timekeeper",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",

@@ -70,7 +70,9 @@ def test_a_long_outage_is_told_in_a_hundred_rows_that_cover_every_slot() -> None
 
 
 def test_one_round_plans_a_bounded_number_of_slots() -> None:
-    result = plan(every_second, next_fire=at(0), last_fire=None, runs=0, now=NOW, horizon=NOW + timedelta(hours=1))
+    result = plan(
+        every_second, next_fire=at(0), last_fire=None, runs=0, now=NOW, horizon=NOW + timedelta(hours=1)
+    )
     assert len(result.slots) == limits.plan_slots_max
     assert result.next_fire == at(limits.plan_slots_max)
 

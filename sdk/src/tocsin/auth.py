@@ -18,7 +18,7 @@ import httpx
 from tocsin.keys import PrivateKey
 from tocsin.signatures import Request, authority_of, joined, sign
 
-__all__ = ["NoKey", "RequestSigner", "default_key_path", "find_key", "find_url", "is_here", "wall_clock"]
+__all__ = ["NoKey", "RequestSigner", "default_key_path", "find_key", "find_url", "wall_clock"]
 
 URL_DEFAULT = "http://127.0.0.1:8585"
 lifetime_seconds_default = 60
@@ -79,11 +79,6 @@ def find_key(named: str | None = None, environment: Mapping[str, str] = os.envir
 def find_url(named: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
     """The relay that was named, else that of `TOCSIN_URL`, else one on this machine."""
     return (named or environment.get("TOCSIN_URL") or URL_DEFAULT).rstrip("/")
-
-
-def is_here(url: str) -> bool:
-    """Whether a relay is on this machine: then it is behind no proxy, whatever the environment says."""
-    return httpx.URL(url).host in {"localhost", "127.0.0.1", "::1"}
 
 
 def default_key_path(environment: Mapping[str, str] = os.environ) -> Path:

@@ -19,7 +19,6 @@ from tocsin.cli.endpoints import endpoints
 from tocsin.cli.events import events
 from tocsin.cli.listen import listen
 from tocsin.cli.payments import payments, prices
-from tocsin.cli.schedules import schedules
 from tocsin.cli.session import Session, begin
 from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
 from tocsin.problems import Problem
@@ -48,7 +47,6 @@ def options(
 
 for command in (keygen, register, me, listen):
     app.command()(command)
-app.add_typer(schedules, name="schedule")
 app.add_typer(subscribe, name="subscribe")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(endpoints, name="endpoints")

@@ -1,17 +1,12 @@
 """You: a key, and the agent that it speaks for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tocsin.cli import show
 from tocsin.cli.session import AsJson, client, session
-from tocsin.keys import PrivateKey
-from tocsin.problems import AlreadyRegistered, UnknownKey
-
-if TYPE_CHECKING:
-    from tocsin.client import Client
 
 KeyFile = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; default: ~/.config/tocsin/key.")]
 
@@ -22,13 +17,16 @@ def keygen(out: KeyFile = None) -> None:
     An agent is its key: whoever has the file is the agent. Nothing is sent anywhere; `tocsin register` does that.
     """
     from tocsin.auth import default_key_path
+    from tocsin.keys import PrivateKey
 
     path = out or default_key_path()
+    key = PrivateKey.generate()
     try:
-        key = _make_key(path)
+        key.save(path)
     except FileExistsError:
         show.failure(f"There is a key in {path} already, and it may be in use. Choose another place with --out.")
         raise typer.Exit(1) from None
+    show.done(f"New key in {path}")
     show.out.print(f"[dim]keyid[/dim]  {key.public.keyid}")
 
 
@@ -37,39 +35,21 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Register your key with the relay. Makes a key first if you have none; says so if it is registered already."""
-    ensure_key()
+    from tocsin.auth import default_key_path, find_key
+    from tocsin.problems import AlreadyRegistered
+
+    named = session().key
+    if named is None and not default_key_path().exists():
+        keygen()
+    find_key(named)
     with client() as relay:
         try:
-            found = relay.agents.register(relay.key, name)
+            me = relay.agents.register(relay.key, name)
         except AlreadyRegistered:
-            found = relay.agents.me()
+            me = relay.agents.me()
             show.hint("This key was registered before.")
-        show.record(found, as_json)
+        show.record(me, as_json)
         show.hint(f"Registered at {relay.url}. Next: tocsin listen")
-
-
-def ensure_key() -> None:
-    """Make a key where the usual one is looked for, if none is named and none is there."""
-    from tocsin.auth import default_key_path
-
-    if session().key is None and not default_key_path().exists():
-        _make_key(default_key_path())
-
-
-def _make_key(path: Path) -> PrivateKey:
-    key = PrivateKey.generate()
-    key.save(path)
-    show.hint(f"New key in {path}")
-    return key
-
-
-def ensure_registered(relay: "Client") -> None:
-    """Register the key if the relay does not know it yet."""
-    try:
-        relay.agents.me()
-    except UnknownKey:
-        found = relay.agents.register(relay.key)
-        show.hint(f"This relay did not know your key; you are now {found.id} there.")
 
 
 def me(as_json: AsJson = False) -> None:

@@ -34,7 +34,7 @@ def call(
     """
     import httpx
 
-    from tocsin.auth import RequestSigner, find_key, find_url, is_here
+    from tocsin.auth import RequestSigner, find_key, find_url
     from tocsin.client import Unreachable
 
     method = method.upper()
@@ -49,7 +49,6 @@ def call(
             headers=_headers(method, body, header or []),
             auth=RequestSigner(find_key(named.key)),
             timeout=60,
-            trust_env=not is_here(url),
         )
     except httpx.TransportError as error:
         raise Unreachable(f"{url}: {error}") from None

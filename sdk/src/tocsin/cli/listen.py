@@ -6,22 +6,15 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from tocsin.cli import show
-from tocsin.cli.agents import ensure_key, ensure_registered
 from tocsin.cli.session import AsJson, client
 from tocsin.listen import Heard, Receiver, Trust
-from tocsin.problems import Problem
 from tocsin.webhooks import Ring, new_secret, parse_secret
-
-if TYPE_CHECKING:
-    from tocsin.client import Client
-
-silence_seconds_max = 5
 
 
 def listen(
@@ -42,47 +35,24 @@ def listen(
 ) -> None:
     """Receive rings here: answer the challenge, verify each by v1 and v1a, and show it. Ctrl-C ends it.
 
-    Registers an endpoint for as long as it runs, and you as well if need be. The relay must be able to reach this
-    machine, and be allowed to: a relay started by `tocsin up` may call loopback addresses.
+    Registers an endpoint for as long as it runs. The relay must be able to reach this machine, and be allowed to: a
+    relay started by `tocsin up` may call loopback addresses.
     """
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
-    ensure_key()
     with _interruptible(), client() as relay, Receiver(heard.put, host=host, port=port) as receiver:
         secret = _checked(secret or new_secret())
-        ensure_registered(relay)
         keys = relay.webhook_keys()
         mine = endpoint or relay.endpoints.create(url or receiver.url, "tocsin listen", secret).id
         receiver.trust(Trust(secret, keys, mine))
         show.hint(f"Listening on {url or receiver.url} as {mine}. Ctrl-C ends it.")
         try:
-            _explain_silence(heard, relay, mine)
             _show_all(heard, count, as_json)
         except KeyboardInterrupt:
             pass
         finally:
             if endpoint is None and not keep:
-                _delete(relay, mine)
-
-
-def _explain_silence(heard: "queue.SimpleQueue[Heard]", relay: "Client", endpoint_id: str) -> None:
-    """Wait for the first request; if none comes, say what the relay says about the endpoint."""
-    try:
-        heard.put(heard.get(timeout=silence_seconds_max))
-    except queue.Empty:
-        found = relay.endpoints.get(endpoint_id)
-        if found.state != "active":
-            reason = found.state_reason or "the relay has not been able to reach it yet"
-            show.hint(f"Nothing has come in: {endpoint_id} is {found.state}: {reason}")
-
-
-def _delete(relay: "Client", endpoint_id: str) -> None:
-    from tocsin.client import ClientError
-
-    try:
-        relay.endpoints.delete(endpoint_id)
-        show.hint(f"{endpoint_id} is deleted again.")
-    except (ClientError, Problem) as error:
-        show.hint(f"{endpoint_id} could not be deleted: {error}")
+                relay.endpoints.delete(mine)
+                show.hint(f"{mine} is deleted again.")
 
 
 def _show_all(heard: "queue.SimpleQueue[Heard]", count: int | None, as_json: bool) -> None:

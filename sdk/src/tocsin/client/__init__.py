@@ -23,8 +23,8 @@ from typing import Any, Self, TypeVar, cast
 
 import httpx
 
-from tocsin.auth import RequestSigner, find_key, find_url, is_here, wall_clock
-from tocsin.client.areas import Agents, Deliveries, Endpoints, Events, Payments, Schedules, Subscriptions
+from tocsin.auth import RequestSigner, find_key, find_url, wall_clock
+from tocsin.client.areas import Agents, Deliveries, Endpoints, Events, Payments, Subscriptions
 from tocsin.client.calls import Call, after
 from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, UnexpectedAnswer, Unreachable, exchange
 from tocsin.keys import PrivateKey
@@ -63,11 +63,10 @@ class Client:
             base_url=self.url,
             auth=RequestSigner(self.key, clock=clock),
             transport=transport,
-            trust_env=not is_here(self.url),
+            trust_env=not _is_here(self.url),
         )
         self.agents = Agents(self)
         self.endpoints = Endpoints(self)
-        self.schedules = Schedules(self)
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
         self.payments = Payments(self)
@@ -136,11 +135,10 @@ class AsyncClient:
             base_url=self.url,
             auth=RequestSigner(self.key, clock=clock),
             transport=transport,
-            trust_env=not is_here(self.url),
+            trust_env=not _is_here(self.url),
         )
         self.agents = Agents(self)
         self.endpoints = Endpoints(self)
-        self.schedules = Schedules(self)
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
         self.payments = Payments(self)
@@ -200,6 +198,11 @@ def _jwks(body: bytes) -> dict[str, Any]:
 
 
 _WEBHOOK_KEYS = Call("GET", "/.well-known/jwks.json", _jwks)
+
+
+def _is_here(url: str) -> bool:
+    # A relay on this machine is never behind a proxy, whatever the environment says.
+    return httpx.URL(url).host in {"localhost", "127.0.0.1", "::1"}
 
 
 def _request(http: httpx.Client | httpx.AsyncClient, call: Call[Any], headers: Mapping[str, str]) -> httpx.Request:

@@ -7,20 +7,11 @@ from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
 from tocsin.schemas.events import Event
 from tocsin.schemas.payments import Payment, PriceList
-from tocsin.schemas.schedules import (
-    AskedPreview,
-    Fire,
-    FireState,
-    NewSchedule,
-    Schedule,
-    SchedulePreview,
-    ScheduleState,
-)
 from tocsin.schemas.subscriptions import EventPage, NewSubscription, Subscription
 from tocsin.schemas.watchers import Watcher
 from tocsin.schemas.wire import Page
 
-__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Payments", "Schedules", "Subscriptions"]
+__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Payments", "Subscriptions"]
 
 
 class Agents(Area[C]):
@@ -90,40 +81,6 @@ class Endpoints(Area[C]):
     def test(self, id: str) -> Call[Delivery]:
         """Ring this endpoint once, as a test."""
         return post(f"/v1/endpoints/{segment(id)}/test", Delivery)
-
-
-class Schedules(Area[C]):
-    """When you are rung."""
-
-    @operation
-    def create(self, new: NewSchedule) -> Call[Schedule]:
-        """Register a schedule."""
-        return post("/v1/schedules", Schedule, new)
-
-    @listing
-    def list(self, state: ScheduleState | None = None) -> Call[Page[Schedule]]:
-        """Your schedules, oldest first."""
-        return get("/v1/schedules", Page[Schedule], state=state, limit=100)
-
-    @operation
-    def get(self, id: str) -> Call[Schedule]:
-        """One schedule."""
-        return get(f"/v1/schedules/{segment(id)}", Schedule)
-
-    @operation
-    def delete(self, id: str) -> Call[None]:
-        """Delete a schedule; it does not fire again."""
-        return delete(f"/v1/schedules/{segment(id)}")
-
-    @listing
-    def fires(self, id: str, state: FireState | None = None) -> Call[Page[Fire]]:
-        """A schedule's slots and what became of each, the latest first."""
-        return get(f"/v1/schedules/{segment(id)}/fires", Page[Fire], state=state, limit=100)
-
-    @operation
-    def preview(self, asked: AskedPreview) -> Call[SchedulePreview]:
-        """What a spec means and when it would fire, without registering anything."""
-        return post("/v1/schedules/preview", SchedulePreview, asked)
 
 
 class Subscriptions(Area[C]):

@@ -1,0 +1,9 @@
+"""Watchers from the other door."""
+
+from app.kit.due import drain
+from app.services import Services
+
+
+async def look(services: Services) -> None:
+    """Look at every source that is due."""
+    await drain(services.watchers.look_next)
