@@ -46,7 +46,9 @@ def wallet(private_key: str) -> Pay:
 async def main(url: str, cron: str) -> None:
     async with AsyncClient(pay=wallet(os.environ["WALLET_KEY"])) as relay:
         endpoint = await relay.endpoints.create(url)
-        schedule = await relay.schedules.create(NewSchedule(spec={"cron": cron}, endpoint_id=endpoint.id))
+        schedule = await relay.schedules.create(
+            NewSchedule(spec={"cron": cron}, endpoint_id=endpoint.id, payload=None, name="paid")
+        )
         print(f"{schedule.id} rings {url} next at {schedule.next_fire}")
         async for payment in relay.payments.list():
             print(f"{payment.id} {payment.state}: {payment.amount} USD in {payment.transaction}")

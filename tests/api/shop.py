@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -69,11 +69,12 @@ class Shop:
     clock: RunningClock
     http: httpx.AsyncClient
     agent: TestAgent
-    workshop: Workshop = field(default_factory=Workshop)
+    workshop: Workshop
+    transport: httpx.ASGITransport
 
-    async def ask(self, name: str = "thing", agent: TestAgent | None = None, **headers: str) -> httpx.Response:
+    async def ask(self, name: str = "thing", **headers: str) -> httpx.Response:
         """Ask for a thing, with these headers."""
-        return await (agent or self.agent).post("/v1/things", {"name": name}, **headers)
+        return await self.agent.post("/v1/things", {"name": name}, **headers)
 
     async def pay(self, name: str = "thing") -> dict[str, str]:
         """A signed payment for a thing, as the header to send."""
@@ -111,7 +112,7 @@ async def open_shop(settings: Settings, facilitator: str, rpc: str | None = None
             async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as http:
                 agent = TestAgent(http, clock)
                 (await agent.register()).raise_for_status()
-                yield Shop(services, clock, http, agent, workshop)
+                yield Shop(services, clock, http, agent, workshop, transport)
 
 
 async def die() -> None:

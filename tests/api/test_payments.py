@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import httpx
 import pytest
 from aiohttp import web
+from x402.http.clients import x402_httpx_transport
 
 from app.kit.database import Database
 from app.payments import facilitator as development
@@ -21,7 +23,8 @@ from tests.paying import (
     payer,
     sign_payment,
 )
-from tests.world import TestAgent
+from tests.world import ORIGIN, TestAgent
+from tocsin.auth import RequestSigner
 
 
 @pytest.fixture
@@ -70,6 +73,22 @@ async def test_a_payment_buys_an_answer_with_a_receipt(shop: Shop, till: Till) -
     assert mined["status"] == "0x1"
     after = await till.balances()
     assert (after[0] - before[0], after[1] - before[1]) == (-PRICE, PRICE)
+
+
+async def test_the_official_transport_pays(shop: Shop) -> None:
+    class Signed(httpx.AsyncBaseTransport):
+        """Signs what is sent through it: the payment transport above repeats the headers of its first try."""
+
+        signer = RequestSigner(shop.agent.key, clock=shop.clock.wall)
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return await shop.transport.handle_async_request(next(self.signer.auth_flow(request)))
+
+    paying = x402_httpx_transport(payer(), Signed())
+    async with httpx.AsyncClient(transport=paying, base_url=ORIGIN) as http:
+        answer = await http.post("/v1/things", json={"name": "bought"})
+    assert answer.status_code == 201
+    assert decoded(answer.headers["payment-response"])["success"] is True
 
 
 async def test_what_is_paid_for_and_the_payment_are_on_record(shop: Shop) -> None:
@@ -169,7 +188,7 @@ async def test_a_payment_is_bound_to_its_account(shop: Shop) -> None:
     assert (await shop.ask(**payment)).status_code == 201
     thief = TestAgent(shop.http, shop.clock)
     await thief.register()
-    assert (await shop.ask(agent=thief, **payment)).status_code == 409
+    assert (await thief.post("/v1/things", {"name": "thing"}, **payment)).status_code == 409
 
 
 async def test_what_would_be_refused_costs_nothing(shop: Shop, till: Till, facilitator: Misbehaving) -> None:
