@@ -20,6 +20,7 @@ from app.settings import Part, Settings
 from docs import vectors
 from tocsin import problems, webhooks
 from tocsin.problems import ALL, Problem
+from tocsin.recurrence import Occurrence
 
 HERE = Path(__file__).parent
 PROTOCOL = HERE / "protocol"
@@ -84,6 +85,18 @@ def ring_keys_block() -> str:
     return fenced("text", "\n".join(lines))
 
 
+def clock_changes_block() -> str:
+    lines = ["| spec | 2027-03-28, forward | 2026-10-25, back |", "|---|---|---|"]
+    for spec in vectors.CLOCK_SPECS:
+        told = " ".join(f"{name}: {value}" for name, value in spec.items() if name != "timezone")
+        lines.append(f"| `{told}` | " + " | ".join(map(_slots, vectors.slots_around_clock_changes(spec))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _slots(slots: list[Occurrence]) -> str:
+    return ", ".join(f"{slot.local:%d. %H:%M}{slot.local.isoformat()[-6:-3]}" for slot in slots)
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "keys": keys_block,
     "rotation": rotation_block,
@@ -93,6 +106,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "registration-request": lambda: fenced("http", vectors.REGISTRATION.text),
     "write-base": lambda: fenced("text", vectors.KEYED_WRITE.base),
     "write-request": lambda: fenced("http", vectors.KEYED_WRITE.text),
+    "clock-changes": clock_changes_block,
     "ring-keys": ring_keys_block,
     "fire-content": lambda: fenced("text", vectors.FIRED.content),
     "fire-request": lambda: fenced("http", vectors.FIRED.text),

@@ -9,6 +9,7 @@ from typing import Any
 
 from tocsin import signatures, webhooks
 from tocsin.keys import PrivateKey, base64url, rotation_statement
+from tocsin.recurrence import Occurrence, Recurrence
 from tocsin.schemas.webhooks import EndpointVerification, ScheduleFired
 
 NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
@@ -158,6 +159,19 @@ CHALLENGE = Ring(
 )
 
 RINGS = {"fire": FIRED, "challenge": CHALLENGE}
+
+
+CLOCK_SPECS: tuple[dict[str, str], ...] = (
+    {"cron": "30 2 * * *", "timezone": "Europe/Berlin"},
+    {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"},
+    {"cron": "30 * * * *", "timezone": "Europe/Berlin"},
+)
+
+
+def slots_around_clock_changes(spec: dict[str, str]) -> list[list[Occurrence]]:
+    """The first three slots after 01:00 on the days when the clock is put forward, and back."""
+    nights = (datetime(2027, 3, 28, 0, 0, tzinfo=UTC), datetime(2026, 10, 24, 23, 0, tzinfo=UTC))
+    return [Recurrence.parse(spec).preview(night, 3) for night in nights]
 
 
 def rotation() -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The OpenAPI 3.1 document: a view of the operations table, so that it cannot disagree with the routes."""
 
 import inspect
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -205,9 +207,28 @@ def _schemas(
     table: Iterable[tuple[str, Operation, Shape]], webhooks: Mapping[str, type[BaseModel]]
 ) -> tuple[dict[str, Any], dict[type[BaseModel], Any]]:
     bodies = [form.body for _, _, form in table if form.body]
-    answers = [form.answer for _, _, form in table if form.answer]
-    wanted = [(model, "validation") for model in dict.fromkeys([*bodies, *webhooks.values()])]
-    wanted += [(model, "serialization") for model in dict.fromkeys(answers) if model not in bodies]
+    sent = [*(form.answer for _, _, form in table if form.answer), *webhooks.values()]
+    wanted = [(model, "validation") for model in dict.fromkeys(bodies)]
+    wanted += [(model, "serialization") for model in dict.fromkeys(sent) if model not in bodies]
     references, defined = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # pyright: ignore[reportArgumentType]
     named = {cast(type[BaseModel], model): reference for (model, _), reference in references.items()}
-    return defined.get("$defs", {}), named
+    schemas = defined.get("$defs", {})
+    return _opened(schemas, _reached(schemas, [named[body] for body in bodies])), named
+
+
+def _opened(schemas: dict[str, Any], closed: set[str]) -> dict[str, Any]:
+    """What the relay sends may have more members one day, so that only what it is sent is closed."""
+    for name in schemas.keys() - closed:
+        if schemas[name].get("additionalProperties") is False:
+            del schemas[name]["additionalProperties"]
+    return schemas
+
+
+def _reached(schemas: Mapping[str, Any], part: Any) -> set[str]:
+    """The names of all schemas that this part of the document refers to, and that those refer to."""
+    found, waiting = set[str](), [part]
+    while waiting:
+        names = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(waiting.pop()))) - found
+        found |= names
+        waiting += [schemas[name] for name in names]
+    return found

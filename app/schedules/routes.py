@@ -2,7 +2,7 @@
 
 from app.kit.operations import Call, Operation
 from app.schedules.service import Schedules
-from tocsin.problems import BadRecurrence, Conflict, EndpointNotActive
+from tocsin.problems import BadRecurrence, Conflict, EndpointNotActive, NotFound
 from tocsin.schemas.schedules import (
     AskedPreview,
     Fire,
@@ -65,7 +65,7 @@ OPERATIONS = (
         create_schedule,
         status=201,
         price="$0.001",
-        problems=(BadRecurrence, EndpointNotActive, Conflict),
+        problems=(BadRecurrence, NotFound, EndpointNotActive, Conflict),
     ),
     Operation("GET", "/v1/schedules", list_schedules),
     Operation("POST", "/v1/schedules/preview", preview_schedule, problems=(BadRecurrence,)),
