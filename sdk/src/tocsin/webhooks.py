@@ -1,7 +1,9 @@
 """Webhooks: Standard Webhooks signatures, made by the relay and verified by the agent.
 
 >>> from datetime import UTC, datetime
->>> from tocsin.keys import PrivateKey
+>>> from pydantic_core import from_json
+
+from tocsin.keys import PrivateKey
 >>> now, body = datetime(2026, 11, 22, 9, tzinfo=UTC), b'{"type":"schedule.fired","data":{"run":1}}'
 >>> secret, key = new_secret(), PrivateKey.from_seed(bytes(32))
 >>> headers = sign("ep_1_msg_2", now, body, secrets=[secret], keys=[key])
@@ -296,8 +298,9 @@ def _public_keys(given: AnyKey | Sequence[AnyKey]) -> Iterator[PublicKey]:
 
 def _ring(webhook_id: str, body: bytes, sent_at: datetime, verified: tuple[str, ...]) -> Ring:
     try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        # Bounds the nesting by itself: the interpreter's limit may have been raised, and then json overflows the stack.
+        document: Any = from_json(body, allow_inf_nan=False)
+    except ValueError:
         raise BadBody(f"The body is not JSON. {BadBody.__doc__}") from None
     members = cast(dict[str, Any], document) if isinstance(document, dict) else {}
     kind, happened_at = members.get("type"), members.get("timestamp")
