@@ -1,9 +1,7 @@
 """Webhooks: Standard Webhooks signatures, made by the relay and verified by the agent.
 
 >>> from datetime import UTC, datetime
->>> from pydantic_core import from_json
-
-from tocsin.keys import PrivateKey
+>>> from tocsin.keys import PrivateKey
 >>> now, body = datetime(2026, 11, 22, 9, tzinfo=UTC), b'{"type":"schedule.fired","data":{"run":1}}'
 >>> secret, key = new_secret(), PrivateKey.from_seed(bytes(32))
 >>> headers = sign("ep_1_msg_2", now, body, secrets=[secret], keys=[key])
@@ -30,6 +28,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
+
+from pydantic_core import from_json
 
 from tocsin.keys import PrivateKey, PublicKey
 from tocsin.problems import InvalidKey
