@@ -5,15 +5,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
-
 from app.deliveries.service import Deliveries
 from app.events import Events
 from app.identity.service import Identity
+from app.kit import limits
 from app.kit.addresses import networks
 from app.kit.clock import Clock, SystemClock
 from app.kit.database import Database
 from app.kit.ids import Ids
+from app.kit.operator_http import operator_client
 from app.kit.outbound import Outbound
 from app.kit.wake import Wake
 from app.payments.prices import price_list
@@ -67,8 +67,7 @@ async def open_services(
         jitter=random.Random(),
     )
     schedules = Schedules(transaction=database.transaction, clock=clock, ids=ids, wake=wake, deliveries=deliveries)
-    # Nodes are the operator's choice: they are called directly, but by no proxy of the environment.
-    nodes = httpx.AsyncClient(trust_env=False)
+    nodes = operator_client(timeout_seconds=limits.rpc_timeout_seconds)
     chains = {name: Chain(Rpc(nodes, name, c.rpc_url), c.poll_seconds) for name, c in settings.chains.items()}
     subscriptions = Subscriptions(
         transaction=database.transaction,

@@ -4,13 +4,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import httpx
-
 from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.operations import Gate, Operation
+from app.kit.operator_http import operator_client
 from app.payments import prices
 from app.settings import Settings
 
@@ -40,7 +39,7 @@ async def open_gate(
     from app.payments.gate import Tollgate
     from app.payments.seller import Seller
 
-    async with httpx.AsyncClient(trust_env=False, timeout=limits.settle_seconds) as http:
+    async with operator_client(timeout_seconds=limits.settle_seconds) as http:
         seller = Seller(_terms(settings), clock, http)
         chain = Chain(settings.payments.rpc_url, http) if settings.payments.rpc_url else None
         yield Tollgate(listed, seller, chain, transaction, clock, ids, settings.api.origin)

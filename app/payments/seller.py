@@ -23,6 +23,7 @@ from x402.schemas import PaymentPayload, PaymentRequirements, ResourceConfig, Re
 
 from app.kit import limits
 from app.kit.clock import Clock
+from app.kit.operator_http import blocking_operator_client
 from app.payments import prices
 from app.payments.settlements import Answered, Silent, Tender
 from tocsin.problems import FacilitatorUnavailable, MalformedPayment, PaymentRequired
@@ -146,7 +147,7 @@ class _Facilitator(HTTPFacilitatorClient):
         super().__init__(FacilitatorConfig(url=terms.facilitator, timeout=terms.settle_seconds, http_client=http))
 
     def _get_sync_client(self) -> httpx.Client:
-        return httpx.Client(timeout=limits.facilitator_supported_seconds, follow_redirects=False, trust_env=False)
+        return blocking_operator_client(timeout_seconds=limits.facilitator_supported_seconds)
 
     def settlement(self, payload: PaymentPayload, requirements: dict[str, Any]) -> dict[str, Any]:
         """The body of a settlement request."""
