@@ -89,6 +89,15 @@ def test_one_command_is_enough_to_be_rung(terminal: Terminal) -> None:
     assert terminal.read("endpoints", "ls", "--json") == []
 
 
+def test_one_command_more_is_a_schedule(terminal: Terminal) -> None:
+    listener = terminal.start("listen", "--every", "1s", "--count", "1")
+    output, told = listener.communicate(timeout=40)
+    assert listener.returncode == 0, told
+    assert "schedule.fired" in output
+    assert "ms after its time" in output
+    assert terminal.read("schedule", "ls", "--json") == []
+
+
 def test_a_schedule_is_added_heard_looked_at_and_removed(terminal: Terminal) -> None:
     terminal.type("register")
     listener = terminal.start("listen", "--json", "--count", "2")

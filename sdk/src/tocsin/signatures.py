@@ -148,19 +148,8 @@ def verify(
 
 def parse(request: Request) -> Signature:
     """The one signature of our profile that a request carries. Nothing about it has been verified yet."""
-    inputs = _dictionary(request, "signature-input")
-    values = _dictionary(request, "signature")
-    labels = [label for label, (_, parameters) in inputs.items() if parameters.get("tag") == TAG]
-    if not labels:
-        raise MissingSignature(f'No member of Signature-Input has the parameter tag="{TAG}".')
-    if len(labels) > 1:
-        raise MalformedSignature(f'Several signatures are tagged "{TAG}"; send one.')
-    [label] = labels
-    members, parameters = inputs[label]
-    if not isinstance(members, list):
-        raise MalformedSignature(f"Signature-Input: {label} must be a list of components in parentheses.")
-    components = [_component(member) for member in cast(list[Any], members)]
-    value = values.get(label, (None, {}))[0]
+    label, members, parameters = _tagged(_dictionary(request, "signature-input"))
+    value = _dictionary(request, "signature").get(label, (None, {}))[0]
     if not isinstance(value, bytes) or len(value) != 64:
         raise MalformedSignature(f"Signature: {label} must be the 64 bytes of an Ed25519 signature between colons.")
     created, expires = (_moment(parameters, name) for name in ("created", "expires"))
@@ -171,7 +160,9 @@ def parse(request: Request) -> Signature:
         )
     if not nonce_chars_min <= len(nonce) <= nonce_chars_max:
         raise MalformedSignature(f"nonce must have {nonce_chars_min} to {nonce_chars_max} characters.")
+    components = [_component(member) for member in members]
     _check_components(request, components, parameters)
+    # Serialised again, not cut out of the header: what was parsed is what is verified.
     base = signature_base(request, components, http_sf.ser([(members, parameters)]))
     return Signature(keyid, nonce, created, expires, value, base)
 
@@ -279,6 +270,19 @@ def _refuse_duplicate(key: str, _context: str) -> None:
     raise ValueError(f"{key} appears twice")
 
 
+def _tagged(inputs: Mapping[str, tuple[Any, dict[str, Any]]]) -> tuple[str, list[Any], dict[str, Any]]:
+    """Label, components and parameters of the one signature with our tag; others are none of our business."""
+    labels = [label for label, (_, parameters) in inputs.items() if parameters.get("tag") == TAG]
+    if not labels:
+        raise MissingSignature(f'No member of Signature-Input has the parameter tag="{TAG}".')
+    if len(labels) > 1:
+        raise MalformedSignature(f'Several signatures are tagged "{TAG}"; send one.')
+    members, parameters = inputs[labels[0]]
+    if not isinstance(members, list):
+        raise MalformedSignature(f"Signature-Input: {labels[0]} must be a list of components in parentheses.")
+    return labels[0], cast(list[Any], members), parameters
+
+
 def _component(member: Any) -> Component:
     name, flags = cast(tuple[Any, dict[str, Any]], member)
     if not isinstance(name, str):
@@ -325,7 +329,7 @@ def _check_time(signature: Signature, now: datetime) -> None:
     lifetime = signature.expires - signature.created
     if signature.created > now + skew:
         reason = "created lies in the future"
-    elif signature.expires < now - skew:
+    elif now >= signature.nonce_until:  # not a moment longer than its nonce is remembered
         reason = "expires has passed"
     elif not timedelta(0) < lifetime <= timedelta(seconds=lifetime_seconds_max):
         reason = f"expires must lie 1 to {lifetime_seconds_max} seconds after created"

@@ -1,7 +1,8 @@
 """What commands read from their options."""
 
 import json
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from tocsin.client import Client
+
+_ISO = {"s": "PT{}S", "m": "PT{}M", "h": "PT{}H", "d": "P{}D"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 EndpointOption = Annotated[
     str | None, typer.Option(help="The endpoint to ring, ep_…; default: yours, if you have exactly one.")
@@ -50,3 +54,16 @@ def moment(text: str | None, option: str) -> datetime | None:
     if at is None or at.tzinfo is None:
         raise typer.BadParameter(f"write 2027-01-01T09:00:00Z, not {text!r}", param_hint=option)
     return at
+
+
+def duration(text: str) -> str:
+    """`90s` as PT90S; what looks otherwise is passed on for the relay to read."""
+    short = re.fullmatch(r"([0-9]+)([smhd])", text)
+    return _ISO[short[2]].format(short[1]) if short else text
+
+
+def span(text: str, option: str) -> timedelta:
+    """`15m` as a length of time."""
+    if not (short := re.fullmatch(r"([0-9]{1,6})([smhd])", text)):
+        raise typer.BadParameter(f"write 30s, 15m, 2h or 1d, not {text!r}", param_hint=option)
+    return timedelta(**{_UNITS[short[2]]: int(short[1])})

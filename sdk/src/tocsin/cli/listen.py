@@ -2,8 +2,8 @@
 
 import queue
 import signal
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from tocsin.cli import show
 from tocsin.cli.agents import ensure_key, ensure_registered
+from tocsin.cli.inputs import duration
 from tocsin.cli.session import AsJson, client
 from tocsin.listen import Heard, Receiver, Trust
 from tocsin.problems import Problem
@@ -35,7 +36,12 @@ def listen(
     secret: Annotated[
         str | None, typer.Option(envvar="TOCSIN_WEBHOOK_SECRET", help="The endpoint's whsec_ secret.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the endpoint registered when this ends.")] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Register a schedule as well that rings here so often, such as 2s or PT2S.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave endpoint and schedule registered when this ends.")
+    ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many rings, challenges not counted.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,21 +52,28 @@ def listen(
     """
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
     ensure_key()
-    with _interruptible(), client() as relay, Receiver(heard.put, host=host, port=port) as receiver:
-        secret = _checked(secret or new_secret())
+    secret = _checked(secret or new_secret())
+    with (
+        _interruptible(),
+        client() as relay,
+        Receiver(heard.put, host=host, port=port) as receiver,
+        ExitStack() as leaving,
+    ):
         ensure_registered(relay)
         keys = relay.webhook_keys()
         mine = endpoint or relay.endpoints.create(url or receiver.url, "tocsin listen", secret).id
+        if endpoint is None and not keep:
+            leaving.callback(_delete, relay.endpoints.delete, mine)
         receiver.trust(Trust(secret, keys, mine))
         show.hint(f"Listening on {url or receiver.url} as {mine}. Ctrl-C ends it.")
-        try:
+        if every is not None:
+            scheduled = _schedule(relay, mine, every)
+            if not keep:
+                leaving.callback(_delete, relay.schedules.delete, scheduled)
+        # Ctrl-C is how this ends; what was registered for it is deleted on the way out.
+        with suppress(KeyboardInterrupt):
             _explain_silence(heard, relay, mine)
             _show_all(heard, count, as_json)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            if endpoint is None and not keep:
-                _delete(relay, mine)
 
 
 def _explain_silence(heard: "queue.SimpleQueue[Heard]", relay: "Client", endpoint_id: str) -> None:
@@ -74,14 +87,21 @@ def _explain_silence(heard: "queue.SimpleQueue[Heard]", relay: "Client", endpoin
             show.hint(f"Nothing has come in: {endpoint_id} is {found.state}: {reason}")
 
 
-def _delete(relay: "Client", endpoint_id: str) -> None:
+def _schedule(relay: "Client", endpoint_id: str, every: str) -> str:
+    from tocsin.schemas.schedules import NewSchedule
+
+    new = NewSchedule(spec={"every": duration(every)}, endpoint_id=endpoint_id, name="tocsin listen")
+    return relay.schedules.create(new).id
+
+
+def _delete(delete: Callable[[str], None], id: str) -> None:
     from tocsin.client import ClientError
 
     try:
-        relay.endpoints.delete(endpoint_id)
-        show.hint(f"{endpoint_id} is deleted again.")
+        delete(id)
+        show.hint(f"{id} is deleted again.")
     except (ClientError, Problem) as error:
-        show.hint(f"{endpoint_id} could not be deleted: {error}")
+        show.hint(f"{id} could not be deleted: {error}")
 
 
 def _show_all(heard: "queue.SimpleQueue[Heard]", count: int | None, as_json: bool) -> None:

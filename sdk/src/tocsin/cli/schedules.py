@@ -1,7 +1,6 @@
 """When you are rung."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from tocsin.cli import show
-from tocsin.cli.inputs import EndpointOption, chosen_endpoint, json_value, moment
+from tocsin.cli.inputs import EndpointOption, chosen_endpoint, duration, json_value, moment, span
 from tocsin.cli.session import AsJson, client
 
 schedules = typer.Typer(no_args_is_help=True, help="When you are rung: add, ls, show, fires, preview, rm.")
@@ -18,13 +17,10 @@ Cron = Annotated[str | None, typer.Option(help="Five cron fields or a macro, suc
 Every = Annotated[str | None, typer.Option(help="A fixed interval: 90s, 15m, 2h, 1d, or ISO 8601 such as PT90S.")]
 At = Annotated[str | None, typer.Option(help="Once, at an instant such as 2027-01-01T09:00:00Z.")]
 In = Annotated[str | None, typer.Option("--in", help="Once, so long from now: 30s, 15m, 2h, 1d.")]
-Zone = Annotated[str | None, typer.Option("--timezone", "-z", help="IANA zone of --cron; default: UTC.")]
+Zone = Annotated[str | None, typer.Option("--timezone", "--tz", "-z", help="IANA zone of --cron; default: UTC.")]
 Dst = Annotated[str | None, typer.Option(help="What --cron does when clocks change: debian (default) or skip_gap.")]
 Anchor = Annotated[str | None, typer.Option(help="The instant that --every counts from; default: now.")]
 ScheduleId = Annotated[str, typer.Argument(help="sch_…")]
-
-_UNITS = {"s": "PT{}S", "m": "PT{}M", "h": "PT{}H", "d": "P{}D"}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @schedules.command("add")
@@ -137,18 +133,5 @@ def spec_of(
     elif every is not None:
         spec = {"every": duration(every), "anchor": anchor}
     else:
-        spec = {"at": at if in_ is None else (now + timedelta(seconds=seconds(in_))).isoformat(timespec="milliseconds")}
+        spec = {"at": at if in_ is None else (now + span(in_, "--in")).isoformat(timespec="milliseconds")}
     return {name: value for name, value in spec.items() if value is not None}
-
-
-def duration(text: str) -> str:
-    """`90s` as PT90S; what looks otherwise is passed on for the relay to read."""
-    short = re.fullmatch(r"([0-9]+)([smhd])", text)
-    return _UNITS[short[2]].format(short[1]) if short else text
-
-
-def seconds(text: str) -> int:
-    """`15m` as 900."""
-    if not (short := re.fullmatch(r"([0-9]{1,9})([smhd])", text)):
-        raise typer.BadParameter(f"write 30s, 15m, 2h or 1d, not {text!r}", param_hint="--in")
-    return int(short[1]) * _SECONDS[short[2]]

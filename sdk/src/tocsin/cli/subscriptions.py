@@ -1,13 +1,11 @@
 """What you want to hear of."""
 
-import re
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import EndpointOption, chosen_endpoint
+from tocsin.cli.inputs import EndpointOption, chosen_endpoint, span
 from tocsin.cli.session import AsJson, client
 
 subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to logs of a chain, or to a JSON value on the web.")
@@ -51,7 +49,7 @@ def subscribe_json(
     as_json: AsJson = False,
 ) -> None:
     """Hear of a value in a JSON document, whenever it changes."""
-    source = {"kind": "http.json", "url": url, "pointer": pointer, "interval": _interval(every)}
+    source = {"kind": "http.json", "url": url, "pointer": pointer, "interval": span(every, "--every")}
     _subscribe(source, endpoint, pull, description, as_json)
 
 
@@ -122,9 +120,3 @@ def _topics(given: list[str] | None) -> list[str | list[str] | None] | None:
     if not given:
         return None
     return [None if text in {"-", ""} else text.split(",") if "," in text else text for text in given]
-
-
-def _interval(text: str) -> timedelta:
-    if not (short := re.fullmatch(r"([0-9]{1,6})([smhd])", text)):
-        raise typer.BadParameter(f"write 30s, 15m, 2h or 1d, not {text!r}", param_hint="--every")
-    return timedelta(**{{"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[short[2]]: int(short[1])})
