@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from tocsin.signatures import Request, Signature
 
 from app.events import Happened, record
 from app.identity import store
@@ -25,6 +24,7 @@ from tocsin.problems import (
     UnknownKey,
 )
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
+from tocsin.signatures import Request, Signature
 
 
 class Identity:

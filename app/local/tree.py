@@ -170,7 +170,7 @@ class Tree:
             ("Docs", f"{api}/llms.txt  {api}/openapi.json"),
             ("Data", str(self.plan.home.absolute())),
             ("Outbound", f"may reach {self.plan.environment.get('TOCSIN_OUTBOUND_ALLOW')} and the public internet"),
-            ("Next", f"in another terminal: {self.plan.command} listen"),
+            ("Next", f"in another terminal: {self.plan.command} listen --every PT2S"),
         ]
         self.output.box("Tocsin is up", rows, "Ctrl-C stops everything; the data stay.")
 

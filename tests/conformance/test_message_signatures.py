@@ -3,12 +3,14 @@
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import http_sf
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier, HTTPSignatureKeyResolver, algorithms
+from http_message_signatures.algorithms import ED25519  # pyright: ignore[reportPrivateImportUsage]
+from http_message_signatures.resolvers import HTTPSignatureKeyResolver
+from http_message_signatures.signatures import HTTPMessageSigner, HTTPMessageVerifier
 
 from tocsin.keys import PrivateKey, unbase64url
 from tocsin.signatures import Request, content_digest, sign, signature_base, verify
@@ -32,7 +34,8 @@ TEST_REQUEST = Request.of(
 
 
 def base_of(request: Request, signature_input: str) -> str:
-    [(members, parameters)] = http_sf.parse(signature_input.encode(), tltype="dictionary").values()
+    parsed = cast(dict[str, Any], http_sf.parse(signature_input.encode(), tltype="dictionary"))
+    [(members, parameters)] = parsed.values()
     return signature_base(request, members, http_sf.ser([(members, parameters)]))
 
 
@@ -137,7 +140,7 @@ def test_an_independent_signer_is_understood(
 ) -> None:
     message = SimpleNamespace(method=method, url=url, headers=dict(headers))
     components = [*PROFILE, *(["content-digest"] if body else []), *(["idempotency-key"] if headers else [])]
-    HTTPMessageSigner(signature_algorithm=algorithms.ED25519, key_resolver=OneKey()).sign(
+    HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=OneKey()).sign(
         message,
         key_id=TEST_KEY.public.keyid,
         created=NOW,
@@ -158,6 +161,6 @@ def test_an_independent_verifier_understands_us() -> None:
         request, TEST_KEY, created=NOW, expires=NOW + timedelta(seconds=60), nonce="nonce-of-ours"
     )
     message = SimpleNamespace(method="POST", url=url, headers=headers)
-    verifier = HTTPMessageVerifier(signature_algorithm=algorithms.ED25519, key_resolver=OneKey())
+    verifier = HTTPMessageVerifier(signature_algorithm=ED25519, key_resolver=OneKey())
     [result] = verifier.verify(message, expect_tag="tocsin-v1", body=body)
     assert result.nonce == "nonce-of-ours"

@@ -33,7 +33,7 @@ def test_what_is_signed_verifies(body: bytes) -> None:
 def test_another_body_does_not_verify_by_either_proof(body: bytes, other: bytes, by_secret: bool) -> None:
     if other != body:
         headers = sign("ep_1_msg_1", NOW, body, secrets=[SECRET], keys=[KEY])
-        proof = {"public_key": None} if by_secret else {"secret": None}
+        proof: dict[str, Any] = {"public_key": None} if by_secret else {"secret": None}
         with pytest.raises(WebhookError):
             verify(other, headers, **GIVEN | proof)
 

@@ -11,7 +11,8 @@ from app.watchers.selection import Unreadable, read, select
 
 # RFC 6901 §5
 DOCUMENT = read(
-    rb"""{"foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6, " ": 7, "m~n": 8}"""
+    rb"""{"foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6, " ": 7,
+          "m~n": 8}"""
 )
 
 
