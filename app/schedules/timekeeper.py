@@ -62,9 +62,8 @@ class Timekeeper:
             entries = [_entry(schedule, slot, now) for schedule, planned in plans for slot in planned.slots]
             new = await store.journal(db, entries)
             await store.advance(db, [Advanced(s.id, p.next_fire, p.last_fire, p.runs) for s, p in plans])
-            await record(
-                db, *(_missed(entry, now) for entry in entries if entry.state == "skipped" and entry.id in new)
-            )
+            missed = [entry for entry in entries if entry.state == "skipped" and entry.id in new]
+            await record(db, *(_missed(entry, now) for entry in missed))
         # In the journal from here on. If we die now, the leases end and others take the fires over.
         self._hold([Held(e.fire_at, e.id, e.attempts) for e in entries if e.state == "planned" and e.id in new])
         return len(schedules)
@@ -214,7 +213,8 @@ def _judged(fire: Ripe) -> Verdict:
 
 def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
     """The ring, as `tocsin.schemas.webhooks.ScheduleFired` describes it."""
-    assert fire.endpoint_id is not None and fire.spec is not None, "judged to ring"
+    assert fire.endpoint_id is not None, "judged to ring"
+    assert fire.spec is not None, "judged to ring"
     upcoming = islice(_recurrence(fire.spec).slots_after(fire.scheduled_at), limits.upcoming_fires_max)
     told = {
         "schedule_id": fire.schedule_id,
