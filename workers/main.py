@@ -6,7 +6,7 @@ tried again every second.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from app.settings import Settings
 from workers import deliveries, housekeeping, schedules, subscriptions, watchers
 
 log = telemetry.logger(__name__)
+cancel_again_seconds = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,19 @@ async def work(settings: Settings) -> None:
         log.info("the worker listens", features=sorted(DUTIES))
         await stop.wait()
         services.deliveries.stop()
-        for task in listening:
-            task.cancel()
-        await asyncio.gather(*listening, return_exceptions=True)
+        await _end(listening)
         await bells.close()
         await services.schedules.release()
     log.info("the worker has stopped")
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel these until they have ended: a client can swallow a cancellation that meets a time-out of its own."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=cancel_again_seconds)
 
 
 def _bound(duty: Duty, services: Services) -> Callable[[], Awaitable[object]]:

@@ -54,7 +54,7 @@ events_tail_seconds = 0.25
 # Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.
 plan_ahead_seconds = 3.0
 plan_soon_seconds = 2.0
-plan_batch_max = 500
+plan_batch_max = 250
 plan_slots_max = 16
 fire_batch_max = 500
 fire_lease_seconds = 5.0

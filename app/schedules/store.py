@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
 from app.kit import due, limits
 from app.schedules.firing import Held
@@ -86,44 +86,93 @@ async def delete(db: AsyncSession, schedule_id: str) -> Sequence[Fire]:
 # Planning
 
 
-async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: int) -> Sequence[Schedule]:
+@dataclass(frozen=True, slots=True)
+class Plannable:
+    """A schedule that we have locked to plan it."""
+
+    id: str
+    agent_id: str
+    version: int
+    spec: str
+    next_fire: datetime
+    last_fire: datetime | None
+    runs: int
+
+
+async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: int) -> Sequence[Plannable]:
     """The schedules with a slot up to `horizon` that is not in the journal, locked; others skip them meanwhile.
 
     None at all while nothing is due `soon`: a planner that took each slot as it came over the horizon would never rest.
     """
-    earliest = select(func.min(Schedule.next_fire)).scalar_subquery()
-    question = select(Schedule).where(col(Schedule.next_fire) <= horizon, earliest <= soon)
-    question = question.order_by(col(Schedule.next_fire)).limit(limit).with_for_update(skip_locked=True, of=Schedule)
-    return (await db.scalars(question)).all()
+    statement = text(
+        """
+        select id, agent_id, version, spec::text, next_fire, last_fire, runs from schedules
+        where next_fire <= :horizon and (select min(next_fire) from schedules) <= :soon
+        order by next_fire limit :limit for update skip locked
+        """
+    )
+    rows = await db.execute(statement, {"soon": soon, "horizon": horizon, "limit": limit})
+    return [Plannable(*row) for row in rows]
 
 
-async def journal(db: AsyncSession, fires: Sequence[Fire]) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A slot as it enters the journal. The columns of `fires` by the same names."""
+
+    schedule_id: str
+    kind: str
+    scheduled_at: datetime
+    id: str
+    agent_id: str
+    version: int
+    state: str
+    reason: str | None
+    until: datetime | None
+    run: int | None
+    previous: datetime | None
+    fire_at: datetime
+    due_at: datetime | None
+    attempts: int
+    planned_at: datetime
+
+
+async def journal(db: AsyncSession, entries: Sequence[Entry]) -> set[str]:
     """Write these slots into the journal, in one statement; returns the ids of those that were not in it."""
-    if not fires:
+    if not entries:
         return set()
-    columns = {name: [getattr(fire, name) for fire in fires] for name in _FIRE_COLUMNS}
-    rows = await db.execute(_JOURNAL, columns)
+    statement = text(
+        """
+        insert into fires select * from json_populate_recordset(null::fires, cast(:entries as json))
+        on conflict do nothing returning id
+        """
+    )
+    # One JSON text instead of fifteen arrays: at thousands of slots a second, that is most of a planner's time.
+    rows = await db.execute(statement, {"entries": orjson.dumps(entries).decode()})
     return set(rows.scalars())
 
 
-async def advance(db: AsyncSession, planned: Sequence[Schedule]) -> None:
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """How far a schedule has been planned."""
+
+    id: str
+    next_fire: datetime | None
+    last_fire: datetime | None
+    runs: int
+
+
+async def advance(db: AsyncSession, advanced: Sequence[Advanced]) -> None:
     """Write how far these schedules have been planned, in one statement."""
+    if not advanced:
+        return
     statement = text(
         """
         update schedules s set next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs
-        from unnest(
-            cast(:ids as text[]), cast(:nexts as timestamptz[]), cast(:lasts as timestamptz[]), cast(:runs as bigint[])
-        ) as p(id, next_fire, last_fire, runs)
+        from json_populate_recordset(null::schedules, cast(:advanced as json)) as p
         where s.id = p.id
         """
     )
-    columns = {
-        "ids": [s.id for s in planned],
-        "nexts": [s.next_fire for s in planned],
-        "lasts": [s.last_fire for s in planned],
-        "runs": [s.runs for s in planned],
-    }
-    await db.execute(statement, columns)
+    await db.execute(statement, {"advanced": orjson.dumps(advanced).decode()})
 
 
 # Firing
@@ -151,7 +200,7 @@ class Ripe:
     state: str | None
     next_fire: datetime | None
     endpoint_id: str | None
-    spec: dict[str, Any] | None
+    spec: str | None
     payload: str | None
 
 
@@ -160,7 +209,7 @@ async def ripe(db: AsyncSession, held: Sequence[Held]) -> Sequence[Ripe]:
     statement = text(
         """
         select f.id, f.attempts, f.agent_id, f.schedule_id, f.version, f.scheduled_at, f.run, f.previous,
-            s.version, s.state, s.next_fire, s.endpoint_id, s.spec, s.payload
+            s.version, s.state, s.next_fire, s.endpoint_id, s.spec::text, s.payload
         from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
         join fires f on f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned'
         left join schedules s on s.id = f.schedule_id
@@ -242,29 +291,3 @@ async def fires(
     if before is not None:
         question = question.where(col(Fire.scheduled_at) < before)
     return (await db.scalars(question.order_by(col(Fire.scheduled_at).desc()).limit(limit))).all()
-
-
-_FIRE_COLUMNS = {
-    "schedule_id": "text",
-    "kind": "text",
-    "scheduled_at": "timestamptz",
-    "id": "text",
-    "agent_id": "text",
-    "version": "integer",
-    "state": "text",
-    "reason": "text",
-    "until": "timestamptz",
-    "run": "bigint",
-    "previous": "timestamptz",
-    "fire_at": "timestamptz",
-    "due_at": "timestamptz",
-    "attempts": "integer",
-    "planned_at": "timestamptz",
-}
-_JOURNAL = text(
-    f"""
-    insert into fires ({", ".join(_FIRE_COLUMNS)})
-    select * from unnest({", ".join(f"cast(:{name} as {kind}[])" for name, kind in _FIRE_COLUMNS.items())})
-    on conflict do nothing returning id
-    """
-)

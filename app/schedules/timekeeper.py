@@ -1,7 +1,7 @@
 """The worker's side of schedules: plan what falls due, hold it until its time, hand it over."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -18,11 +18,9 @@ from app.kit.ids import derived_id
 from app.kit.wake import Wake
 from app.schedules import store
 from app.schedules.firing import GiveUp, Held, Holding, Reckoning, Ring, Skip, Verdict, judge
-from app.schedules.models import Fire, Schedule
-from app.schedules.planning import Slot, plan
-from app.schedules.store import Conclusion, Ripe
+from app.schedules.planning import Plan, Slot, plan
+from app.schedules.store import Advanced, Conclusion, Entry, Plannable, Ripe
 from tocsin.recurrence import Recurrence
-from tocsin.schemas.webhooks import Fired
 from tocsin.schemas.wire import rfc3339
 
 __all__ = ["Timekeeper", "fire_id", "skipped"]
@@ -60,12 +58,14 @@ class Timekeeper:
         async with self._transaction() as db:
             now = await self._now(db)
             schedules = await store.to_plan(db, now + _soon, now + _ahead, limits.plan_batch_max)
-            fires = [fire for schedule in schedules for fire in _advance(schedule, now)]
-            new = await store.journal(db, fires)
-            await store.advance(db, schedules)
-            await record(db, *(_missed(fire, now) for fire in fires if fire.state == "skipped" and fire.id in new))
+            plans = [(schedule, _planned(schedule, now)) for schedule in schedules]
+            entries = [_entry(schedule, slot, now) for schedule, planned in plans for slot in planned.slots]
+            new = await store.journal(db, entries)
+            await store.advance(db, [Advanced(s.id, p.next_fire, p.last_fire, p.runs) for s, p in plans])
+            missed = [entry for entry in entries if entry.state == "skipped" and entry.id in new]
+            await record(db, *(_missed(entry, now) for entry in missed))
         # In the journal from here on. If we die now, the leases end and others take the fires over.
-        self._hold([Held(f.fire_at, f.id, f.attempts) for f in fires if f.state == "planned" and f.id in new])
+        self._hold([Held(e.fire_at, e.id, e.attempts) for e in entries if e.state == "planned" and e.id in new])
         return len(schedules)
 
     async def take_over_next(self) -> int:
@@ -158,24 +158,20 @@ def skipped(
     return Happened("fire.skipped", fire_id, agent_id, now, told)
 
 
-def _advance(schedule: Schedule, now: datetime) -> Iterator[Fire]:
-    """Move a schedule past the planning horizon; returns the slots that it passed."""
-    assert schedule.next_fire is not None, "only what has a next slot is planned"
-    planned = plan(
-        _recurrence(json.dumps(schedule.spec)),
+def _planned(schedule: Plannable, now: datetime) -> Plan:
+    return plan(
+        _recurrence(schedule.spec),
         next_fire=schedule.next_fire,
         last_fire=schedule.last_fire,
         runs=schedule.runs,
         now=now,
         horizon=now + _ahead,
     )
-    schedule.next_fire, schedule.last_fire, schedule.runs = planned.next_fire, planned.last_fire, planned.runs
-    return (_fire(schedule, slot, now) for slot in planned.slots)
 
 
-def _fire(schedule: Schedule, slot: Slot, now: datetime) -> Fire:
+def _entry(schedule: Plannable, slot: Slot, now: datetime) -> Entry:
     planned = slot.state == "planned"
-    return Fire(
+    return Entry(
         schedule_id=schedule.id,
         kind="auto",
         scheduled_at=slot.scheduled_at,
@@ -195,9 +191,9 @@ def _fire(schedule: Schedule, slot: Slot, now: datetime) -> Fire:
     )
 
 
-def _missed(fire: Fire, now: datetime) -> Happened:
-    assert fire.reason is not None, "what is skipped has a reason"
-    return skipped(fire.id, fire.agent_id, fire.schedule_id, fire.scheduled_at, fire.reason, now)
+def _missed(entry: Entry, now: datetime) -> Happened:
+    assert entry.reason is not None, "what is skipped has a reason"
+    return skipped(entry.id, entry.agent_id, entry.schedule_id, entry.scheduled_at, entry.reason, now)
 
 
 @lru_cache(maxsize=10_000)
@@ -216,26 +212,23 @@ def _judged(fire: Ripe) -> Verdict:
 
 
 def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
+    """The ring, as `tocsin.schemas.webhooks.ScheduleFired` describes it."""
     assert fire.endpoint_id is not None, "judged to ring"
-    told = Fired(
-        schedule_id=fire.schedule_id,
-        fire_id=fire.id,
-        scheduled_at=fire.scheduled_at,
-        fired_at=now,
-        run=fire.run,
-        previous=fire.previous,
-        upcoming=_upcoming(fire),
-        payload=None,
-    ).model_dump(mode="json")
-    # The agent's own text, untouched: reading it and writing it again would cost time and change numbers.
-    told["payload"] = orjson.Fragment(fire.payload or "null")
+    assert fire.spec is not None, "judged to ring"
+    upcoming = islice(_recurrence(fire.spec).slots_after(fire.scheduled_at), limits.upcoming_fires_max)
+    told = {
+        "schedule_id": fire.schedule_id,
+        "fire_id": fire.id,
+        "scheduled_at": rfc3339(fire.scheduled_at),
+        "fired_at": rfc3339(now),
+        "run": fire.run,
+        "previous": None if fire.previous is None else rfc3339(fire.previous),
+        "upcoming": [rfc3339(slot) for slot in upcoming],
+        # The agent's own text, untouched: reading it and writing it again would cost time and change numbers.
+        "payload": orjson.Fragment(fire.payload or "null"),
+    }
     body = orjson.dumps({"type": "schedule.fired", "timestamp": rfc3339(now), "data": told})
     return Outgoing(type="schedule.fired", body=body, endpoint_ids=[fire.endpoint_id], agent_id=fire.agent_id)
-
-
-def _upcoming(fire: Ripe) -> list[datetime]:
-    slots = _recurrence(json.dumps(fire.spec)).slots_after(fire.scheduled_at)
-    return list(islice(slots, limits.upcoming_fires_max))
 
 
 def _concluded(fire: Ripe, verdict: Verdict, messages: dict[str, str], now: datetime) -> Conclusion:

@@ -19,6 +19,7 @@ from app.kit.wake import Silence
 from app.schedules.timekeeper import Timekeeper, fire_id
 from app.services import Services
 from tests.world import EPOCH, OwnClock
+from tocsin.schemas.webhooks import ScheduleFired
 
 AGENT, ENDPOINT = "agt_00000000000000000000000001", "ep_00000000000000000000000001"
 ids = Ids()
@@ -130,6 +131,7 @@ async def test_a_fire_is_handed_over_at_its_time_and_not_before(
         },
     }
     [message] = await rows(owned, "select body from messages")
+    assert ScheduleFired.model_validate_json(message.body).data.schedule_id == schedule_id
     assert message.body.endswith('"payload":{"n":1.50}}}')  # the agent's own text
     [delivery] = await rows(owned, "select endpoint_id, agent_id, state from deliveries")
     assert tuple(delivery) == (ENDPOINT, AGENT, "pending")
