@@ -81,7 +81,7 @@ class Challenger:
 
     async def verify_next(self) -> int:
         """Conclude the challenges that were answered, claim those that are due and send them. Returns how many of both,
-        or how many still fly; 0 when nothing is due and nothing in flight."""
+        or how many are still in flight; 0 when nothing is due and nothing in flight."""
         landed = await self._flights.landed(self._wait_seconds)
         try:
             async with self._transaction() as db:
@@ -97,7 +97,7 @@ class Challenger:
         self._flights.start(questions)
         moved = len(landed) + len(questions)
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
-        return moved or self._flights.flying
+        return moved or self._flights.outstanding
 
     async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Question]:
         room = self._flights.room

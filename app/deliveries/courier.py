@@ -82,11 +82,11 @@ class Courier:
 
     @property
     def in_flight(self) -> int:
-        return self._flights.flying
+        return self._flights.outstanding
 
     async def deliver_next(self) -> int:
-        """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many still fly;
-        0 when nothing is due and nothing in flight."""
+        """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many are still
+        in flight; 0 when nothing is due and nothing in flight."""
         landed = await self._flights.landed(self._wait_seconds)
         try:
             async with self._transaction() as db:
@@ -101,7 +101,7 @@ class Courier:
         self._flights.start(loads)
         moved = len(landed) + len(loads)
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
-        return moved or self._flights.flying
+        return moved or self._flights.outstanding
 
     async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Load]:
         if self._stopping or self._flights.room == 0:

@@ -39,8 +39,9 @@ class Flights(Generic[T, R]):
         return self._capacity - len(self._waiting) - len(self._pilots)
 
     @property
-    def flying(self) -> int:
-        return len(self._pilots)
+    def outstanding(self) -> int:
+        """How many have not been collected: those that wait, fly, or have landed since."""
+        return len(self._waiting) + len(self._pilots) + len(self._landed)
 
     def start(self, items: Iterable[T]) -> None:
         """Send these on their way, as places become free."""

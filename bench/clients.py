@@ -1,0 +1,63 @@
+"""The baselines: what the same posts cost without a relay around them, and what the plain way of building one gives."""
+
+import asyncio
+import sys
+import time
+
+import aiohttp
+import httpx
+import uvloop
+from arq.connections import RedisSettings
+from arq.worker import Worker, func
+
+connections = 64
+headers = {
+    "Content-Type": "application/json",
+    "webhook-timestamp": "1795338000",
+    "webhook-signature": f"v1,{'x' * 44} v1a,{'y' * 88}",
+}
+
+
+async def bare(url: str, count: int, body: bytes) -> float:
+    """Post in a loop over one aiohttp session, and nothing else. Returns the seconds it took."""
+    numbers = iter(range(count))
+    options = {"cookie_jar": aiohttp.DummyCookieJar(), "auto_decompress": False}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), **options) as session:
+
+        async def post() -> None:
+            for number in numbers:
+                async with session.post(url, data=body, headers={**headers, "webhook-id": str(number)}) as answer:
+                    await answer.read()
+
+        started = time.monotonic()
+        await asyncio.gather(*(post() for _ in range(connections)))
+        return time.monotonic() - started
+
+
+async def one_job_one_post(valkey_url: str, url: str, count: int, body: bytes) -> None:
+    """The plain way: an arq worker whose every job posts one webhook with httpx."""
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    async with httpx.AsyncClient(limits=limits) as client:
+
+        async def ring(ctx: object, number: int) -> None:
+            (await client.post(url, content=body, headers={**headers, "webhook-id": str(number)})).raise_for_status()
+
+        worker = Worker(
+            functions=[func(ring, name="ring")],
+            redis_settings=RedisSettings.from_dsn(valkey_url),
+            burst=True,
+            max_jobs=connections,
+            poll_delay=0.01,
+            keep_result=0,
+            handle_signals=False,
+        )
+        await worker.main()
+        await worker.close()
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    if what == "bare":
+        print(uvloop.run(bare(arguments[0], int(arguments[1]), arguments[2].encode())), flush=True)
+    else:
+        uvloop.run(one_job_one_post(arguments[0], arguments[1], int(arguments[2]), arguments[3].encode()))

@@ -1,0 +1,162 @@
+"""Deliveries: how many a second one worker sustains, and how long one takes when there is no hurry."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from statistics import quantiles
+
+from arq.connections import RedisSettings, create_pool
+from sqlalchemy import text
+
+from app.deliveries.service import Outgoing
+from app.kit.wake import Doorbell
+from app.services import Services, open_services
+from bench.stage import Stage
+from tocsin import webhooks
+
+bare_count = 20_000
+engine_count = 20_000
+plain_count = 2_000
+endpoints_count = 20
+open_loop_per_second = 200
+open_loop_seconds = 20
+
+
+def body(at: float | None = None) -> bytes:
+    """About 300 bytes of JSON, as a fire has them."""
+    data = {
+        "schedule_id": "sch_01m80w2b04f3vvbw30t097b7wz",
+        "fire_id": "fir_01m80w2jdxfb8vjzrzg19tn210",
+        "scheduled_at": "2026-11-22T09:00:00.000Z",
+        "fired_at": "2026-11-22T09:00:00.004Z",
+        "run": 17,
+        "payload": {"task": "refresh", "note": "x" * 60},
+        **({"at": at} if at is not None else {}),
+    }
+    ring = {"type": "schedule.fired", "timestamp": "2026-11-22T09:00:00.000Z", "data": data}
+    return json.dumps(ring, separators=(",", ":")).encode()
+
+
+def bare_per_second(on: Stage) -> float:
+    """The bare client loop, in a process of its own."""
+    loop = on.start("-m", "bench.clients", "bare", f"{on.receiver}/hook", str(bare_count), body().decode())
+    assert loop.stdout is not None
+    seconds = float(loop.stdout.readline())
+    on.wait_until_taken(bare_count)
+    return bare_count / seconds
+
+
+def plain_per_second(on: Stage) -> float:
+    """One arq job, one httpx post; the jobs wait in Valkey before the worker starts."""
+
+    async def enqueue() -> None:
+        valkey = await create_pool(RedisSettings.from_dsn(on.valkey.url))
+        for number in range(plain_count):
+            await valkey.enqueue_job("ring", number)
+        await valkey.aclose()
+
+    asyncio.run(enqueue())
+    on.start("-m", "bench.clients", "plain", on.valkey.url, f"{on.receiver}/hook", str(plain_count), body().decode())
+    return _per_second(on.wait_until_taken(plain_count))
+
+
+def engine_per_second(on: Stage) -> float:
+    """One worker process with everything: claims, signatures, attempts, journal. The deliveries are due before it starts."""
+
+    async def enqueue() -> None:
+        async with _services(on) as services:
+            endpoint_ids = await _endpoints(services, f"{on.receiver}/hook")
+            for start in range(0, engine_count, 500):
+                await _send(services, [endpoint_ids[(start + n) % len(endpoint_ids)] for n in range(500)])
+
+    asyncio.run(enqueue())
+    worker = on.start("-m", "workers.main")
+    arrived = on.wait_until_taken(engine_count)
+    _wait_until_concluded(on, engine_count)
+    worker.terminate()
+    worker.wait(30)
+    return _per_second(arrived)
+
+
+def open_loop(on: Stage) -> tuple[list[float], list[float]]:
+    """Publish at a steady rate, whatever becomes of it: milliseconds of each commit, and from accepted to received."""
+    worker = on.start("-m", "workers.main")
+
+    async def publish() -> list[float]:
+        commits: list[float] = []
+        async with _services(on) as services:
+            [endpoint_id, *_] = await _endpoints(services, f"{on.receiver}/hook")
+            await _send(services, [endpoint_id])
+            await asyncio.sleep(2)
+            on.taken()
+
+            async def one() -> None:
+                started = time.monotonic()
+                await _send(services, [endpoint_id], body(started))
+                commits.append((time.monotonic() - started) * 1000)
+
+            begin, tasks = time.monotonic(), list[asyncio.Task[None]]()
+            for number in range(open_loop_per_second * open_loop_seconds):
+                await asyncio.sleep(max(0.0, begin + number / open_loop_per_second - time.monotonic()))
+                tasks.append(asyncio.create_task(one()))
+            await asyncio.gather(*tasks)
+        return commits
+
+    commits = asyncio.run(publish())
+    arrived = on.wait_until_taken(open_loop_per_second * open_loop_seconds)
+    worker.terminate()
+    worker.wait(30)
+    return commits, arrived["latencies_ms"]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and p99."""
+    hundredths = quantiles(values, n=100)
+    return {"p50": hundredths[49], "p95": hundredths[94], "p99": hundredths[98]}
+
+
+def _per_second(arrived: dict[str, float]) -> float:
+    return arrived["count"] / (arrived["last"] - arrived["first"])
+
+
+def _services(on: Stage):
+    return open_services(on.settings, Doorbell(on.valkey.url), name="bench")
+
+
+async def _endpoints(services: Services, url: str) -> list[str]:
+    """Endpoints as if they had been verified: what is measured is the delivery."""
+    ids = [f"ep_{number:026}" for number in range(endpoints_count)]
+    async with services.database.transaction() as db:
+        now = await services.clock.now(db)
+        await db.execute(
+            text("insert into agents (id, created_at) values ('agt_bench', :at) on conflict do nothing"), {"at": now}
+        )
+        statement = text(
+            """
+            insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
+            select unnest(cast(:ids as text[])), 'agt_bench', :url, 'active', :secret, 0, 0, :now, :now
+            on conflict do nothing
+            """
+        )
+        await db.execute(statement, {"ids": ids, "url": url, "secret": webhooks.new_secret(), "now": now})
+    return ids
+
+
+async def _send(services: Services, endpoint_ids: Sequence[str], said: bytes | None = None) -> None:
+    async with services.database.transaction() as db:
+        now = await services.clock.now(db)
+        outgoing = [Outgoing("schedule.fired", said or body(), [endpoint_id]) for endpoint_id in endpoint_ids]
+        await services.deliveries.send(db, outgoing, now)
+    services.wake.ring("deliveries")
+
+
+def _wait_until_concluded(on: Stage, count: int) -> None:
+    import psycopg
+
+    with psycopg.connect(on.postgres.url, autocommit=True) as db:
+        while True:
+            row = db.execute("select count(*) from deliveries where state = 'delivered'").fetchone()
+            if row is not None and row[0] >= count:
+                return
+            time.sleep(0.1)

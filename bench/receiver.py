@@ -1,0 +1,83 @@
+"""A receiver that costs as little as Python allows, in a process of its own: it counts, and takes the time.
+
+It answers 204 to every post. `GET /taken` tells what arrived: how many, when the first and the last (CLOCK_MONOTONIC, the
+same for all processes of a machine), and how many milliseconds after the moment that stands in the body as `"at":<…>`.
+"""
+
+import asyncio
+import json
+import re
+import time
+from typing import cast
+
+import uvloop
+
+_SENT_AT = re.compile(rb'"at":([0-9.]+)')
+_THANKS = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+class Taken:
+    """What arrived since the last question."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.count, self.first, self.last = 0, 0.0, 0.0
+        self.latencies_ms: list[float] = []
+
+    def add(self, body: bytes) -> None:
+        now = time.monotonic()
+        self.first = self.first or now
+        self.last = now
+        self.count += 1
+        if (sent := _SENT_AT.search(body)) is not None:
+            self.latencies_ms.append(round((now - float(sent[1])) * 1000, 3))
+
+    def told(self) -> bytes:
+        told = json.dumps(
+            {"count": self.count, "first": self.first, "last": self.last, "latencies_ms": self.latencies_ms}
+        ).encode()
+        self.clear()
+        return told
+
+
+class Conversation(asyncio.Protocol):
+    """One connection: requests with Content-Length, answered in order."""
+
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
+        self._heard = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += data
+        while (end := self._heard.find(b"\r\n\r\n")) >= 0:
+            head = self._heard[:end].lower()
+            place = head.find(b"content-length:")
+            length = int(head[place + 15 :].split(b"\r\n", 1)[0]) if place >= 0 else 0
+            if len(self._heard) < end + 4 + length:
+                return
+            body, self._heard = self._heard[end + 4 : end + 4 + length], self._heard[end + 4 + length :]
+            self._answer(head, body)
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        if head.startswith(b"get /taken"):
+            told = self._taken.told()
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
+            return
+        self._taken.add(body)
+        self._transport.write(_THANKS)
+
+
+async def serve() -> None:
+    taken = Taken()
+    server = await asyncio.get_running_loop().create_server(lambda: Conversation(taken), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())

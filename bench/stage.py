@@ -1,0 +1,102 @@
+"""What a measurement runs on: real servers in a temporary home, and processes that end with it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.local import migrations
+from app.local.postgres import Postgres
+from app.local.valkey import Valkey
+from app.settings import DatabaseSettings, OutboundSettings, Settings, ValkeySettings
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Postgres with fsync, Valkey and a receiver; processes are started on it."""
+
+    postgres: Postgres
+    valkey: Valkey
+    receiver: str
+    home: Path
+    stack: ExitStack
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            database=DatabaseSettings(url=self.postgres.url),
+            valkey=ValkeySettings(url=self.valkey.url),
+            outbound=OutboundSettings(allow=("127.0.0.0/8",)),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "TOCSIN_DATABASE_URL": self.postgres.url,
+            "TOCSIN_VALKEY_URL": self.valkey.url,
+            "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
+        }
+
+    def taken(self) -> dict[str, Any]:
+        """What the receiver got since the last question."""
+        return httpx.get(f"{self.receiver}/taken").json()
+
+    def wait_until_taken(self, count: int, seconds_max: float = 180) -> dict[str, Any]:
+        """Ask the receiver until it got that many. Asks seldom, so as not to disturb."""
+        total: dict[str, Any] = {"count": 0, "first": 0.0, "last": 0.0, "latencies_ms": []}
+        ends_at = time.monotonic() + seconds_max
+        while total["count"] < count:
+            assert time.monotonic() < ends_at, f"only {total['count']} of {count} arrived in {seconds_max} s"
+            time.sleep(0.25)
+            new = self.taken()
+            total["count"] += new["count"]
+            total["first"] = total["first"] or new["first"]
+            total["last"] = max(total["last"], new["last"])
+            total["latencies_ms"] += new["latencies_ms"]
+        return total
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        """A Python process on this stage, whose first line of output is for us."""
+        return self.stack.enter_context(running(*command, environment=self.environment | environment))
+
+
+@contextmanager
+def running(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A process of Python that ends with the block."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env=clean | dict(environment or {}), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Everything started, and ended with the block."""
+    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
+        home = Path(folder)
+        postgres = Postgres.start(home)
+        stack.callback(postgres.stop)
+        valkey = Valkey.start(home)
+        stack.callback(valkey.stop)
+        migrations.migrate(postgres.url)
+        receiver = stack.enter_context(running("-m", "bench.receiver"))
+        assert receiver.stdout is not None
+        port = int(receiver.stdout.readline())
+        yield Stage(postgres, valkey, f"http://127.0.0.1:{port}", home, stack)
