@@ -15,7 +15,7 @@ from app.kit import problems, telemetry
 from app.kit.ids import Ids
 from app.kit.operations import Door, Gate, Operation
 from app.kit.wake import Doorbell
-from app.operations import FEATURES
+from app.operations import FEATURES, priced
 from app.payments.opening import open_gate, require_sellable
 from app.services import Services, open_services
 from app.settings import Settings
@@ -75,7 +75,7 @@ def routes(services: Services, gate: Gate | None = None) -> list[BaseRoute]:
     table: list[BaseRoute] = []
     for feature, operations in FEATURES.items():
         table += door.routes(getattr(services, feature), operations)
-    return [*table, *discovery.routes(services.settings, services.database, FEATURES)]
+    return [*table, *discovery.routes(services.settings, services.database, priced(services.settings.prices))]
 
 
 def _operations() -> list[Operation]:

@@ -1,6 +1,7 @@
 """The whole table: every operation of the relay, by feature."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from app.deliveries.routes import OPERATIONS as DELIVERIES
 from app.events.routes import OPERATIONS as EVENTS
@@ -21,3 +22,8 @@ FEATURES: Mapping[str, Sequence[Operation]] = {
     "subscriptions": SUBSCRIPTIONS,
     "watchers": WATCHERS,
 }
+
+
+def priced(prices: Mapping[str, str]) -> Mapping[str, Sequence[Operation]]:
+    """The table with these prices on it, as strangers are shown it."""
+    return {feature: [replace(o, price=prices.get(o.name)) for o in table] for feature, table in FEATURES.items()}

@@ -13,6 +13,7 @@ from app.kit.operations import Operation, Shape, shape
 from tocsin.problems import (
     ContentTooLarge,
     DatabaseUnavailable,
+    FacilitatorUnavailable,
     IdempotencyConflict,
     IdempotencyKeyReused,
     InvalidBody,
@@ -20,10 +21,13 @@ from tocsin.problems import (
     InvalidIdempotencyKey,
     InvalidQuery,
     InvalidSignature,
+    MalformedPayment,
     MalformedSignature,
     MissingSignature,
     NotFound,
+    PaymentPending,
     PaymentRequired,
+    PaymentReused,
     Problem,
     ReplayedNonce,
     RequestTimeout,
@@ -35,6 +39,7 @@ from tocsin.problems import (
 
 _SIGNED = (MissingSignature, MalformedSignature, InvalidSignature, SignatureExpired, UnknownKey, RevokedKey)
 _WRITTEN = (ReplayedNonce, InvalidIdempotencyKey, IdempotencyConflict, IdempotencyKeyReused)
+_PAID = (PaymentRequired, MalformedPayment, PaymentReused, PaymentPending, FacilitatorUnavailable)
 _SENT = (InvalidBody, ContentTooLarge, UnsupportedMediaType)
 
 _PROBLEM_SCHEMA: dict[str, Any] = {
@@ -66,6 +71,15 @@ _SIGNATURE_SCHEME = {
     "in": "header",
     "name": "Signature",
     "description": "RFC 9421 HTTP Message Signature by the agent's Ed25519 key, with the tag tocsin-v1.",
+}
+
+
+_PAYMENT_PARAMETER: dict[str, Any] = {
+    "name": "PAYMENT-SIGNATURE",
+    "in": "header",
+    "required": False,
+    "description": "An x402 payment to the terms in the `PAYMENT-REQUIRED` header of a 402.",
+    "schema": {"type": "string"},
 }
 
 
@@ -106,7 +120,7 @@ def refusals(operation: Operation, form: Shape) -> tuple[type[Problem], ...]:
     found += (InvalidQuery,)
     found += (InvalidCursor,) if form.query and "cursor" in form.query.model_fields else ()
     found += (NotFound,) if form.placeholders else ()
-    found += (PaymentRequired,) if operation.price else ()
+    found += _PAID if operation.price else ()
     return tuple(dict.fromkeys(found))
 
 
@@ -186,7 +200,8 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
         return []
     text = "The same key and the same request get the same answer for 24 hours. Covered by the signature."
     schema = {"type": "string", "pattern": '^"[ !#-\\[\\]-~]+"$', "maxLength": 255}
-    return [{"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": schema}]
+    keyed = {"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": schema}
+    return [keyed, _PAYMENT_PARAMETER] if operation.price else [keyed]
 
 
 def _webhook(name: str, reference: Any) -> dict[str, Any]:

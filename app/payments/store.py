@@ -16,10 +16,11 @@ from app.payments.settlements import MOVES, State, Tender
 async def reserve(db: AsyncSession, payment: Payment) -> bool:
     """Bind this payment to its request. False: it is bound already, or another one pays for the same idempotency key.
 
-    What was refused moved no money, so a new reservation takes its place.
+    What was refused moved no money, and what no facilitator has seen cannot have: a new reservation takes its place.
     """
-    refused = delete(Payment).where(*_same_authorization(payment), col(Payment.state) == State.REFUSED)
-    await db.execute(refused)
+    await db.execute(delete(Payment).where(*_same_authorization(payment), col(Payment.state) == State.REFUSED))
+    if payment.idempotency_key is not None:
+        await db.execute(delete(Payment).where(*_other_for_key(payment), col(Payment.state) == State.RESERVED))
     new = insert(Payment).values(payment.model_dump()).on_conflict_do_nothing().returning(col(Payment.id))
     return (await db.execute(new)).first() is not None
 
@@ -69,6 +70,14 @@ async def get(db: AsyncSession, agent_id: str, payment_id: str) -> Payment | Non
     """The agent's payment of that id."""
     question = select(Payment).where(col(Payment.id) == payment_id, col(Payment.agent_id) == agent_id)
     return (await db.execute(question)).scalars().one_or_none()
+
+
+def _other_for_key(this: Payment) -> tuple[Any, ...]:
+    return (
+        col(Payment.agent_id) == this.agent_id,
+        col(Payment.idempotency_key) == this.idempotency_key,
+        col(Payment.nonce) != this.nonce,
+    )
 
 
 def _same_authorization(this: Payment | Tender) -> tuple[Any, ...]:

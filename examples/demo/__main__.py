@@ -65,8 +65,8 @@ async def perform(play: Play) -> None:
     """The whole play, from an empty folder to an empty folder."""
     async with AsyncExitStack() as stack:
         with play.step(1, "stage", "Real processes start in a temporary home"):
-            on = await stack.enter_async_context(stage())
-            play.timeline.say("relay", f"is up at {on.relay.url}; a private chain mines at {on.chain.url}")
+            on = await stack.enter_async_context(stage(play.timeline.say))
+            play.timeline.say("relay", f"is up at {on.relay.url}")
         try:
             await tell(play, on)
         except Exception:
@@ -183,6 +183,8 @@ def main() -> int:
     except StepFailed as failure:
         play.timeline.say("", f"The demo failed in {failure}", "bold red")
         return failure.number
+    except KeyboardInterrupt:
+        return 130
     play.saw("From nothing to here", f"{play.timeline.seconds:.1f} s")
     play.timeline.summary(play.seen)
     return 0

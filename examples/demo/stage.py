@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -21,7 +20,9 @@ price = "$0.001"
 PAY_TO = "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f"
 
 up_seconds_max = 45.0
-stop_seconds_max = 10.0
+stop_seconds_max = 20.0
+# What the relay says while it starts that is worth repeating.
+progress = ("takes connections", "brought the database", "runs as process")
 
 
 class StageError(Exception):
@@ -61,30 +62,42 @@ class Relay:
 
 
 @asynccontextmanager
-async def stage() -> AsyncGenerator[Stage]:
-    """A chain with a dollar token, a facilitator that settles payments on it, and a relay that watches and sells."""
+async def stage(tell: Callable[[str, str], None]) -> AsyncGenerator[Stage]:
+    """A chain with a dollar token, a facilitator that settles payments on it, and a relay that watches and sells.
+
+    `tell` is called with who has started, and how they say so.
+    """
     with tempfile.TemporaryDirectory(prefix="tocsin-demo-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         # Postgres refuses to run as root, so it may run as somebody who has to find its folder.
         home.chmod(0o755)
         async with DevChain.start(chain_id=payments_chain_id) as chain:
             token = await Token.plant(chain)
-            with _facilitator(chain.url) as facilitator, _relay(home, chain.url, facilitator) as relay:
+            tell("chain", f"a private chain mines at {chain.url}, with a dollar token")
+            port = _free_port()
+            facilitated, relayed = _facilitator(chain.url, port), _relay(home, chain.url, f"http://127.0.0.1:{port}")
+            with facilitated as facilitator, relayed as relay:
+                _wait_until_up(relay, tell)
+                tell("chain", _announced(facilitator))
                 yield Stage(home, chain, token, relay)
 
 
 @contextmanager
-def _facilitator(rpc: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "app.payments.facilitator", "--rpc", rpc, "--port", "0"]
+def _facilitator(rpc: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "app.payments.facilitator", "--rpc", rpc, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
-            assert process.stdout is not None
-            announced = re.search(r"http://\S+", process.stdout.readline())
-            if announced is None:
-                raise StageError("the facilitator did not start")
-            yield announced[0]
+            yield process
         finally:
             process.kill()
+
+
+def _announced(facilitator: subprocess.Popen[str]) -> str:
+    assert facilitator.stdout is not None
+    line = facilitator.stdout.readline().strip()
+    if not line:
+        raise StageError("the facilitator did not start")
+    return f"a {line}"
 
 
 @contextmanager
@@ -102,10 +115,23 @@ def _relay(home: Path, rpc: str, facilitator: str) -> Iterator[Relay]:
         )
     relay = Relay(f"http://127.0.0.1:{port}", process, output)
     try:
-        _wait(lambda: "Tocsin is up" in relay.said() and "the worker listens" in relay.said(), relay)
         yield relay
     finally:
         relay.stop()
+
+
+def _wait_until_up(relay: Relay, tell: Callable[[str, str], None]) -> None:
+    ends_at, told = time.monotonic() + up_seconds_max, 0
+    while not ("Tocsin is up" in relay.said() and "the worker listens" in relay.said()):
+        if relay.process.poll() is not None:
+            raise StageError(f"the relay ended with exit code {relay.process.returncode}:\n{relay.said()}")
+        if time.monotonic() > ends_at:
+            raise StageError(f"the relay was not up after {up_seconds_max:g} s:\n{relay.said()}")
+        lines = [line for line in relay.said().split("\n")[:-1] if any(sign in line for sign in progress)]
+        for line in lines[told:]:
+            tell("relay", line)
+        told = len(lines)
+        time.sleep(0.05)
 
 
 def _environment(rpc: str, facilitator: str) -> Mapping[str, str]:
@@ -120,16 +146,6 @@ def _environment(rpc: str, facilitator: str) -> Mapping[str, str]:
         "TOCSIN_PAYMENTS_RPC_URL": rpc,
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _wait(true: Callable[[], bool], relay: Relay) -> None:
-    ends_at = time.monotonic() + up_seconds_max
-    while not true():
-        if relay.process.poll() is not None:
-            raise StageError(f"the relay ended with exit code {relay.process.returncode}:\n{relay.said()}")
-        if time.monotonic() > ends_at:
-            raise StageError(f"the relay was not up after {up_seconds_max:g} s:\n{relay.said()}")
-        time.sleep(0.05)
 
 
 def _free_port() -> int:

@@ -323,6 +323,18 @@ async def test_a_facilitator_that_goes_down_leaves_the_payment_good(
     assert (await shop.ask(**payment)).status_code == 201
 
 
+async def test_a_payment_that_nobody_has_seen_makes_room_for_another(
+    shop: Shop, till: Till, facilitator: Misbehaving
+) -> None:
+    before = await till.balances()
+    challenge = await shop.ask()
+    await facilitator.stop()
+    assert (await shop.ask(**await sign_payment(challenge), idempotency_key='"k"')).status_code == 503
+    await facilitator.start()
+    assert (await shop.ask(**await sign_payment(challenge), idempotency_key='"k"')).status_code == 201
+    assert (await till.balances())[1] - before[1] == PRICE
+
+
 async def test_a_settlement_whose_answer_was_lost_is_found_on_the_chain(
     shop: Shop, till: Till, facilitator: Misbehaving
 ) -> None:

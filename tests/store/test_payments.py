@@ -45,9 +45,14 @@ async def test_of_two_at_once_one_reserves(database: Database, agent: TestAgent)
     assert sorted(await asyncio.gather(reserve(), reserve(), reserve())) == [False, False, True]
 
 
-async def test_two_payments_for_one_key_are_one_too_many(database: Database, agent: TestAgent) -> None:
+async def test_while_one_payment_settles_another_for_its_key_is_one_too_many(
+    database: Database, agent: TestAgent
+) -> None:
     async with database.transaction() as db:
         assert await store.reserve(db, a_payment(agent, key="k"))
+        payment = await store.presented(db, TENDER)
+        assert payment is not None
+        await store.move(db, payment, State.SETTLING)
         assert not await store.reserve(db, a_payment(agent, nonce="0x" + "1" * 64, key="k"))
         assert await store.reserve(db, a_payment(agent, nonce="0x" + "2" * 64, key="other"))
 
