@@ -30,7 +30,15 @@ def test_every_problem_of_an_operation_is_documented(operation: Operation) -> No
     assert missing == []
 
 
-@pytest.mark.parametrize("page", sorted(HERE.rglob("*.md")), ids=lambda page: str(page.relative_to(HERE)))
+@pytest.mark.parametrize("page", [*sorted(HERE.rglob("*.md")), *sorted(HERE.parent.glob("*.md"))], ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted((HERE / "decisions").glob("[0-9]*.md")), ids=lambda page: page.stem)
+def test_decisions_begin_with_their_quotable_line(page: Path) -> None:
+    number = int(page.name[:4])
+    head = rf"# {number}\. [^\n]+\n\n\*[^*]+\*\n\nStatus: accepted, \d{{4}}-\d\d-\d\d\n"
+    assert re.match(head, page.read_text(encoding="utf-8"))
+    assert f"]({page.name})" in (HERE / "decisions" / "README.md").read_text(encoding="utf-8")
