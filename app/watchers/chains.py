@@ -80,7 +80,7 @@ class Chains:
             if held is None:
                 return False
             now = await self._clock.now(db)
-            if starting:
+            if starting and isinstance(verdict, Plan):
                 await store.forget(db, held.id)
             told = await self._apply(db, held, ring, verdict, now) if isinstance(verdict, Plan) else 0
             await self._conclude(db, held, ring, watcher, verdict, calls, now)

@@ -105,7 +105,7 @@ class Documents:
             if held is None:
                 return False
             now = await self._clock.now(db)
-            if held.state == "starting":
+            if held.state == "starting" and isinstance(found, Fresh):
                 await store.forget(db, held.id)
             told = await self._tell(db, held, found, now) if isinstance(found, Fresh) else 0
             await self._conclude(db, held, watcher, found, now)

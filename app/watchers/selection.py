@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any, TypeAlias, cast
 
+import orjson
+
 from app.kit import limits
 from tocsin.schemas.watchers import Selected
 
@@ -20,9 +22,14 @@ class Unreadable(ValueError):
 def read(body: bytes) -> Json:
     """The document. Numbers keep every digit that was written before the point."""
     try:
-        return json.loads(body, parse_constant=_refuse, parse_float=_finite)
+        # orjson bounds the nesting by itself; json, which keeps long integers, by a limit that anybody may raise.
+        orjson.loads(body)
+        document = json.loads(body, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"the document is no JSON: {error}"[:200]) from error
+    if _depth(document) > _depth_max:
+        raise Unreadable(f"the document is nested deeper than {_depth_max} levels")
+    return document
 
 
 def select(document: Json, pointer: str) -> Selected:
@@ -42,7 +49,7 @@ def select(document: Json, pointer: str) -> Selected:
 def _selected(value: Json) -> Selected:
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
     sha256 = hashlib.sha256(canonical.encode()).hexdigest()
-    if len(canonical) > limits.selected_chars_max or _depth(value) > _depth_max or not _is_storable(canonical):
+    if len(canonical) > limits.selected_chars_max or not _is_storable(canonical):
         return Selected(found=True, omitted=True, sha256=sha256)
     return Selected(found=True, value=value, sha256=sha256)
 
@@ -87,8 +94,9 @@ def _refuse(constant: str) -> Json:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | int:
+    """3 and 3.0 and 3e0 are one number, however it was written; so they are read as one."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is too large a number")
-    return number
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -1,0 +1,157 @@
+"""Subscribing: what is shared, what is refused, and what an agent sees of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.kit import limits
+from app.settings import ChainSettings, Settings
+from tests.conftest import NewAgent
+from tests.world import TestAgent
+
+TOKEN, TOPIC = "0x" + "Aa" * 20, "0x" + "1B" * 32
+LOGS: dict[str, Any] = {"kind": "evm.log", "chain": "eip155:31337", "address": TOKEN, "topics": [TOPIC]}
+VALUE: dict[str, Any] = {"kind": "http.json", "url": "http://127.0.0.1:8080/price", "interval": "PT30S", "pointer": "/usd"}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A relay that knows a chain, whose node is away."""
+    return settings.model_copy(update={"chains": {"eip155:31337": ChainSettings(rpc_url="http://127.0.0.1:1")}})
+
+
+async def subscribe(agent: TestAgent, source: dict[str, Any], **members: Any) -> dict[str, Any]:
+    created = await agent.post("/v1/subscriptions", {"source": source, **members})
+    assert created.status_code == 201, created.text
+    return created.json()
+
+
+async def test_a_subscription_is_shown_as_it_was_made(agent: TestAgent) -> None:
+    created = await subscribe(agent, LOGS, description="my token")
+    assert created["source"] == {**LOGS, "address": [TOKEN.lower()], "topics": [[TOPIC.lower()]], "finality": "latest"}
+    assert (created["state"], created["endpoint_id"], created["description"]) == ("starting", None, "my token")
+    assert (await agent.get(f"/v1/subscriptions/{created['id']}")).json() == created
+    assert (await agent.get("/v1/subscriptions")).json() == {"items": [created], "next": None}
+
+
+async def test_a_value_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
+    assert (await subscribe(agent, VALUE))["source"] == VALUE
+
+
+async def test_equal_wishes_share_their_source_and_filter(new_agent: NewAgent) -> None:
+    one, other = await new_agent(), await new_agent()
+    first = await subscribe(one, LOGS)
+    spelt_otherwise = {**LOGS, "address": [TOKEN.lower(), TOKEN], "topics": [[TOPIC.lower()]]}
+    second = await subscribe(other, spelt_otherwise)
+    third = await subscribe(other, {**LOGS, "topics": None})
+    assert first["id"] != second["id"]
+    assert (first["source_id"], first["filter_id"]) == (second["source_id"], second["filter_id"])
+    assert third["source_id"] == first["source_id"]
+    assert third["filter_id"] != first["filter_id"]
+
+
+async def test_values_of_one_document_share_their_source(agent: TestAgent) -> None:
+    first, second = await subscribe(agent, VALUE), await subscribe(agent, {**VALUE, "pointer": "/eur"})
+    other = await subscribe(agent, {**VALUE, "interval": "PT1M"})
+    assert first["source_id"] == second["source_id"] != other["source_id"]
+    assert first["filter_id"] != second["filter_id"]
+
+
+async def test_an_agent_sees_only_its_own(new_agent: NewAgent) -> None:
+    owner, stranger = await new_agent(), await new_agent()
+    theirs = await subscribe(owner, LOGS)
+    for method, path in (("GET", ""), ("GET", "/events"), ("DELETE", "")):
+        assert (await stranger.call(method, f"/v1/subscriptions/{theirs['id']}{path}")).status_code == 404
+    assert (await stranger.get("/v1/subscriptions")).json()["items"] == []
+    assert (await stranger.get("/v1/watchers")).json()["items"] == []
+
+
+async def test_a_watcher_says_how_many_it_serves(new_agent: NewAgent) -> None:
+    for _ in range(2):
+        agent = await new_agent()
+        await subscribe(agent, LOGS)
+    [watcher] = (await agent.get("/v1/watchers")).json()["items"]
+    assert (watcher["kind"], watcher["target"]) == ("evm", "eip155:31337")
+    assert (watcher["subscriptions"], watcher["state"], watcher["upstream_calls"]) == (2, "starting", 0)
+
+
+async def test_lists_are_paged(agent: TestAgent) -> None:
+    made = [(await subscribe(agent, {**LOGS, "topics": [f"0x{number:064x}"]}))["id"] for number in range(3)]
+    first = (await agent.get("/v1/subscriptions?limit=2")).json()
+    second = (await agent.get(f"/v1/subscriptions?limit=2&cursor={first['next']}")).json()
+    assert [each["id"] for each in first["items"] + second["items"]] == made
+    assert second["next"] is None
+
+
+async def test_a_subscription_ends_once(agent: TestAgent) -> None:
+    created = await subscribe(agent, LOGS)
+    assert (await agent.call("DELETE", f"/v1/subscriptions/{created['id']}")).status_code == 204
+    assert (await agent.call("DELETE", f"/v1/subscriptions/{created['id']}")).status_code == 404
+    assert (await agent.get(f"/v1/subscriptions/{created['id']}")).status_code == 404
+    happened = (await agent.get(f"/v1/events?subject={created['id']}")).json()["items"]
+    assert [each["kind"] for each in happened] == ["subscription.created", "subscription.deleted"]
+
+
+async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
+    body = {"source": LOGS}
+    answers = [await agent.post("/v1/subscriptions", body, idempotency_key="once") for _ in range(2)]
+    assert answers[0].json() == answers[1].json()
+    assert len((await agent.get("/v1/subscriptions")).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/source"),
+        ({"source": {"kind": "evm.weather"}}, "/source"),
+        ({"source": {**LOGS, "chain": "eip155:0"}}, "/source"),
+        ({"source": {**LOGS, "chain": "eip155:1"}}, "/source/chain"),  # one that this relay does not watch
+        ({"source": {**LOGS, "address": "0x12"}}, "/source"),
+        ({"source": {**LOGS, "address": [TOKEN] * 33}}, "/source"),
+        ({"source": {**LOGS, "address": None, "topics": None}}, "/source"),  # everything
+        ({"source": {**LOGS, "address": [], "topics": [[], None]}}, "/source"),  # everything, in other words
+        ({"source": {**LOGS, "topics": [TOPIC] * 5}}, "/source"),
+        ({"source": {**LOGS, "topics": ["Transfer"]}}, "/source"),
+        ({"source": {**LOGS, "finality": "finalized"}}, "/source"),
+        ({"source": {**LOGS, "from_block": 1}}, "/source"),
+        ({"source": {**VALUE, "url": "http://user:pass@127.0.0.1:8080/"}}, "/source/url"),
+        ({"source": {**VALUE, "url": "file:///etc/passwd"}}, "/source/url"),
+        ({"source": {**VALUE, "url": "http://10.1.2.3/"}}, "/source/url"),
+        ({"source": {**VALUE, "url": "http://0x7f000001/"}}, "/source/url"),
+        ({"source": {**VALUE, "interval": "PT1S"}}, "/source"),
+        ({"source": {**VALUE, "interval": "P2D"}}, "/source"),
+        ({"source": {**VALUE, "interval": 60}}, "/source"),
+        ({"source": {**VALUE, "pointer": "usd"}}, "/source"),
+        ({"source": {**VALUE, "pointer": "/~2"}}, "/source"),
+        ({"source": LOGS, "endpoint_id": 5}, "/endpoint_id"),
+        ({"source": LOGS, "description": "two\nlines"}, "/description"),
+    ],
+)
+async def test_a_wish_that_cannot_be_met_is_pointed_at(agent: TestAgent, body: dict[str, Any], pointer: str) -> None:
+    answer = await agent.post("/v1/subscriptions", body)
+    assert answer.status_code == 422, answer.text
+    assert all(error["pointer"].startswith(pointer) for error in answer.json()["errors"]), answer.text
+    assert (await agent.get("/v1/subscriptions")).json()["items"] == []
+
+
+async def test_an_endpoint_must_be_the_agents_own(new_agent: NewAgent) -> None:
+    owner, stranger = await new_agent(), await new_agent()
+    endpoint = (await owner.post("/v1/endpoints", {"url": "http://127.0.0.1:8080/hook"})).json()
+    answer = await stranger.post("/v1/subscriptions", {"source": LOGS, "endpoint_id": endpoint["id"]})
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("query", ["after=!", "after=bm90IGEgbnVtYmVy", "wait=31", "wait=-1", "limit=0", "since=1"])
+async def test_a_query_that_cannot_be_read_is_refused(agent: TestAgent, query: str) -> None:
+    created = await subscribe(agent, LOGS)
+    assert (await agent.get(f"/v1/subscriptions/{created['id']}/events?{query}")).status_code == 400
+
+
+async def test_the_number_of_subscriptions_is_bounded(agent: TestAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "subscriptions_per_agent_max", 1)
+    await subscribe(agent, LOGS)
+    answer = await agent.post("/v1/subscriptions", {"source": LOGS})
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/too-many-subscriptions"
