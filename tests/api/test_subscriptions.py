@@ -13,7 +13,12 @@ from tests.world import TestAgent
 
 TOKEN, TOPIC = "0x" + "Aa" * 20, "0x" + "1B" * 32
 LOGS: dict[str, Any] = {"kind": "evm.log", "chain": "eip155:31337", "address": TOKEN, "topics": [TOPIC]}
-VALUE: dict[str, Any] = {"kind": "http.json", "url": "http://127.0.0.1:8080/price", "interval": "PT30S", "pointer": "/usd"}
+VALUE: dict[str, Any] = {
+    "kind": "http.json",
+    "url": "http://127.0.0.1:8080/price",
+    "interval": "PT30S",
+    "pointer": "/usd",
+}
 
 
 @pytest.fixture

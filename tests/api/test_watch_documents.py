@@ -192,9 +192,7 @@ async def test_a_failure_is_no_change(
     assert await told(agent, subscription_id) == []
 
 
-async def test_a_site_that_fails_is_asked_less_and_less_often(
-    agent: TestAgent, site: Site, watching: Watching
-) -> None:
+async def test_a_site_that_fails_is_asked_less_and_less_often(agent: TestAgent, site: Site, watching: Watching) -> None:
     site.status = 503
     await subscribe(agent, site)
     for _ in range(40):
