@@ -65,6 +65,14 @@ def terminal(relay: Relay, tmp_path: Path) -> Iterator[Terminal]:
     opened.close()
 
 
+@pytest.fixture(scope="module")
+def registered(relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """The terminal of an agent that the relay knows."""
+    opened = Terminal(relay, tmp_path_factory.mktemp("registered"))
+    assert opened.type("register").returncode == 0
+    return opened
+
+
 def wait_for_endpoint(terminal: Terminal) -> str:
     """The id of the one endpoint there is, once it is active."""
 
@@ -114,9 +122,8 @@ def test_a_schedule_is_added_heard_looked_at_and_removed(terminal: Terminal) -> 
     assert terminal.read("schedule", "ls", "--json") == []
 
 
-def test_a_preview_says_when(terminal: Terminal) -> None:
-    terminal.type("register")
-    typed = terminal.type("schedule", "preview", "--cron", "0 9 * * 1", "-z", "Europe/Berlin", "-n", "2")
+def test_a_preview_says_when(registered: Terminal) -> None:
+    typed = registered.type("schedule", "preview", "--cron", "0 9 * * 1", "-z", "Europe/Berlin", "-n", "2")
     first, *fires = typed.stdout.splitlines()
     assert "09:00" in first
     assert len(fires) == 2
@@ -143,9 +150,8 @@ def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> No
         (["--url", "http://127.0.0.1:1", "me"], "Check the relay's URL"),
     ],
 )
-def test_a_refusal_is_told_and_exits_with_one(terminal: Terminal, words: list[str], told: str) -> None:
-    terminal.type("register")
-    typed = terminal.type(*words)
+def test_a_refusal_is_told_and_exits_with_one(registered: Terminal, words: list[str], told: str) -> None:
+    typed = registered.type(*words)
     assert typed.returncode == 1
     assert told in typed.stderr
     assert "Traceback" not in typed.stderr

@@ -50,6 +50,8 @@ def listen(
     Registers an endpoint for as long as it runs, and you as well if need be. The relay must be able to reach this
     machine, and be allowed to: a relay started by `tocsin up` may call loopback addresses.
     """
+    if endpoint is not None and secret is None:
+        raise typer.BadParameter("an existing endpoint has a secret, which the relay does not show again")
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
     ensure_key()
     secret = _checked(secret or new_secret())
