@@ -1,5 +1,7 @@
 """The client against the API itself."""
 
+from datetime import timedelta
+
 import httpx
 import pytest
 
@@ -8,8 +10,18 @@ from app.services import Services
 from tests.world import ORIGIN, OwnClock
 from tocsin import AsyncClient, PrivateKey, PublicKey
 from tocsin.client import Retries
-from tocsin.problems import AlreadyRegistered, EndpointNotActive, ForbiddenAddress, NotFound, RevokedKey, UnknownKey
+from tocsin.problems import (
+    AlreadyRegistered,
+    BadRecurrence,
+    EndpointNotActive,
+    ForbiddenAddress,
+    NotFound,
+    RevokedKey,
+    UnknownKey,
+)
 from tocsin.schemas.endpoints import PatchEndpoint
+from tocsin.schemas.schedules import AskedPreview, NewSchedule
+from tocsin.schemas.subscriptions import HttpJson, NewSubscription
 from tocsin.webhooks import new_secret
 
 QUICK = Retries(pause_seconds=0.001)
@@ -106,3 +118,38 @@ async def test_prices_are_public_and_everything_is_free_by_default(
 ) -> None:
     client = client_of(PrivateKey.generate(), transport, clock)
     assert (await client.payments.prices()).items == []
+
+
+async def test_a_schedules_life(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client = client_of(PrivateKey.generate(), transport, clock)
+    await client.agents.register(client.key)
+    endpoint = await client.endpoints.create("http://127.0.0.1:9009/")
+    weekly = {"cron": "0 9 * * 1", "timezone": "Europe/Berlin"}
+    payload = {"nothing": None, "list": [None, 1]}
+    created = await client.schedules.create(NewSchedule(spec=weekly, endpoint_id=endpoint.id, payload=payload))
+    assert (created.spec["cron"], created.payload) == ("0 9 * * 1", payload)
+    assert [schedule.id async for schedule in client.schedules.list(state="active")] == [created.id]
+    assert [fire async for fire in client.schedules.fires(created.id)] == []
+    preview = await client.schedules.preview(AskedPreview(spec=weekly, after=clock.at, count=2))
+    assert [fire.scheduled_at.hour for fire in preview.fires] == [8, 8]
+    with pytest.raises(BadRecurrence) as refused:
+        await client.schedules.create(NewSchedule(spec={"cron": "61 * * * *"}, endpoint_id=endpoint.id))
+    assert refused.value.errors[0]["pointer"] == "/spec/cron"
+    await client.schedules.delete(created.id)
+    assert [schedule async for schedule in client.schedules.list(state="active")] == []
+
+
+async def test_a_subscriptions_life(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client = client_of(PrivateKey.generate(), transport, clock)
+    await client.agents.register(client.key)
+    price = HttpJson(kind="http.json", url="http://127.0.0.1:9009/price", interval=timedelta(seconds=5), pointer="/usd")
+    created = await client.subscriptions.create(NewSubscription(source=price, description="price"))
+    assert created.source == price
+    assert [subscription.id async for subscription in client.subscriptions.list()] == [created.id]
+    assert [watcher.target async for watcher in client.subscriptions.watchers()] == [price.url]
+    page = await client.subscriptions.events(created.id)
+    assert page.items == []
+    assert (await client.subscriptions.events(created.id, after=page.next)).items == []
+    await client.subscriptions.delete(created.id)
+    with pytest.raises(NotFound):
+        await client.subscriptions.get(created.id)
