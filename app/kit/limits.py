@@ -38,9 +38,9 @@ document_bytes_max = 256 * 1024
 validator_chars_max = 1_024  # an ETag or a Last-Modified
 selected_chars_max = 16 * 1024
 poll_timeout_seconds = 15
-look_timeout_seconds = 45
+look_timeout_seconds = 20
 look_turn_seconds = 0.1
-look_lease_seconds = 60
+look_lease_seconds = 30
 looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 

@@ -50,14 +50,18 @@ class Token:
 
     async def mint(self, to: str, value: int) -> str:
         """Make `value` out of nothing. Returns the transaction's hash."""
-        return await self.chain.send(self.transaction(self.chain.accounts[0], MINT, word(to), word(value)))
+        return await self.chain.send(self.minting(to, value))
 
     async def transfer(self, sender: str, to: str, value: int) -> str:
         """Move `value`. Returns the transaction's hash."""
         return await self.chain.send(self.transferring(sender, to, value))
 
+    def minting(self, to: str, value: int) -> dict[str, Any]:
+        """The transaction of `mint`, not yet sent; `DevChain.reorg` takes such."""
+        return self.transaction(self.chain.accounts[0], MINT, word(to), word(value))
+
     def transferring(self, sender: str, to: str, value: int) -> dict[str, Any]:
-        """The transaction of `transfer`, not yet sent; `DevChain.reorg` takes such."""
+        """The transaction of `transfer`, not yet sent."""
         return self.transaction(sender, TRANSFER, word(to), word(value))
 
     async def balance_of(self, owner: str) -> int:

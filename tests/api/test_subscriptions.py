@@ -74,10 +74,10 @@ async def test_an_agent_sees_only_its_own(new_agent: NewAgent) -> None:
 
 
 async def test_a_watcher_says_how_many_it_serves(new_agent: NewAgent) -> None:
-    agents = [await new_agent(), await new_agent()]
-    for agent in agents:
-        await subscribe(agent, LOGS)
-    [watcher] = (await agents[0].get("/v1/watchers")).json()["items"]
+    one, other = await new_agent(), await new_agent()
+    await subscribe(one, LOGS)
+    await subscribe(other, LOGS)
+    [watcher] = (await one.get("/v1/watchers")).json()["items"]
     assert (watcher["kind"], watcher["target"]) == ("evm", "eip155:31337")
     assert (watcher["subscriptions"], watcher["state"], watcher["upstream_calls"]) == (2, "starting", 0)
 
