@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from statistics import quantiles
 
+import psycopg
 from arq.connections import RedisSettings, create_pool
 from sqlalchemy import text
 
@@ -42,7 +43,7 @@ def bare_per_second(on: Stage) -> float:
     """The bare client loop, in a process of its own."""
     loop = on.start("-m", "bench.clients", "bare", f"{on.receiver}/hook", str(bare_count), body().decode())
     assert loop.stdout is not None
-    seconds = float(loop.stdout.readline())
+    seconds, _cpu = map(float, loop.stdout.readline().split())
     on.wait_until_taken(bare_count)
     return bare_count / seconds
 
@@ -62,7 +63,7 @@ def plain_per_second(on: Stage) -> float:
 
 
 def engine_per_second(on: Stage) -> float:
-    """One worker process with everything: claims, signatures, attempts, journal. The deliveries are due before it starts."""
+    """One worker process with everything: claims, signatures, attempts, journal. All are due before it starts."""
 
     async def enqueue() -> None:
         async with _services(on) as services:
@@ -152,8 +153,6 @@ async def _send(services: Services, endpoint_ids: Sequence[str], said: bytes | N
 
 
 def _wait_until_concluded(on: Stage, count: int) -> None:
-    import psycopg
-
     with psycopg.connect(on.postgres.url, autocommit=True) as db:
         while True:
             row = db.execute("select count(*) from deliveries where state = 'delivered'").fetchone()

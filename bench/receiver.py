@@ -1,7 +1,7 @@
 """A receiver that costs as little as Python allows, in a process of its own: it counts, and takes the time.
 
-It answers 204 to every post. `GET /taken` tells what arrived: how many, when the first and the last (CLOCK_MONOTONIC, the
-same for all processes of a machine), and how many milliseconds after the moment that stands in the body as `"at":<…>`.
+It answers 204 to every post. `GET /taken` tells what arrived: how many, when the first and the last (CLOCK_MONOTONIC,
+the same for all processes of a machine), and how many milliseconds after the moment that the body names as `"at":<…>`.
 """
 
 import asyncio

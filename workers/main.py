@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import uvloop
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from prometheus_client import start_http_server
@@ -129,7 +130,7 @@ def main() -> None:
     """What `tocsin worker` runs."""
     settings = Settings()
     telemetry.configure(settings.log.format, settings.log.level)
-    asyncio.run(work(settings))
+    uvloop.run(work(settings))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ __all__ = ["Courier", "content_headers"]
 landing_wait_seconds = 0.010
 idle_wait_seconds_max = 0.080
 response_excerpt_bytes_max = 1024
+# Claimed ahead of free places, so that none is idle during a round, which takes as long as a few flights.
+ahead_factor = 3
 
 content_headers = {"Content-Type": "application/json"}
 
@@ -72,7 +74,7 @@ class Courier:
         self._relay_key = relay_key
         self._settings = settings
         self._jitter = jitter
-        self._flights = Flights(self._attempt, places=settings.connections, ahead=settings.connections)
+        self._flights = Flights(self._attempt, places=settings.connections, ahead=ahead_factor * settings.connections)
         self._wait_seconds = landing_wait_seconds
         self._stopping = False
 

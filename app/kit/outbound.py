@@ -116,7 +116,8 @@ class Outbound:
         self._tls = tls
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
-        self._listed = lru_cache(maxsize=4096)(self._is_listed)
+        # A literal address is judged once: nothing that it depends on changes while we run.
+        self._judged_literal = lru_cache(maxsize=1024)(self._judge_literal)
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_seconds: float
@@ -162,10 +163,17 @@ class Outbound:
 
     async def _vetted(self, url: Url) -> Sequence[str] | Fault:
         """The addresses of `url`, all of which we may call."""
-        addresses = (url.host,) if _is_literal(url.host) else await self._resolver.addresses(url.host)
-        if not addresses or not all(is_public(address) or self._listed(address) for address in addresses):
+        if _is_literal(url.host):
+            return self._judged_literal(url)
+        return self._judged(url, await self._resolver.addresses(url.host))
+
+    def _judge_literal(self, url: Url) -> Sequence[str] | Fault:
+        return self._judged(url, (url.host,))
+
+    def _judged(self, url: Url, addresses: Sequence[str]) -> Sequence[str] | Fault:
+        if not addresses or not all(is_public(address) or self._is_listed(address) for address in addresses):
             return Fault("no_public_address", f"{url.host} is at {', '.join(addresses) or 'no address'}")
-        if url.scheme == "http" and not all(self._listed(address) for address in addresses):
+        if url.scheme == "http" and not all(self._is_listed(address) for address in addresses):
             return Fault("https_required")
         return addresses
 
