@@ -21,12 +21,14 @@ from x402.mechanisms.evm.default_assets import get_default_asset  # pyright: ign
 from x402.mechanisms.evm.exact import register_exact_evm_server  # pyright: ignore[reportMissingTypeStubs]
 from x402.schemas import PaymentPayload, PaymentRequirements, ResourceConfig, ResourceInfo, SettleResponse
 
-from app.kit import limits
+from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.operator_http import blocking_operator_client
 from app.payments import prices
 from app.payments.settlements import Answered, Silent, Tender
 from tocsin.problems import FacilitatorUnavailable, MalformedPayment, PaymentRequired
+
+log = telemetry.logger(__name__)
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NONCE = re.compile(r"0x[0-9a-fA-F]{64}")
@@ -134,10 +136,14 @@ class Seller:
     def _ask_what_is_supported(self) -> bool:
         try:
             self._server.initialize()
-        except Exception:
+        except Exception as error:
             # The SDK raises whatever its HTTP client, JSON and schemas raise; all of it means "not yet".
+            log.warning("the facilitator does not say what it settles", error=f"{type(error).__name__}: {error}"[:200])
             return False
-        return self._server.get_supported_kind(2, self._terms.network, "exact") is not None
+        if self._server.get_supported_kind(2, self._terms.network, "exact") is None:
+            log.warning("the facilitator does not settle here", network=self._terms.network, scheme="exact")
+            return False
+        return True
 
 
 class _Facilitator(HTTPFacilitatorClient):

@@ -91,8 +91,8 @@ async def tell(play: Play, on: Stage) -> None:
         with play.step(3, "payment", f"ada asks to be rung every two seconds; here that costs {price}, paid by x402"):
             schedule = await buy_a_schedule(play, on, ada, purse.address)
         with play.step(4, "schedule", "ada sleeps, and the relay rings her on time"):
-            await within(play, 15, ada.wait_until(lambda: len(ada.of_type("schedule.fired")) >= rings_wanted))
-            rings = ada.of_type("schedule.fired")[:rings_wanted]
+            await within(play, 20, ada.wait_until(lambda: len(ada.of_type("schedule.fired")) >= rings_wanted))
+            rings = sorted(ada.of_type("schedule.fired"), key=lambda ring: ring.data["run"])[:rings_wanted]
             times = [datetime.fromisoformat(ring.data["scheduled_at"]) for ring in rings]
             gaps = {(later - earlier).total_seconds() for earlier, later in pairwise(times)}
             assert gaps == {2.0}, f"the rings are {gaps} seconds apart"
@@ -136,10 +136,10 @@ async def watch_a_transfer(play: Play, on: Stage, agents: list[Agent]) -> None:
         new = NewSubscription(source=wanted, endpoint_id=each.endpoint_id)
         subscription = await each.client.subscriptions.create(new)
         play.timeline.say(each.name, f"subscribed: source {subscription.source_id[:16]}…")
-    await within(play, 10, *(active(each) for each in agents))
+    await within(play, 15, *(active(each) for each in agents))
     await on.token.mint(on.chain.accounts[1], 5_000_000)
     play.timeline.say("chain", "a transfer of 5.00 USDC is mined")
-    await within(play, 10, *(each.wait_until(lambda each=each: bool(each.of_type("event.matched"))) for each in agents))
+    await within(play, 15, *(each.wait_until(lambda each=each: bool(each.of_type("event.matched"))) for each in agents))
     events = {each.of_type("event.matched")[0].data["event_id"] for each in agents}
     watchers = [watcher async for watcher in agents[0].client.subscriptions.watchers()]
     assert len(events) == 1, f"the agents were told of {len(events)} events"
@@ -153,7 +153,7 @@ async def take_it_back(play: Play, on: Stage, agents: list[Agent]) -> None:
     await on.chain.mine()
     play.timeline.say("chain", "the last block is replaced by two without the transfer")
     rung = (each.wait_until(lambda each=each: bool(each.of_type("event.retracted"))) for each in agents)
-    await within(play, 10, *rung)
+    await within(play, 15, *rung)
     told = {each.of_type("event.matched")[0].data["event_id"] for each in agents}
     retracted = {each.of_type("event.retracted")[0].data["retracts"] for each in agents}
     assert retracted == told, f"{retracted} was retracted instead of {told}"
