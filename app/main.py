@@ -53,9 +53,12 @@ def serve(settings: Settings) -> Starlette:
 
 def assemble(table: list[BaseRoute], lifespan: Any = None) -> Starlette:
     """An application around these routes, with an id for every request and a document for every refusal."""
-    return Starlette(
+    app = Starlette(
         routes=table, lifespan=lifespan, middleware=[Middleware(Identified)], exception_handlers=problems.handlers
     )
+    # A redirect would be followed with a signature that covers another path.
+    app.router.redirect_slashes = False
+    return app
 
 
 def opened_gate(services: Services) -> AbstractAsyncContextManager[Gate | None]:

@@ -157,6 +157,7 @@ _EXAMPLES: tuple[Problem, ...] = (
         component="@signature-params",
         signature_base=vectors.READ.base,
     ),
+    vectors.payment_required(),
     problems.NotFound("there is no such schedule"),
     problems.MethodNotAllowed(headers={"Allow": "GET, POST"}),
     problems.RequestTimeout(f"the body did not arrive within {limits.body_read_seconds} s"),
@@ -165,8 +166,8 @@ _EXAMPLES: tuple[Problem, ...] = (
         f"the body may have at most {limits.body_bytes_max} bytes", bytes_max=limits.body_bytes_max
     ),
     problems.InvalidBody.at("/name", "String should have at least 1 character"),
-    problems.BadRecurrence.at("/recurrence/cron", "the hour 25 is not in 0-23"),
-    problems.ForbiddenAddress.at("/url", "10.0.0.7 is a private address"),
+    vectors.bad_recurrence(),
+    problems.ForbiddenAddress.at("/url", "the host has no public address, or not only public ones"),
     problems.InvalidKey.at("/public_key", "an Ed25519 public key has 32 bytes, this one 31"),
     problems.TooManyRequests(headers={"Retry-After": "12"}),
 )

@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from x402.http import encode_payment_required_header
+from x402.schemas import PaymentRequired as Required
+from x402.schemas import PaymentRequirements, ResourceInfo
+
 from tocsin import signatures, webhooks
 from tocsin.keys import PrivateKey, base64url, rotation_statement
-from tocsin.recurrence import Occurrence, Recurrence
+from tocsin.problems import BadRecurrence, PaymentRequired
+from tocsin.recurrence import InvalidRecurrence, Occurrence, Recurrence
+from tocsin.schemas import schedules
 from tocsin.schemas.webhooks import EndpointVerification, ScheduleFired
 
 NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
@@ -183,6 +189,33 @@ def rotation() -> dict[str, str]:
         "new_key": base64url(NEXT_KEY.public.raw),
         "proof": base64url(NEXT_KEY.sign(statement)),
     }
+
+
+def bad_recurrence() -> BadRecurrence:
+    """What a cron text with a mistake in it is answered."""
+    try:
+        Recurrence.parse({"cron": "0 25 * * *"})
+    except InvalidRecurrence as refusal:
+        return schedules.bad_recurrence(refusal)
+    raise AssertionError("there is no hour 25")
+
+
+def payment_required() -> PaymentRequired:
+    """What a call of a priced operation is answered, without a payment."""
+    terms = PaymentRequirements(
+        scheme="exact",
+        network="eip155:84532",
+        asset="0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+        amount="1000",
+        pay_to="0x209693Bc6afc0C5328bA36FaF03C514EF312287C",
+        max_timeout_seconds=60,
+        extra={"name": "USDC", "version": "2", "paymentFlow": "upfront"},
+    )
+    resource = ResourceInfo(url=f"{RELAY}/v1/schedules", description="Create a schedule", mime_type="application/json")
+    required = Required(x402_version=2, error="PAYMENT-SIGNATURE is required", resource=resource, accepts=[terms])
+    members = required.model_dump(by_alias=True, exclude_none=True)
+    headers = {"PAYMENT-REQUIRED": encode_payment_required_header(required)}
+    return PaymentRequired("This call costs $0.001.", headers=headers, **members)
 
 
 def key_facts(key: PrivateKey) -> dict[str, Any]:

@@ -303,6 +303,8 @@ class _Entrance:
 
     def _arguments(self, incoming: Incoming) -> dict[str, Any]:
         arguments: dict[str, Any] = dict(incoming.path_params)
+        if any("\0" in value for value in incoming.path_params.values()):
+            raise NotFound("no id holds the character U+0000")  # and Postgres takes it in no text
         if self.shape.body is not None:
             arguments["body"] = _body(self.shape.body, incoming)
         if self.shape.query is not None:

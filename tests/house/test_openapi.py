@@ -12,7 +12,9 @@ import pytest
 from app.discovery.routes import describe
 from app.operations import FEATURES
 from app.settings import Settings
+from docs.generate import example as problem_example
 from tests.packages import ROOT
+from tocsin.problems import ALL, Problem
 from tocsin.schemas.webhooks import WEBHOOKS
 
 FOLDER = ROOT / "openapi"
@@ -34,6 +36,12 @@ def test_examples_fit_their_schemas(example: Path) -> None:
     validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
     errors = validator.iter_errors(json.loads(example.read_text(encoding="utf-8")))
     assert [f"{error.instance_path}: {error.message}" for error in errors] == []
+
+
+@pytest.mark.parametrize("kind", ALL.values(), ids=lambda kind: kind.slug)
+def test_problems_fit_their_schema(kind: type[Problem]) -> None:
+    validator = jsonschema_rs.Draft202012Validator(SCHEMAS["Problem"])
+    validator.validate(problem_example(kind).document(instance="req_1"))
 
 
 def test_whatever_is_sent_has_an_example() -> None:
