@@ -69,6 +69,7 @@ def api() -> None:
     with one_line_errors():
         import uvicorn
 
+        from app.kit.http_server import BoundedHttp
         from app.local.ports import require_free
 
         settings = _connected()
@@ -81,6 +82,8 @@ def api() -> None:
             log_config=None,
             log_level="warning",
             access_log=False,
+            http=BoundedHttp,
+            ws="none",
             # Open streams would hold a shutdown up for as long as their readers like.
             timeout_graceful_shutdown=5,
         )

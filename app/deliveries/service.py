@@ -229,11 +229,6 @@ class Deliveries:
         """The public keys that verify `v1a` signatures."""
         return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
 
-    def _message(self, one: Outgoing, now: datetime) -> Message:
-        return Message(
-            id=self._ids.new("msg"), agent_id=one.agent_id, type=one.type, body=one.body.decode(), created_at=now
-        )
-
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await store.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
 

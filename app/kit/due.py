@@ -7,7 +7,7 @@ changes only rows whose number has not moved on.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
@@ -15,15 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, select
 
 from app.kit import limits
-
-
-class DueRow(Protocol):
-    """What a table must have to be claimed: a text `id`, `due_at` (null: nothing to do) and `attempts`."""
-
-    id: str
-    due_at: datetime | None
-    attempts: int
-
 
 T = TypeVar("T", bound=SQLModel)
 
@@ -39,6 +30,8 @@ async def claim(
     params: Mapping[str, Any] | None = None,
 ) -> list[T]:
     """Take the most overdue rows, at most `limit`, for `lease_seconds`. Others skip them until the lease ends.
+
+    A table that can be claimed has a text `id`, `due_at` (null: nothing to do) and `attempts`.
 
     `where` is SQL of ours that narrows the choice, `params` its values; never text that came from outside.
     """

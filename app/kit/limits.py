@@ -1,19 +1,12 @@
-"""Every bound of the relay in one place, unit last. A number that a stranger can push against stands here."""
+"""The relay's bounds in one place, unit last. Those that an agent must know too are in `tocsin.schemas`."""
 
 # Requests
 body_bytes_max = 256 * 1024
 body_read_seconds = 15
-header_bytes_max = 8 * 1024
+head_bytes_max = 32 * 1024  # request line and headers
+head_seconds = 10
 idempotency_key_chars_max = 255
 idempotency_hours = 24
-page_items_default = 50
-page_items_max = 100
-cursor_chars_max = 256
-query_chars_max = 2_048
-
-# Signatures: how far a caller's clock may be off, and how long one signature may live.
-signature_skew_seconds = 60
-signature_lifetime_seconds = 300
 
 # Due work
 drain_rounds_max = 1_000
@@ -23,7 +16,6 @@ wake_poll_seconds = 0.015
 
 # Database
 database_connections_default = 8
-database_statement_seconds = 30
 database_connect_seconds = 5
 
 # Watchers
@@ -65,10 +57,6 @@ missed_rows_max = 100  # missed slots of one outage that get a row of their own
 schedule_past_seconds = 60  # an instant that lies no further back fires at once
 schedules_per_agent_max = 10_000
 upcoming_fires_max = 5
-
-# Names
-name_chars_max = 120
-description_chars_max = 500
 
 # Payments: how long a settlement may take, how long it is left to the process that asked for it (longer, by all that
 # can follow), how long another request waits for that, and how long a payment that we ask for is valid.

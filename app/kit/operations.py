@@ -332,8 +332,8 @@ async def _read(request: Request, body_bytes_max: int) -> Incoming:
     return Incoming(
         method=request.method,
         authority=request.headers.get("host", ""),
-        path=request.scope["raw_path"].decode("ascii").partition("?")[0],
-        query=request.scope["query_string"].decode("ascii"),
+        path=request.scope["raw_path"].decode("latin-1").partition("?")[0],
+        query=request.scope["query_string"].decode("latin-1"),
         headers=_joined(request),
         body=body,
         path_params={name: str(value) for name, value in request.path_params.items()},

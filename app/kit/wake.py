@@ -103,11 +103,6 @@ class Bells:
     def ring_in(self, seconds: float, feature: str) -> None:
         self._calls.start_in(seconds, feature, self._drains[feature])
 
-    def ring_all(self) -> None:
-        """The sweep: every feature looks once."""
-        for feature in self._drains:
-            self.ring(feature)
-
     async def close(self) -> None:
         """Start no more drains, and wait for those that run."""
         await self._calls.close()

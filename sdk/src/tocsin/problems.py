@@ -28,6 +28,7 @@ True
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
+    ├── HeadersTooLarge 431
     ├── Unprocessable 422
     │   ├── InvalidBody
     │   │   └── BadRecurrence · ForbiddenAddress · InvalidKey
@@ -208,7 +209,7 @@ class RequestTimeout(Problem):
     status = 408
 
 
-# 409, 412, 413, 415
+# 409, 412, 413, 415, 431
 
 
 class Conflict(Problem):
@@ -257,6 +258,12 @@ class UnsupportedMediaType(Problem):
     """Send the body as `application/json`, unencoded."""
 
     status = 415
+
+
+class HeadersTooLarge(Problem):
+    """Send fewer or shorter headers, or a shorter URL; the detail names the bound."""
+
+    status = 431
 
 
 # 422

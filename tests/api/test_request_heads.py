@@ -1,0 +1,71 @@
+"""The head of a request is bounded in size and time, whoever sends it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+
+from app.kit import limits
+from app.kit.http_server import BoundedHttp
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """Where a server listens that answers everything with "ok"."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(PlainTextResponse("ok"), http=BoundedHttp, ws="none", log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    yield int(listener.getsockname()[1])
+    server.should_exit = True
+    await serving
+
+
+async def _answer(port: int, *chunks: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for chunk in chunks:
+        writer.write(chunk)
+        await writer.drain()
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return answer
+
+
+async def test_an_ordinary_request_passes_and_so_does_the_next(port: int) -> None:
+    one = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    assert (await _answer(port, one, one, last)).count(b"200 OK") == 3
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nx: "])
+async def test_an_endless_head_is_cut_off(port: int, start: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(start)
+    sent = 0
+    while not reader.at_eof() and sent < 100 * limits.head_bytes_max:
+        writer.write(b"a" * 4096)
+        sent += 4096
+        try:
+            await writer.drain()
+            async with asyncio.timeout(0.01):
+                answer = await reader.read(100)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            break
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        break
+    writer.close()
+    assert sent < 10 * limits.head_bytes_max
+
+
+async def test_a_head_that_never_ends_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "head_seconds", 0.05)
+    assert (await _answer(port, b"GET / HTTP/1.1\r\nhost:")).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_bytes_that_are_no_http_are_refused(port: int) -> None:
+    assert (await _answer(port, b"\x00\xff\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
