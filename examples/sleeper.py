@@ -59,7 +59,7 @@ def listening(rings: Queue[Ring]) -> Iterator[str]:
     class Gateway(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            status, answer, ring = handle(body, self.headers)
+            status, answer, ring = handle(body, dict(self.headers.items()))
             self.send_response(status)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()

@@ -61,7 +61,7 @@ class Workers:
 
     def read(self, question: str) -> Sequence[tuple[object, ...]]:
         with psycopg.connect(self.postgres.url) as db:
-            return db.execute(question).fetchall()
+            return db.execute(question.encode()).fetchall()
 
 
 @pytest.fixture
