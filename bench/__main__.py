@@ -1,6 +1,6 @@
 """`make bench`: runs everything and prints it."""
 
-from bench import deliveries
+from bench import deliveries, fires
 from bench.stage import stage
 
 
@@ -17,6 +17,12 @@ def main() -> None:
         commits, latencies = deliveries.open_loop(on)
         print("publish, one commit     ", deliveries.spread(commits), flush=True)
         print("accepted to received    ", deliveries.spread(latencies), flush=True)
+        late = fires.steady(on)
+        print(f"fires at {fires.steady_per_second}/s, handed over ", deliveries.spread(late.handed_over), flush=True)
+        print(f"fires at {fires.steady_per_second}/s, request sent", deliveries.spread(late.begun), flush=True)
+        herd = fires.herd(on)
+        print(f"{fires.herd_count} fires at once, the last after {max(herd.handed_over):.0f} ms", flush=True)
+        print(f"fires before their time  {late.early + herd.early:8d}", flush=True)
 
 
 if __name__ == "__main__":
