@@ -39,6 +39,7 @@ look_again_seconds_max = 600  # between looks at a source that fails
 # Subscriptions
 subscriptions_per_agent_max = 10_000
 fan_out_batch_max = 100
+fan_out_deliveries_max = 10_000
 fan_out_lease_seconds = 30
 events_wait_seconds_max = 30
 events_tail_seconds = 0.25

@@ -264,15 +264,19 @@ class Subscriptions:
             if not claimed:
                 return 0
             endpoints = await store.recipients(db, [sighting.id for sighting in claimed])
+            now_or_later = _portion(claimed, endpoints)
             # A message for all: whose it is, is said by each of its deliveries.
             outgoing = [
                 Outgoing(type=each.type, body=each.body.encode(), endpoint_ids=endpoints[each.id])
-                for each in sorted(claimed, key=lambda each: (each.source_id, each.seq))
-                if each.id in endpoints
+                for each, is_now in now_or_later
+                if is_now and each.id in endpoints
             ]
-            if outgoing:
-                await self._deliveries.send(db, outgoing, now)
-            await due.conclude(db, Sighting, [{"id": c.id, "attempts": c.attempts, "due_at": None} for c in claimed])
+            await self._deliveries.send(db, outgoing, now)
+            outcomes = [
+                {"id": each.id, "attempts": each.attempts, "due_at": None if is_now else now}
+                for each, is_now in now_or_later
+            ]
+            await due.conclude(db, Sighting, outcomes)
         if outgoing:
             self._wake.ring("deliveries")
         return len(claimed)
@@ -306,17 +310,20 @@ class Subscriptions:
 
         The source is locked.
         """
-        new = Source(id=wish.source_id, kind=wish.kind, params=dict(wish.params), state="idle", created_at=now)
-        await store.add_source(db, new)
+        first = Source(id=wish.source_id, kind=wish.kind, params=dict(wish.params), state="idle", created_at=now)
+        await store.add_source(db, first)
         source = await store.lock_source(db, wish.source_id)
         if source.state == "idle":
             await store.wake_source(db, source.id, now)
         wanted = Filter(id=wish.filter_id, source_id=source.id, spec=dict(wish.spec))
-        if await store.add_filter(db, wanted):
+        new = await store.add_filter(db, wanted)
+        if new:
             await store.filters_changed(db, source.id)
-            await store.look_sooner(db, source.id, now)
         # A log is matched when it is read; a change is seen only against what the filter selected before.
-        begun = wish.kind == "evm" or await store.has_begun(db, source.id, wanted.id)
+        compares = wish.kind == "http.json"
+        if new and compares:
+            await store.look_sooner(db, source.id, now)
+        begun = not compares or await store.has_begun(db, source.id, wanted.id)
         return await store.lock_source(db, source.id), wanted, begun
 
     def _sighting(self, source_id: str, seq: int, told: Seen | Undone, now: datetime) -> Sighting:
@@ -334,6 +341,16 @@ class Subscriptions:
             seen_at=now,
             due_at=now,
         )
+
+
+def _portion(claimed: Sequence[Sighting], endpoints: Mapping[str, Sequence[str]]) -> Sequence[tuple[Sighting, bool]]:
+    """In order, and whether each is sent now: as many as one transaction should hold, and always the first."""
+    portion: list[tuple[Sighting, bool]] = []
+    deliveries = 0
+    for each in sorted(claimed, key=lambda each: (each.source_id, each.seq)):
+        deliveries += len(endpoints.get(each.id, ()))
+        portion.append((each, not portion or deliveries <= limits.fan_out_deliveries_max))
+    return portion
 
 
 def _shown(row: Row, source: Source, wanted: Filter) -> Subscription:

@@ -64,7 +64,7 @@ async def rest_source(db: AsyncSession, source_id: str) -> None:
 
 
 async def look_sooner(db: AsyncSession, source_id: str, now: datetime) -> None:
-    """Make the source due now, unless it is, or somebody is looking at this moment."""
+    """Make the source due now. A look that is under way loses its claim, and is made again."""
     await db.execute(
         text("update sources set due_at = least(due_at, :now) where id = :id"), {"id": source_id, "now": now}
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.kit import limits
 from app.kit.clock import SystemClock
 from app.kit.due import drain
 from app.kit.wake import Silence
@@ -170,6 +171,26 @@ async def test_two_subscriptions_of_one_endpoint_ring_it_once_for_an_event(
     await chain.mine()
     await town.turn()
     assert len(town.receiver.rings) == 1
+
+
+async def test_more_deliveries_than_one_transaction_holds_are_made_in_portions(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "fan_out_deliveries_max", 3)
+    for name in ("one", "other"):
+        await subscribe(agent, transfers(token, endpoint_id=await town.endpoint(agent, name)))
+    await town.turn()
+    for value in range(4):
+        await token.transfer(chain.accounts[0], chain.accounts[1], value)
+    await chain.mine()
+    await town.look()
+    steps = 0
+    while await town.services.subscriptions.fan_out_next():
+        steps += 1
+    await town.deliver()
+    assert steps == 4
+    assert len(town.heard("one")) == 4
+    assert town.heard("one") == town.heard("other")
 
 
 async def test_what_nobody_subscribes_to_is_not_polled(
