@@ -32,7 +32,7 @@ landing_wait_seconds = 0.010
 idle_wait_seconds_max = 0.080
 response_excerpt_bytes_max = 1024
 # Claimed ahead of free places, so that none is idle during a round, which takes as long as a few flights.
-ahead_factor = 3
+ahead_factor = 8
 
 content_headers = {"Content-Type": "application/json"}
 

@@ -1,0 +1,182 @@
+"""Deliveries under concurrency: two connections on a real Postgres, at the points where one could undo the other."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from app.deliveries import store
+from app.deliveries.models import Delivery, Endpoint, Message, SigningKey
+from app.deliveries.relay_key import RelayKey
+from app.deliveries.store import Addressed, Outcome
+from app.kit.database import Database
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+async def endpoint(database: Database) -> Endpoint:
+    """A pending endpoint."""
+    made = Endpoint(
+        id="ep_1", agent_id="agt_1", url="http://x/", state="pending", secret="s", created_at=NOW, updated_at=NOW
+    )
+    async with database.transaction() as db:
+        await db.execute(text("insert into agents (id, created_at) values ('agt_1', :at)"), {"at": NOW})
+        db.add(made)
+    return made
+
+
+async def send(database: Database, *numbers: int, endpoint_id: str = "ep_1") -> None:
+    async with database.transaction() as db:
+        await store.add_messages(db, [Message(id=f"msg_{n}", type="t", body="{}", created_at=NOW) for n in numbers])
+        await store.add_deliveries(db, [Addressed(f"dlv_{n}", f"msg_{n}", endpoint_id) for n in numbers], NOW)
+
+
+async def claim(database: Database, now: datetime = NOW, limit: int = 100) -> list[store.Claimed]:
+    async with database.transaction() as db:
+        return list(await store.claim(db, now, 60, limit))
+
+
+async def rows(database: Database) -> dict[str, Delivery]:
+    async with database.transaction() as db:
+        return {d.id: d for d in await store_all(db)}
+
+
+async def store_all(db) -> list[Delivery]:
+    return [delivery for delivery, _ in await store.deliveries(db, "agt_1", None, None, None, 100)]
+
+
+def delivered(claimed: store.Claimed, status: int = 204) -> Outcome:
+    return Outcome(claimed.id, claimed.attempts, "delivered", None, NOW, NOW, 5, status, None, None)
+
+
+async def test_two_claimers_never_take_the_same_delivery(database, endpoint) -> None:
+    await send(database, *range(50))
+
+    batches = await asyncio.gather(*(claim(database, limit=20) for _ in range(4)))
+
+    ids = [claimed.id for batch in batches for claimed in batch]
+    assert len(ids) == len(set(ids)) == 50
+
+
+async def test_a_claim_is_nobodys_until_its_lease_ends(database, endpoint) -> None:
+    await send(database, 1)
+    await claim(database)
+
+    assert await claim(database, NOW + timedelta(seconds=59)) == []
+    [again] = await claim(database, NOW + timedelta(seconds=60))
+    assert again.attempts == 2
+
+
+async def test_a_conclusion_after_the_lease_was_lost_records_its_attempt_and_changes_nothing(
+    database, endpoint
+) -> None:
+    await send(database, 1)
+    [first] = await claim(database)
+    [second] = await claim(database, NOW + timedelta(seconds=60))
+
+    async with database.transaction() as db:
+        late = await store.conclude(db, [delivered(first)])
+        between = (await db.get_one(Delivery, "dlv_1")).state
+    async with database.transaction() as db:
+        ours = await store.conclude(db, [delivered(second)])
+        attempts = await store.attempts(db, "dlv_1")
+
+    assert (late, between, ours) == (set(), "pending", {"dlv_1"})
+    assert [attempt.number for attempt in attempts] == [1, 2]
+
+
+async def test_a_conclusion_that_is_written_twice_counts_once(database, endpoint) -> None:
+    await send(database, 1)
+    [claimed] = await claim(database)
+
+    async with database.transaction() as db:
+        first = await store.conclude(db, [delivered(claimed)])
+    async with database.transaction() as db:
+        second = await store.conclude(db, [delivered(claimed)])
+        attempts = await store.attempts(db, "dlv_1")
+
+    assert (first, second, len(attempts)) == ({"dlv_1"}, set(), 1)
+
+
+async def test_a_cancelled_delivery_is_not_taken_back_by_an_answer_in_flight(database, endpoint) -> None:
+    await send(database, 1)
+    [claimed] = await claim(database)
+    async with database.transaction() as db:
+        await store.cancel_all(db, "ep_1", NOW)
+
+    async with database.transaction() as db:
+        await store.conclude(db, [delivered(claimed)])
+
+    assert (await rows(database))["dlv_1"].state == "cancelled"
+
+
+async def test_a_delivery_parked_while_its_endpoint_is_verified_is_not_stranded(database, endpoint) -> None:
+    """The verification commits between the claim and the parking: then nothing is parked."""
+    await send(database, 1)
+    claimed = await claim(database)
+    async with database.transaction() as verifying:
+        await verifying.execute(text("update endpoints set state = 'active'"))
+        await store.release_waiting(verifying, ["ep_1"], NOW)
+        parking = asyncio.create_task(_park(database, claimed))
+        await _blocked(database)
+
+    assert await parking == set()
+
+
+async def test_a_verification_waits_for_the_parking_and_releases_what_was_parked(database, endpoint) -> None:
+    await send(database, 1)
+    claimed = await claim(database)
+    async with database.transaction() as parking:
+        parked = await store.park(parking, claimed)
+        verifying = asyncio.create_task(_verify(database))
+        await _blocked(database)
+    await verifying
+
+    assert parked == {"dlv_1"}
+    delivery = (await rows(database))["dlv_1"]
+    assert (delivery.state, delivery.due_at, delivery.attempts - delivery.attempts_before) == ("pending", NOW, 0)
+
+
+async def test_a_delivery_for_an_endpoint_that_is_no_more_is_not_made(database, endpoint) -> None:
+    await send(database, 1, endpoint_id="ep_2")
+
+    assert await rows(database) == {}
+
+
+async def test_two_processes_that_need_the_first_relay_key_get_the_same(database) -> None:
+    async def get() -> str:
+        async with database.transaction() as db:
+            return (await RelayKey().get(db, NOW)).public.keyid
+
+    keyids = await asyncio.gather(*(get() for _ in range(5)))
+
+    async with database.transaction() as db:
+        stored = await store.signing_key(db, "webhooks")
+    assert isinstance(stored, SigningKey)
+    assert set(keyids) == {stored.kid}
+
+
+async def _park(database: Database, claimed: list[store.Claimed]) -> set[str]:
+    async with database.transaction() as db:
+        return await store.park(db, claimed)
+
+
+async def _verify(database: Database) -> None:
+    async with database.transaction() as db:
+        await db.execute(text("update endpoints set state = 'active'"))
+        await store.release_waiting(db, ["ep_1"], NOW)
+
+
+async def _blocked(database: Database) -> None:
+    """Return once some connection waits for a lock that another holds."""
+    question = text(
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while True:
+            async with database.transaction() as db:
+                if await db.scalar(question):
+                    return
+            await asyncio.sleep(0.01)
