@@ -217,10 +217,15 @@ class Tollgate:
         if asked and (seen := await self._look(presented, payment)) is not None:
             return seen
         answer = await self._seller.settle(presented, payment.requirements)
-        verdict = judge(answer, network=payment.network, first=not asked)
-        if isinstance(verdict, Unknown) and asked:
-            return await self._look(presented, payment) or verdict
-        return verdict
+        match judge(answer, network=payment.network, first=not asked):
+            case Unknown() as unknown if asked:
+                return await self._look(presented, payment) or unknown
+            case Refused() as refused:
+                # A facilitator that tries twice by itself may refuse what its first try has settled.
+                seen = await self._look(presented, payment)
+                return seen if isinstance(seen, Settled) else refused
+            case verdict:
+                return verdict
 
     async def _look(self, presented: Presented, payment: Payment) -> Settled | Refused | None:
         """What the chain says of a payment that was sent before; None while it does not tell, or nobody can look."""

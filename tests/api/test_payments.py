@@ -359,6 +359,19 @@ async def test_a_settlement_whose_answer_was_lost_is_found_on_the_chain(
     assert (await shop.kinds()).count("payment.settled") == 1
 
 
+async def test_a_refusal_of_what_has_just_settled_is_not_believed(
+    shop: Shop, till: Till, facilitator: Misbehaving
+) -> None:
+    async def settles_and_tries_again(body: object) -> web.StreamResponse:
+        await facilitator.forward(body)
+        return web.json_response({"success": False, "errorReason": "invalid_exact_evm_nonce_already_used"})
+
+    before = await till.balances()
+    facilitator.settle = settles_and_tries_again
+    assert (await shop.ask(**await shop.pay())).status_code == 201
+    assert (await till.balances())[1] - before[1] == PRICE
+
+
 async def test_without_a_chain_to_look_at_a_facilitator_that_repeats_itself_is_believed(
     blind_shop: Shop, till: Till, facilitator: Misbehaving
 ) -> None:
