@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from app.kit import limits
+from app.kit.ids import derived_id
 from app.settings import Part, Settings
 from docs import vectors
 from tocsin import problems, webhooks
@@ -97,6 +98,15 @@ def _slots(slots: list[Occurrence]) -> str:
     return ", ".join(f"{slot.local:%d. %H:%M}{slot.local.isoformat()[-6:-3]}" for slot in slots)
 
 
+def event_id_block() -> str:
+    parts = vectors.LOG_KEY
+    hashed = "".join(f"{len(part):08x}{part.encode().hex()}" for part in parts)
+    lines = [
+        *(f"{name:<12} {part}" for name, part in zip(("chain", "block", "transaction", "log"), parts, strict=True))
+    ]
+    return fenced("text", "\n".join([*lines, f"hashed       {hashed}", f"event_id     {derived_id('evt', *parts)}"]))
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "keys": keys_block,
     "rotation": rotation_block,
@@ -107,6 +117,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "write-base": lambda: fenced("text", vectors.KEYED_WRITE.base),
     "write-request": lambda: fenced("http", vectors.KEYED_WRITE.text),
     "clock-changes": clock_changes_block,
+    "event-id": event_id_block,
     "ring-keys": ring_keys_block,
     "fire-content": lambda: fenced("text", vectors.FIRED.content),
     "fire-request": lambda: fenced("http", vectors.FIRED.text),

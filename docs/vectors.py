@@ -180,6 +180,9 @@ def slots_around_clock_changes(spec: dict[str, str]) -> list[list[Occurrence]]:
     return [Recurrence.parse(spec).preview(night, 3) for night in nights]
 
 
+LOG_KEY = ("eip155:8453", "0x" + "a1" * 32, "3", "0")
+
+
 def rotation() -> dict[str, str]:
     """The statement that the new key signs, and its proof."""
     statement = rotation_statement(AGENT_ID, AGENT_KEY.public.keyid, NEXT_KEY.public.keyid)

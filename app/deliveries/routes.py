@@ -9,6 +9,12 @@ from tocsin.schemas.webhooks import JwkSet
 from tocsin.schemas.wire import Page
 
 
+async def vet(service: Deliveries, body: NewEndpoint | PatchEndpoint) -> None:
+    """Look up where the relay is asked to call, before there is a transaction to hold open meanwhile."""
+    if body.url is not None:
+        await service.vet(body.url)
+
+
 async def create_endpoint(call: Call[Deliveries], body: NewEndpoint) -> CreatedEndpoint:
     """Register an endpoint.
 
@@ -92,10 +98,10 @@ async def list_webhook_keys(call: Call[Deliveries]) -> JwkSet:
 
 
 OPERATIONS = (
-    Operation("POST", "/v1/endpoints", create_endpoint, status=201, problems=(ForbiddenAddress,)),
+    Operation("POST", "/v1/endpoints", create_endpoint, status=201, problems=(ForbiddenAddress,), ask=vet),
     Operation("GET", "/v1/endpoints", list_endpoints),
     Operation("GET", "/v1/endpoints/{id}", get_endpoint),
-    Operation("PATCH", "/v1/endpoints/{id}", change_endpoint, problems=(ForbiddenAddress,)),
+    Operation("PATCH", "/v1/endpoints/{id}", change_endpoint, problems=(ForbiddenAddress,), ask=vet),
     Operation("DELETE", "/v1/endpoints/{id}", delete_endpoint, status=204),
     Operation("POST", "/v1/endpoints/{id}/verify", verify_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),

@@ -118,6 +118,12 @@ class Deliveries:
 
     # Endpoints
 
+    async def vet(self, url: str) -> None:
+        """Look the URL's host up, and refuse what we would not call. May take seconds: hold no transaction."""
+        fault = await self._outbound.vet(_understood(url))
+        if fault is not None:
+            raise ForbiddenAddress.at("/url", _refusal(fault))
+
     async def create(
         self, db: AsyncSession, agent_id: str, new: endpoint_wire.NewEndpoint, now: datetime
     ) -> endpoint_wire.CreatedEndpoint:
@@ -125,7 +131,7 @@ class Deliveries:
         endpoint = Endpoint(
             id=self._ids.new("ep"),
             agent_id=agent_id,
-            url=await self._vetted(new.url),
+            url=_understood(new.url),
             description=new.description,
             state="pending",
             secret=new.secret or webhooks.new_secret(),
@@ -158,7 +164,7 @@ class Deliveries:
         if "url" in patch.model_fields_set:
             if patch.url is None:
                 raise InvalidBody.at("/url", "an endpoint cannot be without a URL; DELETE it instead")
-            url = await self._vetted(patch.url)
+            url = _understood(patch.url)
             if url != endpoint.url:
                 endpoint.url, endpoint.verified_at = url, None
                 _challenge(endpoint, now)
@@ -232,16 +238,13 @@ class Deliveries:
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await store.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
 
-    async def _vetted(self, url: str) -> str:
-        """The URL as we understood it, whose host is at addresses that we call."""
-        try:
-            understood = str(parse_url(url))
-        except BadUrl as bad:
-            raise InvalidBody.at("/url", str(bad)) from bad
-        fault = await self._outbound.vet(understood)
-        if fault is not None:
-            raise ForbiddenAddress.at("/url", _refusal(fault))
-        return understood
+
+def _understood(url: str) -> str:
+    """The URL as we understood it."""
+    try:
+        return str(parse_url(url))
+    except BadUrl as bad:
+        raise InvalidBody.at("/url", str(bad)) from bad
 
 
 def _refusal(fault: Fault) -> str:

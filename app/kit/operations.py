@@ -64,6 +64,9 @@ class Operation:
     # True: the handler waits for something. It is called after the transaction that authenticated has ended, and opens
     # short ones of its own by `call.transaction`: no connection is held while it waits.
     waits: bool = False
+    # What has to be asked of the outside before the handler runs: awaited with the service and the body, once the
+    # caller is known and while no transaction is open, as an answer may take seconds. Raises the refusal.
+    ask: Callable[[Any, Any], Awaitable[None]] | None = None
 
     @property
     def name(self) -> str:
@@ -245,15 +248,35 @@ class _Entrance:
                 now = await self.door.clock.now(db)
                 if self.operation.signed:
                     caller = await self.door.authenticator.authenticate(db, incoming, now)
-                if not self.operation.waits:
+                if self.operation.ask is not None:
+                    # What was answered before is not asked about again: the outside may say something else today.
+                    kept = await idempotency.find(db, caller.id, incoming)
+                    answer = Answer(*kept) if kept is not None else None
+                elif not self.operation.waits:
                     answer = await self._perform_once(db, incoming, caller, now, rings)
             if answer is None:
-                answer = await self._perform(db, incoming, caller, now, rings)
+                answer = await self._perform_apart(db, incoming, caller, now, rings)
         except Problem:
             await self._remember_refused(incoming, caller)
             raise
         self._ring(rings)
         return answer
+
+    async def _perform_apart(
+        self, ended: AsyncSession, incoming: Incoming, caller: Caller, now: datetime, rings: list[str]
+    ) -> Answer:
+        """Run a handler that has to do with the outside: the transaction that authenticated has ended."""
+        if self.operation.waits:
+            return await self._perform(ended, incoming, caller, now, rings)
+        await self._ask(incoming)
+        async with self.door.transaction() as db:
+            return await self._perform_once(db, incoming, caller, await self.door.clock.now(db), rings)
+
+    async def _ask(self, incoming: Incoming) -> None:
+        """Refuse what can be refused without the database."""
+        arguments = self._arguments(incoming)
+        if self.operation.ask is not None:
+            await self.operation.ask(self.service, arguments["body"])
 
     async def _sold(self, incoming: Incoming) -> Answer:
         """A priced call: everything that can be refused is refused before money moves."""
@@ -265,7 +288,7 @@ class _Entrance:
             kept = await idempotency.find(db, caller.id, incoming)
         if kept is not None:
             return Answer(*kept)
-        self._arguments(incoming)
+        await self._ask(incoming)
 
         async def perform(db: AsyncSession, headers: Mapping[str, str]) -> Answer:
             return await self._perform_once(db, incoming, caller, await self.door.clock.now(db), rings, headers)

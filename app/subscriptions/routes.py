@@ -7,6 +7,11 @@ from tocsin.schemas.subscriptions import EventPage, EventsQuery, NewSubscription
 from tocsin.schemas.wire import Page
 
 
+async def vet(service: Subscriptions, body: NewSubscription) -> None:
+    """Look up where the relay is asked to look, before there is a transaction to hold open meanwhile."""
+    await service.vet(body.source)
+
+
 async def create_subscription(call: Call[Subscriptions], body: NewSubscription) -> Subscription:
     """Subscribe to a source.
 
@@ -47,6 +52,7 @@ OPERATIONS = (
         status=201,
         price="$0.001",
         problems=(NotFound, EndpointNotActive, ForbiddenAddress, TooManySubscriptions),
+        ask=vet,
     ),
     Operation("GET", "/v1/subscriptions", list_subscriptions),
     Operation("GET", "/v1/subscriptions/{id}", get_subscription, problems=(NotFound,)),

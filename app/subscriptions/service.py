@@ -125,9 +125,19 @@ class Subscriptions:
 
     # For agents
 
+    async def vet(self, wanted: Watched) -> None:
+        """Look the source's host up, and refuse what we would not call. May take seconds: hold no transaction."""
+        if not isinstance(wanted, HttpJson):
+            return
+        fault = await self._outbound.vet(_understood(wanted.url))
+        if fault is not None and fault.category == "https_required":
+            raise ForbiddenAddress.at("/source/url", "use https; plain http is for networks that the operator listed")
+        if fault is not None:
+            raise ForbiddenAddress.at("/source/url", "the host has no public address, or not only public ones")
+
     async def create(self, db: AsyncSession, agent_id: str, new: NewSubscription, now: datetime) -> Subscription:
         """Subscribe an agent from now on. A source that nobody watched yet is watched from now on."""
-        wish = taken_apart(await self._possible(new.source))
+        wish = taken_apart(self._possible(new.source))
         if new.endpoint_id is not None:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
@@ -283,27 +293,14 @@ class Subscriptions:
 
     # Inside
 
-    async def _possible(self, wanted: Watched) -> Watched:
+    def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
         if isinstance(wanted, HttpJson):
-            return wanted.model_copy(update={"url": await self._vetted(wanted.url)})
+            return wanted.model_copy(update={"url": _understood(wanted.url)})
         if wanted.chain not in self._chains:
             known = ", ".join(sorted(self._chains)) or "none"
             raise InvalidBody.at("/source/chain", f"this relay does not watch {wanted.chain}; it watches: {known}")
         return wanted
-
-    async def _vetted(self, url: str) -> str:
-        """The URL as we understood it, whose host is at addresses that we call."""
-        try:
-            understood = str(parse_url(url))
-        except BadUrl as bad:
-            raise InvalidBody.at("/source/url", str(bad)) from bad
-        fault = await self._outbound.vet(understood)
-        if fault is None:
-            return understood
-        if fault.category == "https_required":
-            raise ForbiddenAddress.at("/source/url", "use https; plain http is for networks that the operator listed")
-        raise ForbiddenAddress.at("/source/url", "the host has no public address, or not only public ones")
 
     async def _share(self, db: AsyncSession, wish: Wish, now: datetime) -> tuple[Source, Filter, bool]:
         """The source and the filter that serve this wish, made where there are none, and whether they do so already.
@@ -351,6 +348,14 @@ def _portion(claimed: Sequence[Sighting], endpoints: Mapping[str, Sequence[str]]
         deliveries += len(endpoints.get(each.id, ()))
         portion.append((each, not portion or deliveries <= limits.fan_out_deliveries_max))
     return portion
+
+
+def _understood(url: str) -> str:
+    """The URL as we understood it."""
+    try:
+        return str(parse_url(url))
+    except BadUrl as bad:
+        raise InvalidBody.at("/source/url", str(bad)) from bad
 
 
 def _shown(row: Row, source: Source, wanted: Filter) -> Subscription:
