@@ -16,8 +16,9 @@ from app.kit.database import Transaction
 from app.kit.ids import derived_id
 from app.subscriptions.matching import Log, Matcher
 from app.subscriptions.models import Source
-from app.subscriptions.service import Looked, Seen, Subscriptions, Undone
+from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.sources import filter_of
+from app.subscriptions.telling import Seen, Undone
 from app.watchers import store
 from app.watchers.follower import (
     Abandon,
@@ -107,7 +108,14 @@ class Chains:
         replacements = {block.number: block.hash for block, _ in plan.apply}
         standing = await self._subscriptions.standing(db, held.id, numbers)
         return [
-            Undone(each, {"replaced_by": replacements.get(numbers[each.block_hash or ""])})
+            Undone(
+                event_id=each.event_id,
+                filter_ids=each.filter_ids,
+                block_hash=each.block_hash,
+                undoes=each.seq,
+                body=each.body,
+                because={"replaced_by": replacements.get(numbers[each.block_hash or ""])},
+            )
             for each in reversed(standing)
         ]
 
