@@ -325,6 +325,17 @@ async def test_a_facilitator_that_is_down_is_not_the_callers_fault(
         assert "retry-after" in answer.headers
 
 
+async def test_a_facilitator_that_comes_up_late_is_found(
+    settings: Settings, database: Database, till: Till, facilitator: Misbehaving
+) -> None:
+    await facilitator.stop()
+    async with open_shop(settings, facilitator.url, till.chain.url) as shop:
+        assert (await shop.ask()).status_code == 503
+        await facilitator.start()
+        shop.clock.advance(seconds=1)
+        assert (await shop.ask()).status_code == 402
+
+
 async def test_a_facilitator_that_goes_down_leaves_the_payment_good(
     shop: Shop, till: Till, facilitator: Misbehaving
 ) -> None:
