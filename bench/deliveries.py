@@ -4,9 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 
 import psycopg
+import uvloop
 from arq.connections import RedisSettings, create_pool
 from sqlalchemy import text
 
@@ -14,7 +16,8 @@ from app.deliveries.service import Outgoing
 from app.kit.wake import Doorbell
 from app.services import Services, open_services
 from bench.stage import Stage
-from tocsin import webhooks
+from tocsin import signatures, webhooks
+from tocsin.keys import PrivateKey
 
 bare_count = 20_000
 engine_count = 20_000
@@ -22,9 +25,11 @@ plain_count = 2_000
 endpoints_count = 20
 open_loop_per_second = 200
 open_loop_seconds = 20
+verifications = 2_000
+agent_id = "agt_bench"
 
 
-def body(at: float | None = None) -> bytes:
+def body(number: int | None = None) -> bytes:
     """About 300 bytes of JSON, as a fire has them."""
     data = {
         "schedule_id": "sch_01m80w2b04f3vvbw30t097b7wz",
@@ -33,7 +38,7 @@ def body(at: float | None = None) -> bytes:
         "fired_at": "2026-11-22T09:00:00.004Z",
         "run": 17,
         "payload": {"task": "refresh", "note": "x" * 60},
-        **({"at": at} if at is not None else {}),
+        **({"no": number} if number is not None else {}),
     }
     ring = {"type": "schedule.fired", "timestamp": "2026-11-22T09:00:00.000Z", "data": data}
     return json.dumps(ring, separators=(",", ":")).encode()
@@ -80,35 +85,57 @@ def engine_per_second(on: Stage) -> float:
     return _per_second(arrived)
 
 
-def open_loop(on: Stage) -> tuple[list[float], list[float]]:
-    """Publish at a steady rate, whatever becomes of it: milliseconds of each commit, and from accepted to received."""
-    worker = on.start("-m", "workers.main")
+def forget(on: Stage) -> None:
+    """Empty the tables that the last measurement filled."""
+    with psycopg.connect(on.postgres.url, autocommit=True) as db:
+        db.execute("truncate deliveries, messages, attempts, events")
+        db.execute("vacuum analyze")
 
-    async def publish() -> list[float]:
-        commits: list[float] = []
+
+def open_loop(on: Stage) -> tuple[list[float], list[float]]:
+    """Publish at a steady rate, whatever becomes of it: milliseconds of each commit, and from there to the receiver."""
+    count = open_loop_per_second * open_loop_seconds
+    worker = on.start("-m", "workers.main")
+    asked, accepted = dict[int, float](), dict[int, float]()
+
+    async def publish() -> None:
         async with _services(on) as services:
             [endpoint_id, *_] = await _endpoints(services, f"{on.receiver}/hook")
             await _send(services, [endpoint_id])
-            await asyncio.sleep(2)
-            on.taken()
+            await asyncio.to_thread(on.wait_until_taken, 1)
 
-            async def one() -> None:
-                started = time.monotonic()
-                await _send(services, [endpoint_id], body(started))
-                commits.append((time.monotonic() - started) * 1000)
+            async def one(number: int) -> None:
+                asked[number] = time.monotonic()
+                await _send(services, [endpoint_id], body(number))
+                accepted[number] = time.monotonic()
 
             begin, tasks = time.monotonic(), list[asyncio.Task[None]]()
-            for number in range(open_loop_per_second * open_loop_seconds):
+            for number in range(count):
                 await asyncio.sleep(max(0.0, begin + number / open_loop_per_second - time.monotonic()))
-                tasks.append(asyncio.create_task(one()))
+                tasks.append(asyncio.create_task(one(number)))
             await asyncio.gather(*tasks)
-        return commits
 
-    commits = asyncio.run(publish())
-    arrived = on.wait_until_taken(open_loop_per_second * open_loop_seconds)
+    uvloop.run(publish())
+    arrivals = on.wait_until_taken(count)["arrivals"]
     worker.terminate()
     worker.wait(30)
-    return commits, arrived["latencies_ms"]
+    commits = [(accepted[number] - asked[number]) * 1000 for number in accepted]
+    return commits, [max(0.0, at - accepted[number]) * 1000 for number, at in arrivals]
+
+
+def verification_cost() -> float:
+    """Microseconds of CPU to parse and verify one signed request with a body, as the API does before anything else."""
+    key, now = PrivateKey.generate(), datetime(2026, 11, 22, 9, tzinfo=UTC)
+    fields = {"content-type": "application/json", "idempotency-key": '"one"'}
+    request = signatures.Request.of("POST", "https://relay.example/v1/schedules", fields, body())
+    added = signatures.sign(request, key, created=now, expires=now + timedelta(seconds=60), nonce="n" * 22)
+    signed = signatures.Request.of("POST", "https://relay.example/v1/schedules", fields | added, body())
+    started = time.process_time()
+    for _ in range(verifications):
+        signatures.verify(
+            signed, key.public, now=now, signature=signatures.parse(signed), authorities={"relay.example"}
+        )
+    return (time.process_time() - started) / verifications * 1e6
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -136,11 +163,13 @@ async def _endpoints(services: Services, url: str) -> list[str]:
         statement = text(
             """
             insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-            select unnest(cast(:ids as text[])), 'agt_bench', :url, 'active', :secret, 0, 0, :now, :now
+            select unnest(cast(:ids as text[])), :agent, :url, 'active', :secret, 0, 0, :now, :now
             on conflict do nothing
             """
         )
-        await db.execute(statement, {"ids": ids, "url": url, "secret": webhooks.new_secret(), "now": now})
+        await db.execute(
+            statement, {"ids": ids, "agent": agent_id, "url": url, "secret": webhooks.new_secret(), "now": now}
+        )
     return ids
 
 

@@ -34,7 +34,7 @@ class Stage:
     @property
     def settings(self) -> Settings:
         return Settings(
-            database=DatabaseSettings(url=self.postgres.url),
+            database=DatabaseSettings(url=self.postgres.url, connections=32),
             valkey=ValkeySettings(url=self.valkey.url),
             outbound=OutboundSettings(allow=("127.0.0.0/8",)),
         )
@@ -45,6 +45,7 @@ class Stage:
             "TOCSIN_DATABASE_URL": self.postgres.url,
             "TOCSIN_VALKEY_URL": self.valkey.url,
             "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
+            "TOCSIN_LOG_LEVEL": "error",
         }
 
     def taken(self) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class Stage:
 
     def wait_until_taken(self, count: int, seconds_max: float = 180) -> dict[str, Any]:
         """Ask the receiver until it got that many. Asks seldom, so as not to disturb."""
-        total: dict[str, Any] = {"count": 0, "first": 0.0, "last": 0.0, "latencies_ms": []}
+        total: dict[str, Any] = {"count": 0, "first": 0.0, "last": 0.0, "arrivals": []}
         ends_at = time.monotonic() + seconds_max
         while total["count"] < count:
             assert time.monotonic() < ends_at, f"only {total['count']} of {count} arrived in {seconds_max} s"
@@ -62,7 +63,7 @@ class Stage:
             total["count"] += new["count"]
             total["first"] = total["first"] or new["first"]
             total["last"] = max(total["last"], new["last"])
-            total["latencies_ms"] += new["latencies_ms"]
+            total["arrivals"] += new["arrivals"]
         return total
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:

@@ -151,6 +151,9 @@ where that header is present; a write with the same `Idempotency-Key`. Other ref
 
 `500 internal-error` is a defect of the relay. A request that ended without any answer may or may not have been
 performed: repeat it with the same `Idempotency-Key`, and if it was, you get its answer.
+
+This release answers no `precondition-failed` and no `too-many-requests` yet; a proxy before it may. Those whose names
+are only their status (`bad-request`, `forbidden`, `conflict` and so on) stand for whatever has no name of its own.
 """
 
 # What a problem looks like where its class alone does not say it.

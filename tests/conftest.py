@@ -18,6 +18,7 @@ from app.main import assemble, routes
 from app.services import Services, open_services
 from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, Settings, ValkeySettings
 from app.tables import metadata
+from tests.described import as_described
 from tests.world import AUTHORITY, ORIGIN, OwnClock, TestAgent
 
 NewAgent = Callable[[], Awaitable[TestAgent]]
@@ -101,7 +102,8 @@ async def services(settings: Settings, database: Database, clock: OwnClock) -> A
 async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     """An unsigned client of the API, which runs in this process."""
     transport = httpx.ASGITransport(assemble(routes(services)), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+    hooks = {"response": [as_described]}
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, event_hooks=hooks) as client:
         yield client
 
 

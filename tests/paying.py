@@ -94,7 +94,7 @@ class RunningClock(OwnClock):
         self._system = SystemClock()
 
     def monotonic(self) -> float:
-        return self._system.monotonic()
+        return self._system.monotonic() + super().monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await self._system.sleep(seconds)

@@ -228,14 +228,15 @@ def _schemas(
     references, defined = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # pyright: ignore[reportArgumentType]
     named = {cast(type[BaseModel], model): reference for (model, _), reference in references.items()}
     schemas = defined.get("$defs", {})
-    return _opened(schemas, _reached(schemas, [named[body] for body in bodies])), named
+    return _as_sent(schemas, _reached(schemas, [named[body] for body in bodies])), named
 
 
-def _opened(schemas: dict[str, Any], closed: set[str]) -> dict[str, Any]:
-    """What the relay sends may have more members one day, so that only what it is sent is closed."""
-    for name in schemas.keys() - closed:
-        if schemas[name].get("additionalProperties") is False:
-            del schemas[name]["additionalProperties"]
+def _as_sent(schemas: dict[str, Any], received: set[str]) -> dict[str, Any]:
+    """The schemas of what the relay sends say that every member is there, and that there may be more one day."""
+    for name in schemas.keys() - received:
+        if "properties" in schemas[name]:
+            schemas[name]["required"] = list(schemas[name]["properties"])
+            schemas[name].pop("additionalProperties", None)
     return schemas
 
 

@@ -305,8 +305,8 @@ def _fingerprint(sale: Sale, presented: Presented) -> str:
         path=incoming.path,
         query=incoming.query,
         body=incoming.body,
-        price=presented.tender.amount,
         account=sale.caller.id,
+        tender=presented.tender,
     )
 
 

@@ -221,7 +221,6 @@ def _tender(payload: PaymentPayload) -> Tender:
         return value
 
     member("signature", _SIGNATURE, payload.payload)
-    member("validAfter", _NUMBER)
     if not _ADDRESS.fullmatch(payload.accepted.asset) or not _NETWORK.fullmatch(payload.accepted.network):
         raise MalformedPayment("the payment's 'accepted' names no EVM asset and network")
     return Tender(
@@ -231,6 +230,7 @@ def _tender(payload: PaymentPayload) -> Tender:
         nonce=member("nonce", _NONCE).lower(),
         pay_to=member("to", _ADDRESS).lower(),
         amount=int(member("value", _NUMBER)),
+        valid_after=int(member("validAfter", _NUMBER)),
         # Some wallets sign the largest number there is for "never".
         valid_before=min(int(member("validBefore", _NUMBER)), _NEVER),
     )

@@ -7,7 +7,7 @@ money, or settled, or unknown. What is unknown is never sold as refused: the cal
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -47,6 +47,7 @@ class Tender:
     nonce: str
     pay_to: str
     amount: int
+    valid_after: int
     valid_before: int
 
 
@@ -178,10 +179,15 @@ def judge_sighting(sighting: Sighting, *, valid_before: int) -> Settled | Refuse
     return None
 
 
-def fingerprint(*, method: str, path: str, query: str, body: bytes, price: int, account: str) -> str:
-    """What a payment is bound to: a request, of one account, at one price. Parts are length-prefixed."""
+def fingerprint(*, method: str, path: str, query: str, body: bytes, account: str, tender: Tender) -> str:
+    """What a payment is bound to: a request, of one account, for exactly this authorization. Parts are length-prefixed.
+
+    The authorization is part of it because a payer can sign two with one nonce. The other one, to an address of his
+    own, would otherwise pass for this one when its outcome is looked up.
+    """
     digest = hashlib.sha256()
-    for part in (method, path, query, hashlib.sha256(body).hexdigest(), str(price), account):
+    request = (method, path, query, hashlib.sha256(body).hexdigest(), account)
+    for part in (*request, *(str(value) for value in astuple(tender))):
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()

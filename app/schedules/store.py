@@ -73,8 +73,12 @@ async def delete(db: AsyncSession, schedule_id: str) -> Sequence[Fire]:
     """Delete a schedule; what was planned of it is skipped. Returns what was."""
     statement = text(
         """
+        with planned as (
+            -- In the order in which a worker locks them to hand them over.
+            select id from fires where schedule_id = :id and state = 'planned' order by id for update
+        )
         update fires set state = 'skipped', reason = 'deleted', due_at = null
-        where schedule_id = :id and state = 'planned' returning *
+        from planned where fires.id = planned.id returning fires.*
         """
     )
     rows = await db.scalars(select(Fire).from_statement(statement), {"id": schedule_id})
@@ -156,6 +160,7 @@ class Advanced:
     """How far a schedule has been planned."""
 
     id: str
+    state: str
     next_fire: datetime | None
     last_fire: datetime | None
     runs: int
@@ -167,7 +172,7 @@ async def advance(db: AsyncSession, advanced: Sequence[Advanced]) -> None:
         return
     statement = text(
         """
-        update schedules s set next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs
+        update schedules s set state = p.state, next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs
         from json_populate_recordset(null::schedules, cast(:advanced as json)) as p
         where s.id = p.id
         """

@@ -20,7 +20,7 @@ from app.schedules import store
 from app.schedules.firing import GiveUp, Held, Holding, Reckoning, Ring, Skip, Verdict, judge
 from app.schedules.planning import Plan, Slot, plan
 from app.schedules.store import Advanced, Conclusion, Entry, Plannable, Ripe
-from tocsin.recurrence import Recurrence
+from tocsin.recurrence import InvalidRecurrence, Recurrence
 from tocsin.schemas.wire import rfc3339
 
 __all__ = ["Timekeeper", "fire_id", "skipped"]
@@ -61,7 +61,7 @@ class Timekeeper:
             plans = [(schedule, _planned(schedule, now)) for schedule in schedules]
             entries = [_entry(schedule, slot, now) for schedule, planned in plans for slot in planned.slots]
             new = await store.journal(db, entries)
-            await store.advance(db, [Advanced(s.id, p.next_fire, p.last_fire, p.runs) for s, p in plans])
+            await store.advance(db, [_advanced(schedule, planned) for schedule, planned in plans])
             missed = [entry for entry in entries if entry.state == "skipped" and entry.id in new]
             await record(db, *(_missed(entry, now) for entry in missed))
         # In the journal from here on. If we die now, the leases end and others take the fires over.
@@ -159,14 +159,27 @@ def skipped(
 
 
 def _planned(schedule: Plannable, now: datetime) -> Plan:
+    try:
+        recurrence = _recurrence(schedule.spec)
+    except InvalidRecurrence as refusal:
+        # It read when it was registered; a newer time zone database may have dropped its zone. Others go on.
+        log.error("a stored spec is refused; its schedule is paused", schedule=schedule.id, refusal=str(refusal))
+        unreadable = Slot(schedule.next_fire, "skipped", reason="spec_refused")
+        return Plan((unreadable,), next_fire=None, last_fire=schedule.last_fire, runs=schedule.runs)
     return plan(
-        _recurrence(schedule.spec),
+        recurrence,
         next_fire=schedule.next_fire,
         last_fire=schedule.last_fire,
         runs=schedule.runs,
         now=now,
         horizon=now + _ahead,
     )
+
+
+def _advanced(schedule: Plannable, planned: Plan) -> Advanced:
+    refused = any(slot.reason == "spec_refused" for slot in planned.slots)
+    state = "paused" if refused else "active"
+    return Advanced(schedule.id, state, planned.next_fire, planned.last_fire, planned.runs)
 
 
 def _entry(schedule: Plannable, slot: Slot, now: datetime) -> Entry:
@@ -215,7 +228,6 @@ def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
     """The ring, as `tocsin.schemas.webhooks.ScheduleFired` describes it."""
     assert fire.endpoint_id is not None, "judged to ring"
     assert fire.spec is not None, "judged to ring"
-    upcoming = islice(_recurrence(fire.spec).slots_after(fire.scheduled_at), limits.upcoming_fires_max)
     told = {
         "schedule_id": fire.schedule_id,
         "fire_id": fire.id,
@@ -223,12 +235,20 @@ def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
         "fired_at": rfc3339(now),
         "run": fire.run,
         "previous": None if fire.previous is None else rfc3339(fire.previous),
-        "upcoming": [rfc3339(slot) for slot in upcoming],
+        "upcoming": [rfc3339(slot) for slot in _upcoming(fire.spec, fire.scheduled_at)],
         # The agent's own text, untouched: reading it and writing it again would cost time and change numbers.
         "payload": orjson.Fragment(fire.payload or "null"),
     }
     body = orjson.dumps({"type": "schedule.fired", "timestamp": rfc3339(now), "data": told})
     return Outgoing(type="schedule.fired", body=body, endpoint_ids=[fire.endpoint_id], agent_id=fire.agent_id)
+
+
+def _upcoming(spec: str, after: datetime) -> list[datetime]:
+    try:
+        return list(islice(_recurrence(spec).slots_after(after), limits.upcoming_fires_max))
+    except InvalidRecurrence:
+        # See `_planned`: this slot was promised, and nothing comes after it.
+        return []
 
 
 def _concluded(fire: Ripe, verdict: Verdict, messages: dict[str, str], now: datetime) -> Conclusion:

@@ -26,6 +26,7 @@ from app.subscriptions.models import Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.sources import Wish, taken_apart, watched
 from app.subscriptions.tail import Tail
+from app.subscriptions.telling import Told, body_of
 from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
 from tocsin.schemas.subscriptions import (
     EventPage,
@@ -36,54 +37,9 @@ from tocsin.schemas.subscriptions import (
     SubscriptionQuery,
     Watched,
 )
-from tocsin.schemas.wire import Page, rfc3339
+from tocsin.schemas.wire import Page
 
 _POSITION = re.compile(r"[0-9]{1,18}")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An event of a source, and the filters that let it through."""
-
-    event_id: str
-    kind: str
-    filter_ids: Sequence[str]
-    payload: Mapping[str, Any]
-    block_hash: str | None = None
-
-    def body(self, source_id: str, seq: int, now: datetime) -> dict[str, Any]:
-        """What is rung."""
-        data = {"event_id": self.event_id, "source_id": source_id, "kind": self.kind, "seq": seq}
-        moment = rfc3339(now)
-        data |= {"observed_at": moment, "payload": self.payload}
-        return {"type": "event.matched", "timestamp": moment, "data": data}
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """A sighting that is taken back, and what the retraction adds to its payload."""
-
-    sighting: Sighting
-    because: Mapping[str, Any]
-
-    @property
-    def event_id(self) -> str:
-        return self.sighting.event_id
-
-    @property
-    def filter_ids(self) -> Sequence[str]:
-        return self.sighting.filter_ids
-
-    @property
-    def block_hash(self) -> str | None:
-        return self.sighting.block_hash
-
-    def body(self, source_id: str, seq: int, now: datetime) -> dict[str, Any]:
-        """What is rung: the event as it was told, under the same id."""
-        told: dict[str, Any] = json.loads(self.sighting.body)["data"]
-        moment = rfc3339(now)
-        data = told | {"seq": seq, "observed_at": moment, "payload": told["payload"] | self.because}
-        return {"type": "event.retracted", "timestamp": moment, "data": data | {"retracts": self.event_id}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +180,7 @@ class Subscriptions:
         """What was told of these blocks and has not been taken back, oldest first."""
         return await store.standing(db, source_id, block_hashes)
 
-    async def tell(self, db: AsyncSession, held: Source, told: Sequence[Seen | Undone], now: datetime) -> None:
+    async def tell(self, db: AsyncSession, held: Source, told: Sequence[Told], now: datetime) -> None:
         """Append to what is known of a source that the caller holds. Ring "subscriptions" once it has committed."""
         if not told:
             return
@@ -323,14 +279,14 @@ class Subscriptions:
         begun = not compares or await store.has_begun(db, source.id, wanted.id)
         return await store.lock_source(db, source.id), wanted, begun
 
-    def _sighting(self, source_id: str, seq: int, told: Seen | Undone, now: datetime) -> Sighting:
-        body = told.body(source_id, seq, now)
+    def _sighting(self, source_id: str, seq: int, told: Told, now: datetime) -> Sighting:
+        body = body_of(told, source_id, seq, now)
         return Sighting(
             id=self._ids.new("sgt"),
             source_id=source_id,
             seq=seq,
             event_id=told.event_id,
-            undoes=told.sighting.seq if isinstance(told, Undone) else None,
+            undoes=told.undoes,
             filter_ids=list(told.filter_ids),
             block_hash=told.block_hash,
             type=body["type"],

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits, telemetry
@@ -15,8 +16,9 @@ from app.kit.database import Transaction
 from app.kit.ids import derived_id
 from app.subscriptions.matching import Log, Matcher
 from app.subscriptions.models import Source
-from app.subscriptions.service import Looked, Seen, Subscriptions, Undone
+from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.sources import filter_of
+from app.subscriptions.telling import Seen, Undone
 from app.watchers import store
 from app.watchers.follower import (
     Abandon,
@@ -41,6 +43,8 @@ from tocsin.schemas.watchers import LogSeen, SeenBlock
 from tocsin.schemas.watchers import Transaction as WireTransaction
 
 log = telemetry.logger(__name__)
+
+halted = Gauge("tocsin_chain_halted", "1 while a chain is halted: an operator has to look at its node.", ["chain"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,10 @@ class Chains:
             if starting and isinstance(verdict, Plan):
                 await store.forget(db, held.id)
             told = await self._apply(db, held, ring, verdict, now) if isinstance(verdict, Plan) else 0
-            await self._conclude(db, held, ring, watcher, verdict, calls, now)
-        if verdict != Unchanged():
-            log.info("looked at a chain", chain=taken.params["chain"], told=told, calls=calls, **_summary(verdict))
+            poll_seconds = chain.poll_seconds if chain is not None else limits.look_again_seconds_max
+            outcome = outcome_of(verdict, held, watcher, ring, poll_seconds)
+            await self._conclude(db, held, outcome, calls, now)
+        _report(taken.params["chain"], verdict, told=told, calls=calls)
         return told > 0
 
     async def _apply(self, db: AsyncSession, held: Source, ring: Ring, plan: Plan, now: datetime) -> int:
@@ -103,7 +108,14 @@ class Chains:
         replacements = {block.number: block.hash for block, _ in plan.apply}
         standing = await self._subscriptions.standing(db, held.id, numbers)
         return [
-            Undone(each, {"replaced_by": replacements.get(numbers[each.block_hash or ""])})
+            Undone(
+                event_id=each.event_id,
+                filter_ids=each.filter_ids,
+                block_hash=each.block_hash,
+                undoes=each.seq,
+                body=each.body,
+                because={"replaced_by": replacements.get(numbers[each.block_hash or ""])},
+            )
             for each in reversed(standing)
         ]
 
@@ -116,37 +128,39 @@ class Chains:
             self._matchers[held.id] = held.filters_version, matcher
         return matcher
 
-    async def _conclude(
-        self,
-        db: AsyncSession,
-        held: Source,
-        ring: Ring,
-        watcher: Watcher,
-        verdict: Verdict,
-        calls: int,
-        now: datetime,
-    ) -> None:
-        chain = self._chains.get(held.params["chain"])
-        poll_seconds = chain.poll_seconds if chain is not None else limits.look_again_seconds_max
-        seconds, doubts, state, reason, error = poll_seconds, 0, "active", None, None
-        position = None
-        match verdict:
-            case Unchanged():
-                position = _position(ring.tip)
-            case Plan():
-                position = _position(_moved(ring, verdict).tip)
-                seconds = 0 if verdict.more else poll_seconds
-            case Abandon(error):
-                doubts, state, reason = watcher.doubts, held.state, held.state_reason
-                seconds = again_after(poll_seconds, watcher.failures, seconds_max=limits.chain_again_seconds_max)
-            case Doubt(error):
-                doubts, state, reason = watcher.doubts + 1, held.state, held.state_reason
-            case Halt(reason):
-                doubts, state, error = watcher.doubts, "halted", reason
-                seconds = max(poll_seconds, limits.chain_again_seconds_max)
-        await store.conclude_look(db, held.id, now=now, calls=calls, error=error, doubts=doubts)
-        due_at = now + timedelta(seconds=seconds)
-        await self._subscriptions.conclude(db, held, Looked(state, due_at, reason, position))
+    async def _conclude(self, db: AsyncSession, held: Source, outcome: Outcome, calls: int, now: datetime) -> None:
+        await store.conclude_look(db, held.id, now=now, calls=calls, error=outcome.error, doubts=outcome.doubts)
+        due_at = now + timedelta(seconds=outcome.again_seconds)
+        await self._subscriptions.conclude(db, held, Looked(outcome.state, due_at, outcome.reason, outcome.position))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a look leaves behind: where the chain stands, and when to look again."""
+
+    state: str
+    again_seconds: float
+    position: Mapping[str, object] | None = None
+    reason: str | None = None
+    error: str | None = None
+    doubts: int = 0
+
+
+def outcome_of(verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, poll_seconds: float) -> Outcome:
+    """What this verdict leaves behind, of a chain that stood at the tip of `ring`."""
+    rarely_seconds = max(poll_seconds, limits.chain_again_seconds_max)
+    match verdict:
+        case Unchanged():
+            return Outcome("active", poll_seconds, _position(ring.tip))
+        case Plan(more=more):
+            return Outcome("active", 0 if more else poll_seconds, _position(_moved(ring, verdict).tip))
+        case Abandon(error):
+            again_seconds = again_after(poll_seconds, watcher.failures, seconds_max=rarely_seconds)
+            return Outcome(held.state, again_seconds, None, held.state_reason, error, watcher.doubts)
+        case Doubt(error):
+            return Outcome(held.state, poll_seconds, None, held.state_reason, error, watcher.doubts + 1)
+        case Halt(reason):
+            return Outcome("halted", rarely_seconds, None, reason, reason, watcher.doubts)
 
 
 async def _followed(chain: Chain | None, ring: Ring, doubts: int) -> tuple[int, Verdict]:
@@ -157,7 +171,9 @@ async def _followed(chain: Chain | None, ring: Ring, doubts: int) -> tuple[int, 
     asking = follow(ring, doubts, span_blocks_max=limits.chain_span_blocks_max, doubts_max=limits.chain_doubts_max)
     try:
         async with asyncio.timeout(limits.look_timeout_seconds):
-            verdict = await _driven(asking, node)
+            # Asked once, where we begin: from there on each block is tied to the ones before it.
+            stranger = None if ring.blocks else await node.of_another_chain()
+            verdict = Abandon(stranger.reason) if stranger else await _driven(asking, node)
     except TimeoutError:
         verdict = Abandon(f"the node took longer than {limits.look_timeout_seconds} s")
     return node.calls, verdict
@@ -200,12 +216,15 @@ def _position(block: Block) -> dict[str, object]:
     return BlockPosition(number=block.number, hash=block.hash, timestamp=block.timestamp).model_dump()
 
 
-def _summary(verdict: Verdict) -> dict[str, object]:
+def _report(chain: str, verdict: Verdict, **counts: int) -> None:
+    """One line for operators, unless nothing happened; a chain that is halted is an alarm."""
+    halted.labels(chain).set(isinstance(verdict, Halt))
     match verdict:
-        case Plan():
-            head = verdict.apply[-1][0].number if verdict.apply else None
-            return {"undone": len(verdict.undo), "applied": len(verdict.apply), "head": head}
         case Unchanged():
-            return {}
-        case _:
-            return {type(verdict).__name__.lower(): verdict.reason}
+            return
+        case Plan(undo, apply):
+            log.info("a chain moved", chain=chain, undone=len(undo), applied=len(apply), **counts)
+        case Halt(reason):
+            log.error("a chain is halted", chain=chain, reason=reason, **counts)
+        case Abandon(reason) | Doubt(reason):
+            log.warning("a chain could not be followed", chain=chain, reason=reason, **counts)

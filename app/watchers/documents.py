@@ -16,7 +16,8 @@ from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.outbound import Answer, Fault, Outbound
 from app.subscriptions.models import Source
-from app.subscriptions.service import Looked, Seen, Subscriptions
+from app.subscriptions.service import Looked, Subscriptions
+from app.subscriptions.telling import Seen
 from app.watchers import store
 from app.watchers.models import Watcher
 from app.watchers.pace import again_after

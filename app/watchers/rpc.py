@@ -129,6 +129,16 @@ class Node:
         except (Contradiction, _NoAnswer) as failure:
             return Missing(str(failure))
 
+    async def of_another_chain(self) -> Missing | None:
+        """Why this is no node of the chain that it is said to be of; None where it is one."""
+        outcome = await self._call("eth_chainId")
+        if not isinstance(outcome, Result):
+            return Missing(outcome.reason)
+        expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
+        return (
+            None if outcome.value == expected else Missing(f"eth_chainId is {str(outcome.value)[:40]}, not {expected}")
+        )
+
     async def _block(self, method: str, name: str) -> Block:
         found = header(await self._result(method, name, False))
         self._headers[found.block.hash] = found

@@ -191,6 +191,21 @@ async def test_a_payment_is_bound_to_its_account(shop: Shop) -> None:
     assert (await thief.post("/v1/things", {"name": "thing"}, **payment)).status_code == 409
 
 
+@pytest.mark.parametrize(("member", "value"), [("to", PAYER), ("validBefore", "9999999999"), ("value", "1")])
+async def test_another_authorization_with_the_same_nonce_is_another_payment(
+    shop: Shop, facilitator: Misbehaving, member: str, value: str
+) -> None:
+    async def lost(_: object) -> web.StreamResponse:
+        return web.json_response({}, status=500)
+
+    facilitator.settle = lost
+    payment = await shop.pay()
+    assert (await shop.ask(**payment)).status_code == 503
+    forged = decoded(payment["PAYMENT-SIGNATURE"])
+    forged["payload"]["authorization"][member] = value
+    assert (await shop.ask(payment_signature=encoded(forged))).json()["type"] == "/problems/payment-reused"
+
+
 async def test_what_would_be_refused_costs_nothing(shop: Shop, till: Till, facilitator: Misbehaving) -> None:
     before = await till.balances()
     payment = await shop.pay()
@@ -308,6 +323,17 @@ async def test_a_facilitator_that_is_down_is_not_the_callers_fault(
         assert answer.status_code == 503
         assert answer.json()["type"] == "/problems/facilitator-unavailable"
         assert "retry-after" in answer.headers
+
+
+async def test_a_facilitator_that_comes_up_late_is_found(
+    settings: Settings, database: Database, till: Till, facilitator: Misbehaving
+) -> None:
+    await facilitator.stop()
+    async with open_shop(settings, facilitator.url, till.chain.url) as shop:
+        assert (await shop.ask()).status_code == 503
+        await facilitator.start()
+        shop.clock.advance(seconds=1)
+        assert (await shop.ask()).status_code == 402
 
 
 async def test_a_facilitator_that_goes_down_leaves_the_payment_good(

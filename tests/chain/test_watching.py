@@ -42,6 +42,17 @@ async def test_a_transfer_is_told(agent: TestAgent, town: Town, chain: DevChain,
     assert await pulled(agent, subscription["id"]) == [ring.json]
 
 
+async def test_a_node_of_another_chain_is_not_believed(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    proxy.tamper = lambda method, answer: {**answer, "result": "0x1"} if method == "eth_chainId" else answer
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn(2)
+    assert (await agent.get(f"/v1/subscriptions/{subscription['id']}")).json()["state"] == "starting"
+    [watcher] = (await agent.get("/v1/watchers")).json()["items"]
+    assert "eth_chainId is 0x1" in watcher["last_error"]
+
+
 async def test_a_subscription_begins_at_the_head(agent: TestAgent, town: Town, chain: DevChain, token: Token) -> None:
     head = await chain.head()
     subscription = await subscribe(agent, transfers(token))

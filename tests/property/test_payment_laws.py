@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.payments.prices import micro_usd, price, usd
-from app.payments.settlements import REFUSALS, Answered, Refused, Settled, Unknown, fingerprint, judge
+from app.payments.settlements import REFUSALS, Answered, Refused, Settled, Tender, Unknown, fingerprint, judge
 
 NETWORK = "eip155:84532"
 amounts = st.integers(1, 1_000_000 * 1_000_000)
@@ -14,8 +14,18 @@ requests = st.fixed_dictionaries(
         "path": st.text(max_size=5),
         "query": st.text(max_size=5),
         "body": st.binary(max_size=5),
-        "price": st.integers(0, 3),
         "account": st.text(max_size=5),
+        "tender": st.builds(
+            Tender,
+            network=st.just(NETWORK),
+            asset=st.sampled_from("ab"),
+            payer=st.sampled_from("ab"),
+            nonce=st.sampled_from("ab"),
+            pay_to=st.sampled_from("ab"),
+            amount=st.integers(0, 3),
+            valid_after=st.integers(0, 3),
+            valid_before=st.integers(0, 3),
+        ),
     }
 )
 json = st.recursive(

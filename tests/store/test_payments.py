@@ -13,7 +13,7 @@ from app.payments.settlements import State, Tender
 from tests.world import EPOCH, TestAgent
 
 TENDER = Tender(
-    "eip155:84532", "0x" + "a" * 40, "0x" + "b" * 40, "0x" + "c" * 64, "0x" + "d" * 40, 1_000, 2_000_000_000
+    "eip155:84532", "0x" + "a" * 40, "0x" + "b" * 40, "0x" + "c" * 64, "0x" + "d" * 40, 1_000, 0, 2_000_000_000
 )
 
 

@@ -325,6 +325,18 @@ async def test_a_change_after_the_planning_is_seen_before_the_ring(
     assert await rung(owned) == []
 
 
+async def test_a_spec_that_reads_no_more_is_paused_and_holds_up_no_other(
+    owned: Database, keeper: Callable[[], Timekeeper], clock: OwnClock
+) -> None:
+    await add(owned, {"cron": "@daily", "timezone": "Europe/Atlantis"}, at(1))
+    await add(owned, {"at": "2026-11-22T09:00:02Z"}, at(2))
+    worker = keeper()
+    await work(worker)
+    assert await journal(owned) == [(at(1), "skipped", "spec_refused"), (at(2), "planned", None)]
+    states = await rows(owned, "select state, next_fire from schedules order by id")
+    assert tuple(states[0]) == ("paused", None)
+
+
 async def test_a_clock_that_is_set_back_makes_nothing_fire_early(
     owned: Database, keeper: Callable[[], Timekeeper], clock: OwnClock
 ) -> None:

@@ -137,7 +137,7 @@ class Fire(Wire):
     state: FireState
     reason: str | None = Field(
         default=None,
-        description="Why it was skipped or given up: missed, deleted, paused, changed, endpoint_deleted, ...",
+        description="Why it was skipped or given up, such as missed, paused, changed or endpoint_deleted.",
     )
     until: Timestamp | None = Field(
         default=None, description="Skipped only: this entry stands for every slot before it, too."
