@@ -169,10 +169,14 @@ class Tree:
             ("API", api),
             ("Docs", f"{api}/llms.txt  {api}/openapi.json"),
             ("Data", str(self.plan.home.absolute())),
-            ("Outbound", f"may reach {self.plan.environment.get('TOCSIN_OUTBOUND_ALLOW')} and the public internet"),
+            ("Outbound", f"may reach {self._private_networks()}the public internet"),
             ("Next", f"in another terminal: {self.plan.command} listen --every PT2S"),
         ]
         self.output.box("Tocsin is up", rows, "Ctrl-C stops everything; the data stay.")
+
+    def _private_networks(self) -> str:
+        allow = self.plan.environment.get("TOCSIN_OUTBOUND_ALLOW")
+        return f"{allow} and " if allow else ""
 
     # --- while it runs ---
 
