@@ -9,7 +9,7 @@ from workers.housekeeping import tidy
 async def test_the_endpoints_of_a_revoked_agent_are_disabled(new_agent: NewAgent, services: Services) -> None:
     leaving, staying = await new_agent(), await new_agent()
     for agent in (leaving, staying):
-        (await agent.post("/v1/endpoints", {"url": "http://127.0.0.1:9/rings"})).raise_for_status()
+        (await agent.post("/v1/endpoints", {"url": "http://127.0.0.1:9001/rings"})).raise_for_status()
     (await leaving.post("/v1/agents/me/revoke", {})).raise_for_status()
 
     await tidy(services)
