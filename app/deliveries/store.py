@@ -214,6 +214,18 @@ async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
     return set((await db.execute(statement, columns)).scalars())
 
 
+async def release(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
+    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt."""
+    statement = text(
+        """
+        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
+        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
+        where d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+        """
+    )
+    await db.execute(statement, {"ids": [c.id for c in claimed], "tokens": [c.attempts for c in claimed], "now": now})
+
+
 async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
     """Cancel these: their endpoint is no more."""
     statement = text(
