@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import relay_key, store
 from app.deliveries.challenger import Challenger
-from app.deliveries.courier import Courier
+from app.deliveries.courier import Courier, disable
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.store import Addressed, NewMessage
@@ -225,6 +225,13 @@ class Deliveries:
         delivery.state, delivery.due_at, delivery.concluded_at = "pending", now, None
         delivery.attempts_before = delivery.attempts
         return _shown_delivery(delivery, message.type)
+
+    async def leave_revoked(self, db: AsyncSession, now: datetime) -> int:
+        """Ring the endpoints of revoked agents no more: nobody is left who could stop it. Returns how many."""
+        orphaned = await store.orphaned(db)
+        if orphaned:
+            await disable(db, orphaned, "the agent was revoked", now)
+        return len(orphaned)
 
     # Keys
 

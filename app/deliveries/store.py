@@ -95,6 +95,17 @@ async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: da
     await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
 
 
+async def orphaned(db: AsyncSession) -> Sequence[str]:
+    """The endpoints whose agents have been revoked, and that are rung all the same."""
+    statement = text(
+        """
+        select e.id from endpoints e join agents a on a.id = e.agent_id
+        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
+        """
+    )
+    return list((await db.execute(statement)).scalars())
+
+
 async def disable(
     db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime
 ) -> Sequence[tuple[str, str]]:
