@@ -1,9 +1,11 @@
-"""Forget what has expired."""
+"""What nobody waits for: forget what has expired, and stop what has no owner any more."""
 
 from app.services import Services
 
 
 async def tidy(services: Services) -> None:
-    """Drop nonces and kept answers whose time is over."""
+    """Drop nonces and kept answers whose time is over, and disable the endpoints of revoked agents."""
     async with services.database.transaction() as db:
-        await services.identity.forget(db, await services.clock.now(db))
+        now = await services.clock.now(db)
+        await services.identity.forget(db, now)
+        await services.deliveries.leave_revoked(db, now)

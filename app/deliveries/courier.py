@@ -56,6 +56,13 @@ class Landing:
     result: Answer | Fault
 
 
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """A delivery that waited for a place for so long that its lease might have ended in flight. Nothing was sent."""
+
+    claimed: Claimed
+
+
 class Courier:
     """Everything of one worker process that is in flight to endpoints."""
 
@@ -126,11 +133,10 @@ class Courier:
         left_out = {c.id for c in orphans} | (await store.park(db, inactive) if inactive else set[str]())
         return [c for c in claimed if c.id not in left_out]
 
-    async def _attempt(self, load: Load) -> Landing | None:
-        # It has waited for a place for so long that its lease might end in flight: leave it to the next claim.
+    async def _attempt(self, load: Load) -> Landing | Grounded:
         started = self._clock.monotonic()
         if started > load.take_off_by:
-            return None
+            return Grounded(load.claimed)
         delivery, at = load.claimed, self._clock.wall()
         assert delivery.url is not None
         assert delivery.secret is not None
@@ -147,7 +153,11 @@ class Courier:
         )
         return Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
 
-    async def _conclude(self, db: AsyncSession, landed: Sequence[Landing], now: datetime) -> None:
+    async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], now: datetime) -> None:
+        grounded = [each.claimed for each in ended if isinstance(each, Grounded)]
+        if grounded:
+            await store.release(db, grounded, now)
+        landed = [each for each in ended if isinstance(each, Landing)]
         if not landed:
             return
         verdicts = {landing.claimed.id: self._judge(landing, now) for landing in landed}

@@ -19,12 +19,9 @@ log = telemetry.logger(__name__)
 
 
 class Flights(Generic[T, R]):
-    """Flies what it is handed, at most `places` at once, and keeps what came of it until it is collected.
+    """Flies what it is handed, at most `places` at once, and keeps what came of it until it is collected."""
 
-    `fly` answers None for what was not worth starting any more.
-    """
-
-    def __init__(self, fly: Callable[[T], Awaitable[R | None]], *, places: int, ahead: int) -> None:
+    def __init__(self, fly: Callable[[T], Awaitable[R]], *, places: int, ahead: int) -> None:
         self._fly = fly
         self._places = places
         self._capacity = places + ahead
@@ -74,8 +71,8 @@ class Flights(Generic[T, R]):
         """Fly one after the other while any wait."""
         while True:
             result = await self._fly(item)
-            if result is not None:
-                self._landed.append(result)
+            # Not in one line with the await: the list may be another by then.
+            self._landed.append(result)
             if not self._waiting:
                 return
             item = self._waiting.popleft()

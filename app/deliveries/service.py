@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import relay_key, store
 from app.deliveries.challenger import Challenger
-from app.deliveries.courier import Courier
+from app.deliveries.courier import Courier, disable
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message
 from app.deliveries.relay_key import RelayKey
-from app.deliveries.store import Addressed
+from app.deliveries.store import Addressed, NewMessage
 from app.events import Happened, record
 from app.kit import pages
 from app.kit.clock import Clock
@@ -102,17 +102,14 @@ class Deliveries:
 
         Ring "deliveries" after the commit. Endpoints that are no more are left out.
         """
-        messages = [
-            Message(id=self._ids.new("msg"), agent_id=o.agent_id, type=o.type, body=o.body.decode(), created_at=now)
-            for o in outgoing
-        ]
+        messages = [NewMessage(self._ids.new("msg"), one.agent_id, one.type, one.body.decode()) for one in outgoing]
         addressed = [
             Addressed(self._ids.new("dlv"), message.id, endpoint_id)
             for message, one in zip(messages, outgoing, strict=True)
             for endpoint_id in one.endpoint_ids
         ]
         if messages:
-            await store.add_messages(db, messages)
+            await store.add_messages(db, messages, now)
             await store.add_deliveries(db, addressed, now)
         return [message.id for message in messages]
 
@@ -228,6 +225,13 @@ class Deliveries:
         delivery.state, delivery.due_at, delivery.concluded_at = "pending", now, None
         delivery.attempts_before = delivery.attempts
         return _shown_delivery(delivery, message.type)
+
+    async def leave_revoked(self, db: AsyncSession, now: datetime) -> int:
+        """Ring the endpoints of revoked agents no more: nobody is left who could stop it. Returns how many."""
+        orphaned = await store.orphaned(db)
+        if orphaned:
+            await disable(db, orphaned, "the agent was revoked", now)
+        return len(orphaned)
 
     # Keys
 

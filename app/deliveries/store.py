@@ -45,6 +45,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to store. Not a table's object: making one of those costs more than writing the row."""
+
+    id: str
+    agent_id: str | None
+    type: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Addressed:
     """A message for an endpoint, not yet on its way."""
 
@@ -85,6 +95,17 @@ async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: da
     await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
 
 
+async def orphaned(db: AsyncSession) -> Sequence[str]:
+    """The endpoints whose agents have been revoked, and that are rung all the same."""
+    statement = text(
+        """
+        select e.id from endpoints e join agents a on a.id = e.agent_id
+        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
+        """
+    )
+    return list((await db.execute(statement)).scalars())
+
+
 async def disable(
     db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime
 ) -> Sequence[tuple[str, str]]:
@@ -114,25 +135,16 @@ async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> None:
 # Sending
 
 
-async def add_messages(db: AsyncSession, messages: Sequence[Message]) -> None:
+async def add_messages(db: AsyncSession, messages: Sequence[NewMessage], now: datetime) -> None:
     """Store these messages, in one statement."""
     statement = text(
         """
         insert into messages (id, agent_id, type, body, created_at)
-        select * from unnest(
-            cast(:ids as text[]), cast(:agents as text[]), cast(:types as text[]), cast(:bodies as text[]),
-            cast(:times as timestamptz[])
-        )
+        select id, agent_id, type, body, :now
+        from jsonb_to_recordset(cast(:messages as jsonb)) as m(id text, agent_id text, type text, body text)
         """
     )
-    columns = {
-        "ids": [m.id for m in messages],
-        "agents": [m.agent_id for m in messages],
-        "types": [m.type for m in messages],
-        "bodies": [m.body for m in messages],
-        "times": [m.created_at for m in messages],
-    }
-    await db.execute(statement, columns)
+    await db.execute(statement, {"messages": orjson.dumps(messages).decode(), "now": now})
 
 
 async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: datetime) -> None:
@@ -145,19 +157,13 @@ async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: 
         """
         insert into deliveries
             (id, message_id, endpoint_id, agent_id, state, due_at, attempts, attempts_before, created_at)
-        select new.id, new.message_id, e.id, e.agent_id, 'pending', :now, 0, 0, :now
-        from unnest(cast(:ids as text[]), cast(:messages as text[]), cast(:endpoints as text[]))
-            as new(id, message_id, endpoint_id)
+        select new.delivery_id, new.message_id, e.id, e.agent_id, 'pending', :now, 0, 0, :now
+        from jsonb_to_recordset(cast(:addressed as jsonb))
+            as new(delivery_id text, message_id text, endpoint_id text)
         join endpoints e on e.id = new.endpoint_id
         """
     )
-    columns = {
-        "ids": [a.delivery_id for a in addressed],
-        "messages": [a.message_id for a in addressed],
-        "endpoints": [a.endpoint_id for a in addressed],
-        "now": now,
-    }
-    await db.execute(statement, columns)
+    await db.execute(statement, {"addressed": orjson.dumps(addressed).decode(), "now": now})
 
 
 # The engine
@@ -206,6 +212,18 @@ async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
         "tokens": [c.attempts for c in claimed],
     }
     return set((await db.execute(statement, columns)).scalars())
+
+
+async def release(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
+    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt."""
+    statement = text(
+        """
+        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
+        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
+        where d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+        """
+    )
+    await db.execute(statement, {"ids": [c.id for c in claimed], "tokens": [c.attempts for c in claimed], "now": now})
 
 
 async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:

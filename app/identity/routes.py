@@ -30,8 +30,9 @@ async def rotate_key(call: Call[Identity], body: RotateKey) -> Agent:
 async def revoke_key(call: Call[Identity], body: RevokeKey) -> Agent:
     """Revoke your key for good.
 
-    Nobody can sign for this agent any more.
+    Nobody can sign for this agent any more, and its endpoints are rung no more.
     """
+    call.ring("housekeeping")
     return await call.service.revoke(call.db, call.agent, body, call.now)
 
 

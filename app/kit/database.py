@@ -26,10 +26,18 @@ class Database:
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=connections,
             max_overflow=0,
+            pool_timeout=limits.database_wait_seconds,
             pool_pre_ping=True,
+            # An error that is logged would show what it was about: webhook secrets, keys, payloads.
+            hide_parameters=True,
             connect_args={
                 "application_name": name,
                 "connect_timeout": limits.database_connect_seconds,
+                # A server that vanishes without a word is noticed, and not waited for by default for two hours.
+                "keepalives_idle": 15,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": limits.database_silence_seconds * 1000,
                 # No session state: a transaction-mode pooler may stand between us and the server.
                 "prepare_threshold": None,
             },

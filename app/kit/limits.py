@@ -17,6 +17,8 @@ wake_poll_seconds = 0.015
 # Database
 database_connections_default = 8
 database_connect_seconds = 5
+database_wait_seconds = 10  # for a connection of the pool to become free
+database_silence_seconds = 30  # until a server that acknowledges nothing is taken for gone
 
 # Watchers
 rpc_timeout_seconds = 10

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from app.deliveries import store
-from app.deliveries.models import Delivery, Endpoint, Message, SigningKey
+from app.deliveries.models import Delivery, Endpoint, SigningKey
 from app.deliveries.relay_key import RelayKey
-from app.deliveries.store import Addressed, Outcome
+from app.deliveries.store import Addressed, NewMessage, Outcome
 from app.kit.database import Database
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -29,7 +29,7 @@ async def endpoint(database: Database) -> Endpoint:
 
 async def send(database: Database, *numbers: int, endpoint_id: str = "ep_1") -> None:
     async with database.transaction() as db:
-        await store.add_messages(db, [Message(id=f"msg_{n}", type="t", body="{}", created_at=NOW) for n in numbers])
+        await store.add_messages(db, [NewMessage(f"msg_{n}", None, "t", "{}") for n in numbers], NOW)
         await store.add_deliveries(db, [Addressed(f"dlv_{n}", f"msg_{n}", endpoint_id) for n in numbers], NOW)
 
 

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 
 
 async def test_restored_events_are_hidden_until_their_writers_are_reset(database: Database) -> None:
-    [step] = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    [step] = re.findall(r"```sql\n(update events .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     async with database.transaction() as db:
         await record(db, Happened("test.happened", "before", "agt_1", EPOCH))
         # As if the cluster that wrote it had been much older than this one.

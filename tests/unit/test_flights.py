@@ -14,7 +14,7 @@ class Runway:
         self.started: list[int] = []
         self.landing: dict[int, asyncio.Event] = {}
 
-    async def fly(self, item: int) -> int | None:
+    async def fly(self, item: int) -> int:
         self.started.append(item)
         await self.landing.setdefault(item, asyncio.Event()).wait()
         return item
@@ -94,20 +94,9 @@ async def test_what_is_put_back_is_collected_again() -> None:
     assert await flights.landed(0) == [1]
 
 
-async def test_a_flight_that_was_not_worth_starting_leaves_nothing() -> None:
-    async def stay(item: int) -> int | None:
-        return None
-
-    flights = Flights(stay, places=1, ahead=1)
-    flights.start([1, 2])
-
-    assert await flights.landed(1) == []
-    assert flights.outstanding == 0
-
-
 @pytest.mark.filterwarnings("default")
 async def test_a_crash_of_one_flight_leaves_the_others_flying() -> None:
-    async def fly(item: int) -> int | None:
+    async def fly(item: int) -> int:
         if item == 1:
             raise RuntimeError("a bug")
         return item
