@@ -80,4 +80,6 @@ def listening(rings: Queue[Ring]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     main(int(sys.argv[1]))

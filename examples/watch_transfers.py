@@ -90,4 +90,6 @@ def ask(node: str, method: str, *params: object) -> Any:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in {4, 5}:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

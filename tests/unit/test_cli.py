@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from tocsin import cli, problems
-from tocsin.auth import URL_DEFAULT, NoKey, find_key, find_url
+from tocsin.auth import URL_DEFAULT, NoKey, NoRelay, find_key, find_url
 from tocsin.cli import show
 from tocsin.cli.schedules import spec_of
 from tocsin.keys import PrivateKey
@@ -32,6 +32,15 @@ SPECS: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"in_": "15m"}, {"at": "2026-11-22T09:15:00.000+00:00"}),
 ]
 
+REFUSED: list[dict[str, str]] = [
+    {},
+    {"cron": "@daily", "every": "5s"},
+    {"in_": "soon"},
+    {"every": "1d", "timezone": "Europe/Berlin"},  # a day of 24 hours has no zone; dropped, it would mislead
+    {"at": "2027-01-01T09:00:00Z", "dst": "skip_gap"},
+    {"cron": "@daily", "anchor": "2026-11-22T00:00:00Z"},
+]
+
 
 def spec(**given: str) -> dict[str, str]:
     options: dict[str, Any] = dict.fromkeys(("cron", "every", "at", "in_", "timezone", "dst", "anchor"))
@@ -43,7 +52,7 @@ def test_options_mean_a_spec(given: dict[str, str], expected: dict[str, str]) ->
     assert spec(**given) == expected
 
 
-@pytest.mark.parametrize("given", [{}, {"cron": "@daily", "every": "5s"}, {"in_": "soon"}])
+@pytest.mark.parametrize("given", REFUSED)
 def test_options_that_mean_nothing_are_refused(given: dict[str, str]) -> None:
     with pytest.raises(typer.BadParameter):
         spec(**given)
@@ -72,6 +81,14 @@ def test_a_relay_is_found_where_it_was_named() -> None:
     assert find_url(None, {}) == URL_DEFAULT
 
 
+@pytest.mark.parametrize(
+    "url", ["relay.example", "localhost:8585", "ftp://relay.example", "http://", "http://relay:x", "x"]
+)
+def test_a_relay_that_is_no_url_is_told_apart(url: str) -> None:
+    with pytest.raises(NoRelay, match="TOCSIN_URL"):
+        find_url(url, {})
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr("sys.argv", ["tocsin", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -96,6 +113,18 @@ def test_a_missing_key_and_a_silent_relay_are_one_clear_line(
     assert "tocsin keygen" in capfd.readouterr().err
     assert run(monkeypatch, "--key", KEY.text, "--url", "http://127.0.0.1:1", "call", "GET", "/") == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
+    assert run(monkeypatch, "--key", KEY.text, "--url", "relay.example", "me") == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["FROB", "/v1/agents/me"], ["GET", "http://relay.example/v1/agents/me"]])
+def test_a_call_that_no_relay_can_answer_is_not_sent(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    assert run(monkeypatch, "--key", KEY.text, "--url", "http://127.0.0.1:1", "call", *words) == 2
+
+
+def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capfd.readouterr().out.count(".") == 2
 
 
 @pytest.mark.parametrize("command", [[], ["schedule"], ["subscribe"], ["schedule", "add"], ["listen"], ["call"]])

@@ -107,6 +107,13 @@ def test_tries_have_an_end() -> None:
     assert len(relay.asked) == 4
 
 
+def test_only_a_write_that_got_no_answer_leaves_doubt() -> None:
+    request = httpx.Request("POST", "https://relay.test/v1/schedules")
+    assert "may have been carried out" in str(Unreachable.after(httpx.ReadError("gone", request=request)))
+    request = httpx.Request("GET", "https://relay.test/v1/schedules")
+    assert "may have been" not in str(Unreachable.after(httpx.ReadError("gone", request=request)))
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 5}'])
 def test_what_is_no_relay_is_recognised(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer, match=r"relay\.test"):

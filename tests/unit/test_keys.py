@@ -18,6 +18,12 @@ def test_a_key_survives_its_file(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_key_file_may_be_named_by_a_string(tmp_path: Path) -> None:
+    key = PrivateKey.generate()
+    key.save(str(tmp_path / "key"))
+    assert PrivateKey.load(str(tmp_path / "key")).seed == key.seed
+
+
 def test_a_key_file_is_never_replaced(tmp_path: Path) -> None:
     KEY.save(tmp_path / "key")
     with pytest.raises(FileExistsError):

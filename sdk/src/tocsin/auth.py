@@ -18,7 +18,7 @@ import httpx
 from tocsin.keys import PrivateKey
 from tocsin.signatures import Request, authority_of, joined, sign
 
-__all__ = ["NoKey", "RequestSigner", "default_key_path", "find_key", "find_url", "is_here", "wall_clock"]
+__all__ = ["NoKey", "NoRelay", "RequestSigner", "default_key_path", "find_key", "find_url", "is_here", "wall_clock"]
 
 URL_DEFAULT = "http://127.0.0.1:8585"
 lifetime_seconds_default = 60
@@ -31,6 +31,10 @@ def wall_clock() -> datetime:
 
 class NoKey(Exception):
     """Make a key with `tocsin keygen`, or name one with `TOCSIN_KEY` or `--key`."""
+
+
+class NoRelay(Exception):
+    """Name the relay with its scheme, such as https://relay.example, by `TOCSIN_URL` or `--url`."""
 
 
 class RequestSigner(httpx.Auth):
@@ -77,8 +81,15 @@ def find_key(named: str | None = None, environment: Mapping[str, str] = os.envir
 
 
 def find_url(named: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
-    """The relay that was named, else that of `TOCSIN_URL`, else one on this machine."""
-    return (named or environment.get("TOCSIN_URL") or URL_DEFAULT).rstrip("/")
+    """The relay that was named, else that of `TOCSIN_URL`, else one on this machine. NoRelay if that is no URL."""
+    url = (named or environment.get("TOCSIN_URL") or URL_DEFAULT).rstrip("/")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise NoRelay(f"{url!r} is no URL: {error}. {NoRelay.__doc__}") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise NoRelay(f"{url!r} is no http URL. {NoRelay.__doc__}")
+    return url
 
 
 def is_here(url: str) -> bool:

@@ -106,12 +106,13 @@ class PrivateKey:
             raise ValueError("a private key is written as the 43 base64url characters of its seed") from None
 
     @classmethod
-    def load(cls, path: Path) -> "PrivateKey":
+    def load(cls, path: Path | str) -> "PrivateKey":
         """The key in a file that `save` wrote."""
-        return cls.from_text(path.read_text(encoding="ascii"))
+        return cls.from_text(Path(path).read_text(encoding="ascii"))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the key where only its owner can read it. An existing file is never replaced: it may be a live key."""
+        path = Path(path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -5,7 +5,7 @@ a `typer.Typer`; the relay adds `up`, `api`, `worker` and others so.
 """
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from typing import Annotated
 
 import typer
@@ -22,7 +22,7 @@ from tocsin.cli.payments import payments, prices
 from tocsin.cli.schedules import schedules
 from tocsin.cli.session import Session, begin
 from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
-from tocsin.problems import Problem
+from tocsin.problems import Problem, UnknownKey
 
 __all__ = ["main"]
 
@@ -34,6 +34,12 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(version("tocsin"))
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     url: Annotated[
@@ -42,6 +48,9 @@ def options(
     key: Annotated[
         str | None, typer.Option(envvar="TOCSIN_KEY", help="Your key file; default: ~/.config/tocsin/key.")
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     begin(Session(url, key))
 
@@ -65,6 +74,8 @@ def main() -> None:
         app()
     except Problem as problem:
         show.refusal(problem)
+        if isinstance(problem, UnknownKey):
+            show.hint("  Here that is: tocsin register")
         sys.exit(1)
     except ValidationError as error:
         show.invalid(error)
@@ -82,10 +93,10 @@ def main() -> None:
 
 def _is_told(error: Exception) -> bool:
     """Whether an error's own words are all that a person needs."""
-    from tocsin.auth import NoKey
+    from tocsin.auth import NoKey, NoRelay
     from tocsin.client import ClientError
 
-    return isinstance(error, NoKey | ClientError | OSError)
+    return isinstance(error, NoKey | NoRelay | ClientError | OSError)
 
 
 def _mount() -> None:

@@ -15,6 +15,8 @@ from tocsin.cli.session import session
 if TYPE_CHECKING:
     import httpx
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
 
 def call(
     method: Annotated[str, typer.Argument(help="GET, POST, PUT, PATCH or DELETE.")],
@@ -37,7 +39,9 @@ def call(
     from tocsin.auth import RequestSigner, find_key, find_url, is_here
     from tocsin.client import Unreachable
 
-    method = method.upper()
+    method, path = method.upper(), _path(path)
+    if method not in _METHODS:
+        raise typer.BadParameter(f"GET, POST, PUT, PATCH or DELETE, not {method!r}", param_hint="method")
     named = session()
     url = find_url(named.url)
     body = _body(data)
@@ -52,13 +56,19 @@ def call(
             trust_env=not is_here(url),
         )
     except httpx.TransportError as error:
-        raise Unreachable(f"{url}: {error}") from None
+        raise Unreachable.after(error) from None
     if include:
         show.err.print(f"[bold]{answer.status_code}[/bold] {answer.reason_phrase}")
         for name, value in answer.headers.items():
             show.err.print(f"[dim]{name}:[/dim] {escape(value)}")
     _print(answer)
     raise typer.Exit(0 if answer.status_code < 400 else 1)
+
+
+def _path(given: str) -> str:
+    if "://" in given.partition("?")[0]:
+        raise typer.BadParameter("only the path; name another relay by --url, before the command", param_hint="path")
+    return given
 
 
 def _body(data: str | None) -> bytes | None:

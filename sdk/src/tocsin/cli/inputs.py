@@ -20,7 +20,7 @@ EndpointOption = Annotated[
 ]
 
 
-def chosen_endpoint(relay: "Client", named: str | None) -> str:
+def chosen_endpoint(relay: "Client", named: str | None, otherwise: str = "") -> str:
     """The endpoint that was named, or the only one there is."""
     if named is not None:
         return named
@@ -30,7 +30,7 @@ def chosen_endpoint(relay: "Client", named: str | None) -> str:
     reason = (
         "you have several: tocsin endpoints ls" if found else "you have none: tocsin listen, or tocsin endpoints add"
     )
-    raise typer.BadParameter(f"name the endpoint to ring; {reason}", param_hint="--endpoint")
+    raise typer.BadParameter(f"name the endpoint to ring; {reason}{otherwise}", param_hint="--endpoint")
 
 
 def json_value(text: str | None) -> Any:

@@ -19,7 +19,9 @@ At = Annotated[str | None, typer.Option(help="Once, at an instant such as 2027-0
 In = Annotated[str | None, typer.Option("--in", help="Once, so long from now: 30s, 15m, 2h, 1d.")]
 Zone = Annotated[str | None, typer.Option("--timezone", "--tz", "-z", help="IANA zone of --cron; default: UTC.")]
 Dst = Annotated[str | None, typer.Option(help="What --cron does when clocks change: debian (default) or skip_gap.")]
-Anchor = Annotated[str | None, typer.Option(help="The instant that --every counts from; default: now.")]
+Anchor = Annotated[
+    str | None, typer.Option(help="The instant that --every counts from; default: 1970, so 15m means quarter hours.")
+]
 ScheduleId = Annotated[str, typer.Argument(help="sch_…")]
 
 
@@ -128,6 +130,10 @@ def spec_of(
     """The spec that these options mean. Whether it can ever fire is the relay's to judge."""
     if sum(given is not None for given in (cron, every, at, in_)) != 1:
         raise typer.BadParameter("give one of --cron, --every, --at and --in")
+    if cron is None and (timezone is not None or dst is not None):
+        raise typer.BadParameter("--tz and --dst go with --cron; anything else is the same in every zone")
+    if every is None and anchor is not None:
+        raise typer.BadParameter("--anchor goes with --every")
     if cron is not None:
         spec = {"cron": cron, "timezone": timezone, "dst": dst}
     elif every is not None:

@@ -110,7 +110,7 @@ def _subscribe(
 
     watched = TypeAdapter[Any](Watched).validate_python(source)
     with client() as relay:
-        rung = None if pull else chosen_endpoint(relay, endpoint)
+        rung = None if pull else chosen_endpoint(relay, endpoint, "; or --pull, and ring none")
         new = NewSubscription(source=watched, endpoint_id=rung, description=description)
         show.record(relay.subscriptions.create(new), as_json)
 

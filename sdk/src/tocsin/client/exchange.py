@@ -30,7 +30,17 @@ class ClientError(Exception):
 
 
 class Unreachable(ClientError):
-    """Check the relay's URL and that it runs. A write may have been carried out; repeat it with the same key."""
+    """Check the relay's URL and that it runs."""
+
+    @classmethod
+    def after(cls, error: httpx.TransportError) -> "Unreachable":
+        """What the last try ended with. It leaves open whether a write was carried out; a read leaves nothing open."""
+        try:
+            where, reads = str(error.request.url), error.request.method in {"GET", "HEAD"}
+        except RuntimeError:  # raised before there was a request
+            where, reads = "The relay", True
+        doubt = "" if reads else " The write may have been carried out; look before you repeat it."
+        return cls(f"{where}: {error or type(error).__name__}. {cls.__doc__}{doubt}")
 
 
 class UnexpectedAnswer(ClientError):
@@ -121,7 +131,7 @@ def judge(outcome: Outcome, tries: int, retries: Retries) -> Done | Again | Refu
     if isinstance(outcome, httpx.TransportError):
         if isinstance(outcome, _TRANSIENT_ERRORS) and not last:
             return Again(retries.pause(tries))
-        return Refused(Unreachable(f"{_where(outcome)}: {outcome or type(outcome).__name__}. {Unreachable.__doc__}"))
+        return Refused(Unreachable.after(outcome))
     if outcome.is_success:
         return Done(outcome)
     problem = problem_from(outcome.status_code, _document(outcome), outcome.headers)
@@ -161,10 +171,3 @@ def _retry_after(problem: Problem, response: httpx.Response) -> float | None:
         return max((until - now).total_seconds(), 0.0)
     except (KeyError, ValueError, TypeError):
         return None
-
-
-def _where(error: httpx.TransportError) -> str:
-    try:
-        return str(error.request.url)
-    except RuntimeError:  # raised before there was a request
-        return "The relay"
