@@ -50,7 +50,8 @@ class Plan:
 
     @property
     def api_url(self) -> str:
-        return f"http://{reachable(self.host)}:{self.port}"
+        host = reachable(self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 class Part(Protocol):
