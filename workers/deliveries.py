@@ -12,6 +12,11 @@ async def deliver(services: Services) -> None:
         services.wake.ring("deliveries")
 
 
+def hurry(services: Services) -> None:
+    """Something new is due while others are still in flight."""
+    services.deliveries.hurry()
+
+
 async def verify(services: Services) -> None:
     """Challenge every endpoint that has to prove that it wants to be rung."""
     await drain(services.deliveries.verify_next)

@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import uvloop
@@ -32,10 +33,12 @@ class Duty:
 
     drain: Callable[[Services], Awaitable[object]]
     sweep_seconds: float = limits.sweep_seconds
+    # Rung while the drain runs: it may be waiting for something slow, and there may be something new.
+    hurry: Callable[[Services], None] | None = None
 
 
 DUTIES: Mapping[str, Duty] = {
-    "deliveries": Duty(deliveries.deliver),
+    "deliveries": Duty(deliveries.deliver, hurry=deliveries.hurry),
     "endpoints": Duty(deliveries.verify),
     "schedules": Duty(schedules.plan),
     "fires": Duty(schedules.fire),
@@ -55,7 +58,8 @@ async def work(settings: Settings) -> None:
     bells = Bells()
     async with open_services(settings, bells, name="worker") as services:
         for feature, duty in DUTIES.items():
-            bells.hang(feature, _bound(duty, services))
+            hurry = duty.hurry
+            bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
@@ -74,10 +78,6 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=cancel_again_seconds)
-
-
-def _bound(duty: Duty, services: Services) -> Callable[[], Awaitable[object]]:
-    return lambda: duty.drain(services)
 
 
 async def _sweep(bells: Bells, feature: str, duty: Duty) -> None:

@@ -89,6 +89,10 @@ class Courier:
         """Claim nothing more; what flies is still concluded by the rounds that follow."""
         self._stopping = True
 
+    def hurry(self) -> None:
+        """Something new may be due: let the round that waits for landings look at once."""
+        self._flights.nudge()
+
     @property
     def in_flight(self) -> int:
         return self._flights.outstanding

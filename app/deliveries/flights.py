@@ -28,7 +28,7 @@ class Flights(Generic[T, R]):
         self._waiting: deque[T] = deque()
         self._pilots: set[asyncio.Task[None]] = set()
         self._landed: list[R] = []
-        self._empty = asyncio.Event()
+        self._news = asyncio.Event()
 
     @property
     def room(self) -> int:
@@ -47,16 +47,22 @@ class Flights(Generic[T, R]):
             self._take_off()
 
     async def landed(self, wait_seconds: float) -> Sequence[R]:
-        """What has landed, after waiting that long for more to land; or less, when nothing flies any more."""
+        """What has landed, after waiting that long for more to land; or less, when nothing flies or one is nudged."""
         if self._pilots:
-            self._empty.clear()
             try:
                 async with asyncio.timeout(wait_seconds):
-                    await self._empty.wait()
+                    await self._news.wait()
             except TimeoutError:
                 pass
+        # Cleared only now: a nudge that came since the last wait has cut this one short.
+        self._news.clear()
         landed, self._landed = self._landed, []
         return landed
+
+    def nudge(self) -> None:
+        """Wait for no more landings, as there may be something new to hand over; unless there is no room for it."""
+        if self.room > 0:
+            self._news.set()
 
     def put_back(self, landed: Sequence[R]) -> None:
         """Keep these until they are collected again: their conclusion could not be written."""
@@ -85,4 +91,4 @@ class Flights(Generic[T, R]):
         if self._waiting:
             self._take_off()
         elif not self._pilots:
-            self._empty.set()
+            self._news.set()

@@ -78,6 +78,7 @@ class Deliveries:
         self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
         self.deliver_next = self._courier.deliver_next
         self.verify_next = self._challenger.verify_next
+        self.hurry = self._courier.hurry
         self.stop = self._courier.stop
 
     @property

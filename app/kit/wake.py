@@ -53,6 +53,9 @@ class _Calls:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
 
+    def is_running(self, feature: str) -> bool:
+        return feature in self._running
+
     def start(self, feature: str, act: Callable[[], Awaitable[object]]) -> None:
         if self._closed:
             return
@@ -91,13 +94,20 @@ class Bells:
 
     def __init__(self) -> None:
         self._drains: dict[str, Callable[[], Awaitable[object]]] = {}
+        self._hurries: dict[str, Callable[[], None]] = {}
         self._calls = _Calls()
 
-    def hang(self, feature: str, drain: Callable[[], Awaitable[object]]) -> None:
-        """From now on, a ring for this feature runs `drain`."""
+    def hang(
+        self, feature: str, drain: Callable[[], Awaitable[object]], hurry: Callable[[], None] | None = None
+    ) -> None:
+        """From now on, a ring for this feature runs `drain`; while it runs, and may be waiting, tells it to `hurry`."""
         self._drains[feature] = drain
+        if hurry is not None:
+            self._hurries[feature] = hurry
 
     def ring(self, feature: str) -> None:
+        if self._calls.is_running(feature) and feature in self._hurries:
+            self._hurries[feature]()
         self._calls.start(feature, self._drains[feature])
 
     def ring_in(self, seconds: float, feature: str) -> None:

@@ -93,6 +93,21 @@ async def test_a_ring_during_a_drain_makes_it_look_once_more() -> None:
     assert looks == 2
 
 
+async def test_a_ring_during_a_drain_tells_it_to_hurry() -> None:
+    bells, hold = Bells(), asyncio.Event()
+
+    async def drain() -> None:
+        await hold.wait()
+
+    bells.hang("deliveries", drain, hurry=hold.set)
+    bells.ring("deliveries")
+    await asyncio.sleep(0)
+    assert not hold.is_set()
+    bells.ring("deliveries")
+    assert hold.is_set()
+    await bells.close()
+
+
 async def test_a_drain_that_failed_is_started_again_by_the_next_ring() -> None:
     outcomes, bells, done = [RuntimeError("the database is away")], Bells(), asyncio.Event()
 

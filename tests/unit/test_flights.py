@@ -105,3 +105,34 @@ async def test_a_crash_of_one_flight_leaves_the_others_flying() -> None:
     flights.start([1, 2, 3])
 
     assert sorted(await flights.landed(1)) == [2, 3]
+
+
+async def test_a_nudge_ends_the_wait_for_one_that_does_not_land() -> None:
+    runway = Runway()
+    flights = Flights(runway.fly, places=4, ahead=0)
+    flights.start([1, 2])
+    await asyncio.sleep(0)
+    await runway.land(1)
+
+    collecting = asyncio.create_task(flights.landed(3600))
+    await asyncio.sleep(0)
+    flights.nudge()
+
+    assert list(await asyncio.wait_for(collecting, 5)) == [1]
+    await runway.land(2)
+
+
+async def test_a_nudge_is_nothing_while_there_is_no_room() -> None:
+    runway = Runway()
+    flights = Flights(runway.fly, places=1, ahead=0)
+    flights.start([1])
+    await asyncio.sleep(0)
+
+    flights.nudge()
+    collecting = asyncio.create_task(flights.landed(3600))
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert not collecting.done()
+    await runway.land(1)
+    assert list(await collecting) == [1]
