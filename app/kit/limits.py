@@ -46,7 +46,6 @@ subscriptions_per_agent_max = 10_000
 fan_out_batch_max = 100
 fan_out_deliveries_max = 10_000
 fan_out_lease_seconds = 30
-events_wait_seconds_max = 30
 events_tail_seconds = 0.25
 
 # Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.
