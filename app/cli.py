@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from app.settings import ApiSettings, Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 loopback_networks = "127.0.0.0/8,::1/128"
@@ -38,16 +38,18 @@ def up(
         from app.settings import Settings, inherited
 
         settings = Settings()
+        served_at = host or settings.api.host
+        allow = ",".join(settings.outbound.allow) or private_networks(served_at, settings.api)
         changes = {
-            "TOCSIN_API_HOST": host or settings.api.host,
+            "TOCSIN_API_HOST": served_at,
             "TOCSIN_API_PORT": str(port or settings.api.port or free_port()),
             "TOCSIN_HOME": str((home or settings.home).absolute()),
-            "TOCSIN_OUTBOUND_ALLOW": ",".join(settings.outbound.allow) or loopback_networks,
+            "TOCSIN_OUTBOUND_ALLOW": allow,
             "PYTHONUNBUFFERED": "1",
         }
         output = Output()
         if not settings.outbound.allow:
-            output.say("tocsin", f"TOCSIN_OUTBOUND_ALLOW is set to {loopback_networks}: agents here may be reached")
+            output.say("tocsin", _said_of_outbound(allow))
         plan = Plan(
             home=(home or settings.home).absolute(),
             host=changes["TOCSIN_API_HOST"],
@@ -61,6 +63,23 @@ def up(
             command=command,
         )
         Tree(plan, output).run()
+
+
+def private_networks(host: str, api: "ApiSettings") -> str:
+    """What may be called beside the public internet, where the operator says nothing: this machine, if nobody else is
+    served. Strangers could have what listens on its loopback called, and read."""
+    from app.local.ports import is_loopback
+
+    served_beyond = not is_loopback(host) or api.public_url is not None or api.authorities
+    return "" if served_beyond else loopback_networks
+
+
+def _said_of_outbound(allow: str) -> str:
+    if allow:
+        return f"TOCSIN_OUTBOUND_ALLOW is set to {allow}: agents here may be reached"
+    return (
+        "others may reach this relay, so it calls public addresses only; TOCSIN_OUTBOUND_ALLOW names further networks"
+    )
 
 
 @app.command()

@@ -60,12 +60,16 @@ class ApiSettings(Part):
     @property
     def origin(self) -> str:
         """The relay's public URL, without a final slash."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        return (self.public_url or f"http://{self._listened_on}").rstrip("/")
+
+    @property
+    def _listened_on(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def accepted_authorities(self) -> frozenset[str]:
         """What `@authority` may be in a signed request, in lower case."""
-        local = (f"{self.host}:{self.port}", f"localhost:{self.port}", f"127.0.0.1:{self.port}")
+        local = (self._listened_on, f"localhost:{self.port}", f"127.0.0.1:{self.port}")
         public = (self.origin.partition("://")[2],)
         return frozenset(authority.lower() for authority in (self.authorities or (*local, *public)))
 

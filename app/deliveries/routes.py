@@ -2,7 +2,7 @@
 
 from app.deliveries.service import Deliveries
 from app.kit.operations import Call, Operation
-from tocsin.problems import DeliveryPending, EndpointNotActive, ForbiddenAddress
+from tocsin.problems import Conflict, DeliveryPending, EndpointNotActive, ForbiddenAddress
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointQuery, NewEndpoint, PatchEndpoint
 from tocsin.schemas.webhooks import JwkSet
@@ -98,7 +98,7 @@ async def list_webhook_keys(call: Call[Deliveries]) -> JwkSet:
 
 
 OPERATIONS = (
-    Operation("POST", "/v1/endpoints", create_endpoint, status=201, problems=(ForbiddenAddress,), ask=vet),
+    Operation("POST", "/v1/endpoints", create_endpoint, status=201, problems=(ForbiddenAddress, Conflict), ask=vet),
     Operation("GET", "/v1/endpoints", list_endpoints),
     Operation("GET", "/v1/endpoints/{id}", get_endpoint),
     Operation("PATCH", "/v1/endpoints/{id}", change_endpoint, problems=(ForbiddenAddress,), ask=vet),

@@ -16,7 +16,7 @@ from app.deliveries.models import Attempt, Delivery, Endpoint, Message
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.store import Addressed, NewMessage
 from app.events import Happened, record
-from app.kit import pages
+from app.kit import limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
@@ -26,7 +26,7 @@ from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
-from tocsin.problems import DeliveryPending, EndpointNotActive, ForbiddenAddress, InvalidBody
+from tocsin.problems import Conflict, DeliveryPending, EndpointNotActive, ForbiddenAddress, InvalidBody
 from tocsin.schemas import deliveries as wire
 from tocsin.schemas import endpoints as endpoint_wire
 from tocsin.schemas.webhooks import EndpointTest, JwkSet, Tested, Webhook
@@ -102,15 +102,7 @@ class Deliveries:
 
         Ring "deliveries" after the commit. Endpoints that are no more are left out.
         """
-        messages = [NewMessage(self._ids.new("msg"), one.agent_id, one.type, one.body.decode()) for one in outgoing]
-        addressed = [
-            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
-            for message, one in zip(messages, outgoing, strict=True)
-            for endpoint_id in one.endpoint_ids
-        ]
-        if messages:
-            await store.add_messages(db, messages, now)
-            await store.add_deliveries(db, addressed, now)
+        messages, _ = await self._send(db, outgoing, now)
         return [message.id for message in messages]
 
     # Endpoints
@@ -125,6 +117,8 @@ class Deliveries:
         self, db: AsyncSession, agent_id: str, new: endpoint_wire.NewEndpoint, now: datetime
     ) -> endpoint_wire.CreatedEndpoint:
         """Register an endpoint. It is pending until it has answered its challenge, which is due at once."""
+        if await store.count_endpoints(db, agent_id) >= limits.endpoints_per_agent_max:
+            raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
         endpoint = Endpoint(
             id=self._ids.new("ep"),
             agent_id=agent_id,
@@ -199,8 +193,9 @@ class Deliveries:
         if endpoint.state != "active":
             raise EndpointNotActive(f"the endpoint is {endpoint.state}")
         ring = EndpointTest(timestamp=now, data=Tested(endpoint_id=endpoint_id))
-        [message_id] = await self.send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
-        return _shown_delivery(require(await store.delivery_of(db, message_id, endpoint_id), "delivery"), ring.type)
+        _, [sent] = await self._send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
+        delivery, _ = require(await store.delivery(db, agent_id, sent.delivery_id), "delivery")
+        return _shown_delivery(delivery, ring.type)
 
     # Deliveries
 
@@ -238,6 +233,20 @@ class Deliveries:
     async def keys(self, db: AsyncSession, now: datetime) -> JwkSet:
         """The public keys that verify `v1a` signatures."""
         return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
+
+    async def _send(
+        self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime
+    ) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
+        messages = [NewMessage(self._ids.new("msg"), one.agent_id, one.type, one.body.decode()) for one in outgoing]
+        addressed = [
+            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
+            for message, one in zip(messages, outgoing, strict=True)
+            for endpoint_id in one.endpoint_ids
+        ]
+        if messages:
+            await store.add_messages(db, messages, now)
+            await store.add_deliveries(db, addressed, now)
+        return messages, addressed
 
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await store.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")

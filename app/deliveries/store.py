@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
 
@@ -84,6 +84,12 @@ async def endpoints(
     return (await db.scalars(question.order_by(col(Endpoint.id)).limit(limit))).all()
 
 
+async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
+    """How many endpoints an agent has."""
+    question = select(func.count()).select_from(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    return (await db.scalars(question)).one()
+
+
 async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
     """Let go of what waited for these endpoints, which have become active in this transaction."""
     statement = text(
@@ -123,10 +129,15 @@ async def disable(
 
 async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> None:
     """Cancel what has not been delivered to this endpoint. An attempt in flight ends unconcluded."""
+    # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
     statement = text(
         """
         update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
-        where endpoint_id = :id and state = 'pending'
+        where state = 'pending' and id in (
+            select id from deliveries where due_at is not null and endpoint_id = :id
+            union all
+            select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
+        )
         """
     )
     await db.execute(statement, {"id": endpoint_id, "now": now})
@@ -293,12 +304,6 @@ async def delivery(
     question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
     row = (await db.execute(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
     return None if row is None else (row[0], row[1])
-
-
-async def delivery_of(db: AsyncSession, message_id: str, endpoint_id: str) -> Delivery | None:
-    """The delivery of a message that was sent in this transaction."""
-    question = select(Delivery).where(col(Delivery.message_id) == message_id, col(Delivery.endpoint_id) == endpoint_id)
-    return await db.scalar(question)
 
 
 async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:

@@ -38,6 +38,7 @@ NOT_PUBLIC_V4 = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by carriers, and home of some metadata services
         "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # every machine on Azure reaches its host here; in no registry, as it is Microsoft's own
         "169.254.0.0/16",  # link-local, and home of most metadata services
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments

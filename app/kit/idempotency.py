@@ -43,7 +43,7 @@ async def begin(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept |
 
     Raises IdempotencyConflict while a request with this key runs, IdempotencyKeyReused when it was another request.
     """
-    if (key := _key(incoming)) is None:
+    if (key := key_of(incoming)) is None:
         return None
     # A transaction-level lock, so that a second request is refused at once instead of waiting for the first.
     lock = text("select pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
@@ -54,7 +54,7 @@ async def begin(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept |
 
 async def find(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | None:
     """The answer that this request's key was given before, if any."""
-    if (key := _key(incoming)) is None:
+    if (key := key_of(incoming)) is None:
         return None
     kept = await db.get(KeptAnswer, (agent_id, key))
     if kept is None:
@@ -66,7 +66,7 @@ async def find(db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | 
 
 async def keep(db: AsyncSession, agent_id: str, incoming: "Incoming", answer: Kept, now: datetime) -> None:
     """Keep this answer for the request's key, if it has one."""
-    if (key := _key(incoming)) is None:
+    if (key := key_of(incoming)) is None:
         return
     status, body, headers = answer
     expires_at = now + timedelta(hours=limits.idempotency_hours)
@@ -90,7 +90,8 @@ async def forget_expired(db: AsyncSession, now: datetime) -> int:
     return len(dropped.all())
 
 
-def _key(incoming: "Incoming") -> str | None:
+def key_of(incoming: "Incoming") -> str | None:
+    """The request's idempotency key, however it is quoted; None when it has none. Raises InvalidIdempotencyKey."""
     value = incoming.headers.get("idempotency-key")
     if value is None:
         return None

@@ -38,6 +38,9 @@ look_lease_seconds = 30
 looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 
+# Endpoints
+endpoints_per_agent_max = 1_000
+
 # Subscriptions
 subscriptions_per_agent_max = 10_000
 fan_out_batch_max = 100

@@ -401,7 +401,7 @@ def _body(model: type[BaseModel], incoming: Incoming) -> BaseModel:
         # No body at all reads as an empty object: operations whose fields are all optional need none.
         return model.model_validate_json(incoming.body or b"{}")
     except ValidationError as error:
-        raise InvalidBody(errors=problems.pointers(error)) from error
+        raise InvalidBody(errors=problems.pointers(error, incoming.body)) from error
 
 
 def _query(model: type[BaseModel], incoming: Incoming) -> BaseModel:

@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg import errors as postgres_errors
 from pydantic import ValidationError
+from pydantic_core import from_json
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -29,19 +30,43 @@ def response(problem: Problem, request_id: str) -> Response:
     return Response(json.dumps(document), problem.status, dict(problem.headers), "application/problem+json")
 
 
-def pointers(error: ValidationError) -> list[dict[str, str]]:
+def pointers(error: ValidationError, body: bytes) -> list[dict[str, str]]:
     """Where a body was not met: a JSON pointer (RFC 6901) and what would be accepted, for each place."""
-    return [{"pointer": _pointer(place), "detail": detail} for place, detail in _places(error)]
+    document = _document(body)
+    return [
+        {"pointer": _pointer(_within(document, place, missing=missing)), "detail": detail}
+        for place, detail, missing in _places(error)
+    ]
 
 
 def parameters(error: ValidationError) -> list[dict[str, str]]:
     """Where a query was not met: the parameter and what would be accepted, for each."""
-    return [{"parameter": str(place[0]) if place else "", "detail": detail} for place, detail in _places(error)]
+    return [{"parameter": str(place[0]) if place else "", "detail": detail} for place, detail, _ in _places(error)]
 
 
-def _places(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+def _places(error: ValidationError) -> list[tuple[tuple[int | str, ...], str, bool]]:
+    """Place and reason of each error, and whether something is missing there."""
     shown = error.errors(include_url=False, include_input=False, include_context=False)[:_ERRORS_MAX]
-    return [(e["loc"], e["msg"].removeprefix("Value error, ")) for e in shown]
+    return [(e["loc"], e["msg"].removeprefix("Value error, "), e["type"] == "missing") for e in shown]
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError:
+        return None
+
+
+def _within(document: Any, place: Sequence[int | str], *, missing: bool) -> Sequence[int | str]:
+    """The steps of a place that are steps through the document; others name the model's choice between shapes."""
+    steps: list[int | str] = []
+    for step in place:
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            continue
+        steps.append(step)
+    return [*steps, place[-1]] if missing else steps
 
 
 def _pointer(location: Sequence[int | str]) -> str:

@@ -1,6 +1,7 @@
 """Loopback ports."""
 
 import errno
+import ipaddress
 import socket
 
 from app.local.errors import LocalError
@@ -13,6 +14,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address. A name other than localhost may be anything."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def require_free(host: str, port: int, remedy: str) -> None:

@@ -51,7 +51,8 @@ class Plan:
 
     @property
     def api_url(self) -> str:
-        return f"http://{reachable(self.host)}:{self.port}"
+        host = reachable(self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 class Part(Protocol):
@@ -170,12 +171,16 @@ class Tree:
             ("API", api),
             ("Docs", f"{api}/llms.txt  {api}/openapi.json"),
             ("Data", str(self.plan.home.absolute())),
-            ("Outbound", f"may reach {self.plan.environment.get('TOCSIN_OUTBOUND_ALLOW')} and the public internet"),
+            ("Outbound", f"may reach {self._private_networks()}the public internet"),
         ]
         if api != URL_DEFAULT:
             rows.append(("First", f"in another terminal: export TOCSIN_URL={api}"))
         rows.append(("Next", f"in another terminal: {self.plan.command} listen --every PT2S"))
         self.output.box("Tocsin is up", rows, "Ctrl-C stops everything; the data stay.")
+
+    def _private_networks(self) -> str:
+        allow = self.plan.environment.get("TOCSIN_OUTBOUND_ALLOW")
+        return f"{allow} and " if allow else ""
 
     # --- while it runs ---
 

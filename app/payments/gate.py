@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.events import Happened, record
-from app.kit import limits, telemetry
+from app.kit import idempotency, limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
@@ -179,7 +179,7 @@ class Tollgate:
             id=self._ids.new("pay"),
             agent_id=sale.caller.id,
             operation=sale.operation.name,
-            idempotency_key=sale.incoming.headers.get("idempotency-key"),
+            idempotency_key=idempotency.key_of(sale.incoming),
             fingerprint=_fingerprint(sale, presented),
             network=tender.network,
             asset=tender.asset,

@@ -139,7 +139,8 @@ def _quantity(fields: Mapping[str, Any], name: str) -> int:
 def _expect(fields: Mapping[str, Any], name: str, expected: str) -> None:
     value = fields.get(name)
     if not isinstance(value, str) or value.lower() != expected:
-        raise Contradiction(f"{name} is {str(value)[:80]}, not {expected}")
+        # Quoted, because it may hold what Postgres stores in no text.
+        raise Contradiction(f"{name} is {str(value)[:80]!r}, not {expected}")
 
 
 def _expect_number(fields: Mapping[str, Any], name: str, expected: int) -> None:

@@ -12,11 +12,13 @@ import httpx
 import orjson
 from prometheus_client import Counter
 
-from app.kit import limits
+from app.kit import limits, telemetry
 from app.watchers.answers import Contradiction, Header, header, logs_of_block, logs_of_receipts
 from app.watchers.follower import Answer, Ask, Block, ByHash, ByNumber, Contents, Latest, Logs, Missing
 
 calls_made = Counter("tocsin_rpc_calls", "JSON-RPC calls made, by chain and method.", ["chain", "method"])
+
+log = telemetry.logger(__name__)
 
 # What nodes answer to a method that they do not have: JSON-RPC 2.0 §5.1, and EIP-1474 "method not supported".
 _NO_SUCH_METHOD = frozenset({-32601, -32004})
@@ -92,8 +94,11 @@ def _outcome(status: int, answer: object, expected_id: object) -> Outcome:
     fields = _fields(answer)
     # An error keeps its meaning whatever the HTTP status: providers differ in what they send with it.
     if error := _fields(fields.get("error")):
-        code = error.get("code")
-        return Refused(code if isinstance(code, int) else 0, str(error.get("message"))[:200])
+        given = error.get("code")
+        code = given if isinstance(given, int) else 0
+        # Its message is for the operator and may name the operator's account; what is returned here, agents are shown.
+        log.warning("a node refused a call", code=code, message=str(error.get("message"))[:200])
+        return Refused(code, f"the node answered with error {code}")
     if status != 200:
         return Fault(f"HTTP status {status}")
     if fields.get("id") != expected_id or "result" not in fields:
@@ -136,7 +141,9 @@ class Node:
             return Missing(outcome.reason)
         expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
         return (
-            None if outcome.value == expected else Missing(f"eth_chainId is {str(outcome.value)[:40]}, not {expected}")
+            None
+            if outcome.value == expected
+            else Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}")
         )
 
     async def _block(self, method: str, name: str) -> Block:

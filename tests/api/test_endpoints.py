@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from app.kit import limits
 from tests.conftest import NewAgent
 from tests.world import TestAgent
 
@@ -173,3 +174,11 @@ async def test_the_relay_publishes_one_key_that_stays_the_same(agent: TestAgent)
     assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("OKP", "Ed25519", "EdDSA", "sig")
     assert "d" not in key
     assert second.json() == first.json()
+
+
+async def test_an_agent_has_so_many_endpoints_and_no_more(agent: TestAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "endpoints_per_agent_max", 2)
+    answers = [await agent.post("/v1/endpoints", {"url": f"http://127.0.0.1:8999/{n}"}) for n in range(3)]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 409]
+    assert answers[2].json()["type"] == "/problems/conflict"

@@ -148,6 +148,11 @@ LIES: dict[str, Tamper] = {
     "an answer to another question": lambda _, answer: {**answer, "id": 10**6},
     "neither result nor error": lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"]},
     "an error that is text": lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"], "error": "no"},
+    "an error with a secret and a NUL": lambda _, answer: {
+        "id": answer["id"],
+        "error": {"code": -32600, "message": "project \0 of operator"},
+    },
+    "a NUL where a hash should be": first_log(blockHash="\0"),
     "an error": lambda _, answer: {"id": answer["id"], "error": {"code": "?", "message": 5}},
     "a list": lambda _, answer: [answer],
     "a page": lambda *_: Raw(502, b"<h1>Bad gateway</h1>"),
@@ -164,3 +169,6 @@ async def test_a_lie_is_missing(chain: DevChain, token: Token, http: httpx.Async
         answer = await head_and_contents(Rpc(http, "eip155:31337", proxy.url))
     assert isinstance(answer, Missing)
     assert answer.reason
+    # It is stored, and agents are shown it.
+    assert answer.reason.isprintable()
+    assert "operator" not in answer.reason

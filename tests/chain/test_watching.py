@@ -50,7 +50,7 @@ async def test_a_node_of_another_chain_is_not_believed(
     await town.turn(2)
     assert (await agent.get(f"/v1/subscriptions/{subscription['id']}")).json()["state"] == "starting"
     [watcher] = (await agent.get("/v1/watchers")).json()["items"]
-    assert "eth_chainId is 0x1" in watcher["last_error"]
+    assert "eth_chainId is '0x1'" in watcher["last_error"]
 
 
 async def test_a_subscription_begins_at_the_head(agent: TestAgent, town: Town, chain: DevChain, token: Token) -> None:

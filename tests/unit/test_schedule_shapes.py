@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from tocsin.problems import BadRecurrence
-from tocsin.schemas.schedules import NewSchedule, payload_bytes_max, payload_text
+from tocsin.schemas.schedules import NewSchedule, payload_bytes_max, payload_levels_max, payload_text
 
 
 def read(payload: str) -> NewSchedule:
@@ -20,9 +20,10 @@ def read(payload: str) -> NewSchedule:
         "12345678901234567890123",
         '{"a":[1,{"b":"\\u00e9"}],"":null}',
         '"' + "x" * (payload_bytes_max - 2) + '"',
+        "[" * payload_levels_max + "]" * payload_levels_max,
     ],
 )
-def test_any_json_of_64_kib_is_carried(payload: str) -> None:
+def test_any_json_of_64_kib_and_64_levels_is_carried(payload: str) -> None:
     assert read(payload_text(read(payload).payload)).payload == read(payload).payload
 
 
@@ -33,6 +34,8 @@ def test_any_json_of_64_kib_is_carried(payload: str) -> None:
         "NaN",
         "9" * 5000,
         "[" * 5000 + "]" * 5000,
+        "[" * (payload_levels_max + 1) + "]" * (payload_levels_max + 1),
+        '{"a":' * payload_levels_max + "[]" + "}" * payload_levels_max,
         '"\\ud800"',
         '"\\u0000"',
         '{"\\u0000":1}',

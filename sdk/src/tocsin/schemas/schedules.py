@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 payload_bytes_max: Final = 64 * 1024
+payload_levels_max: Final = 64
+"""Well below what readers of JSON stop at: a ring that its receiver cannot read would be sent for days in vain."""
 preview_fires_max: Final = 100
 
 ScheduleState = Literal["active", "paused", "completed"]
@@ -87,7 +89,8 @@ class NewSchedule(_HasSpec):
 
     endpoint_id: str = Field(max_length=100, description="Which endpoint of yours is rung.")
     payload: Json = Field(
-        default=None, description="Any JSON of at most 64 KiB; sent along with every ring, unchanged."
+        default=None,
+        description="Any JSON of at most 64 KiB and 64 levels; sent along with every ring, unchanged.",
     )
     name: Name | None = Field(default=None, description="For people; need not be unique.")
 
@@ -96,7 +99,16 @@ class NewSchedule(_HasSpec):
     def _fits(cls, payload: Json) -> Json:
         if len(payload_text(payload).encode()) > payload_bytes_max:
             raise ValueError(f"a payload has at most {payload_bytes_max} bytes as compact JSON")
+        if _is_deeper(payload, payload_levels_max):
+            raise ValueError(f"a payload is nested at most {payload_levels_max} levels deep")
         return payload
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    members = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(member, levels - 1) for member in members)
 
 
 def payload_text(payload: Json) -> str:
