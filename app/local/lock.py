@@ -31,6 +31,14 @@ def held(home: Path) -> Generator[int]:
         os.close(descriptor)
 
 
+def holder_runs(home: Path) -> bool:
+    """Whether the process that took this home's lock last is still there."""
+    try:
+        return _runs(int((home / "lock").read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 def _take(descriptor: int, home: Path) -> None:
     deadline = Deadline(stopping_seconds_max)
     while not _taken(descriptor):

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from app.local import lock
+
 
 @dataclass(frozen=True)
 class Running:
@@ -15,6 +17,9 @@ class Running:
     @classmethod
     def read(cls, home: Path) -> Self | None:
         """None when no relay runs there, or it is not ours to know."""
+        # A relay that was killed leaves its record behind.
+        if not lock.holder_runs(home):
+            return None
         try:
             return cls(**json.loads((home / "running.json").read_text()))
         except (OSError, ValueError, TypeError):

@@ -24,6 +24,7 @@ from app.local.reach import require_database, require_valkey
 from app.local.running import Running
 from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
+from tocsin.auth import URL_DEFAULT
 
 look_seconds = 0.1
 ends_in_a_row_max = 5
@@ -171,8 +172,10 @@ class Tree:
             ("Docs", f"{api}/llms.txt  {api}/openapi.json"),
             ("Data", str(self.plan.home.absolute())),
             ("Outbound", f"may reach {self._private_networks()}the public internet"),
-            ("Next", f"in another terminal: {self.plan.command} listen --every PT2S"),
         ]
+        if api != URL_DEFAULT:
+            rows.append(("First", f"in another terminal: export TOCSIN_URL={api}"))
+        rows.append(("Next", f"in another terminal: {self.plan.command} listen --every PT2S"))
         self.output.box("Tocsin is up", rows, "Ctrl-C stops everything; the data stay.")
 
     def _private_networks(self) -> str:

@@ -81,6 +81,12 @@ def test_only_posts_are_rings(receiver: Receiver) -> None:
     assert httpx.get(receiver.url, trust_env=False).status_code == 501
 
 
+def test_a_port_that_is_taken_is_named(receiver: Receiver, heard: SimpleQueue[Heard]) -> None:
+    taken = httpx.URL(receiver.url).port
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{taken}"):
+        Receiver(heard.put, port=taken or 0)
+
+
 def test_hearing_is_pure() -> None:
     now = datetime(2026, 11, 22, 9, tzinfo=UTC)
     headers = sign("ep_1_msg_1", now, BODY, secrets=[SECRET])
