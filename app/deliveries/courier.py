@@ -168,9 +168,12 @@ class Courier:
         ours = await store.conclude(db, [_outcome(landing, verdicts[landing.claimed.id], now) for landing in landed])
         concluded = [landing for landing in landed if landing.claimed.id in ours]
         await record(db, *(h for one in concluded if (h := _happened(one, verdicts[one.claimed.id], now)) is not None))
-        gone = {one.claimed.endpoint_id for one in concluded if _is_gone(verdicts[one.claimed.id])}
+        gone = [one.claimed for one in concluded if _is_gone(verdicts[one.claimed.id])]
         if gone:
-            await disable(db, sorted(gone), "the endpoint answered 410 Gone", now)
+            # Only while it is still there that the endpoint is rung: its owner may have moved it meanwhile.
+            urls = sorted({claimed.url for claimed in gone if claimed.url})
+            ids = sorted({claimed.endpoint_id for claimed in gone})
+            await disable(db, ids, "the endpoint answered 410 Gone", now, urls)
 
     def _judge(self, landing: Landing, now: datetime) -> Verdict:
         status, wait = None, None
@@ -182,9 +185,11 @@ class Courier:
         return judge(status, attempts, now, wait=wait, jitter=self._jitter.random())
 
 
-async def disable(db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime) -> None:
+async def disable(
+    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
+) -> None:
     """Send nothing more to these endpoints until their owners enable them; what is due for them is kept."""
-    disabled = await store.disable(db, endpoint_ids, reason, now)
+    disabled = await store.disable(db, endpoint_ids, reason, now, urls)
     await record(db, *(Happened("endpoint.disabled", id, agent, now, {"reason": reason}) for id, agent in disabled))
 
 

@@ -161,6 +161,8 @@ class Deliveries:
                 endpoint.url, endpoint.verified_at = url, None
                 _challenge(endpoint, now)
         endpoint.updated_at = now
+        changed = sorted(patch.model_fields_set)
+        await record(db, Happened("endpoint.changed", endpoint.id, agent_id, now, {"changed": changed}))
         return _shown(endpoint)
 
     async def delete(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> None:
@@ -186,6 +188,7 @@ class Deliveries:
         if endpoint.state == "disabled":
             _challenge(endpoint, now)
             endpoint.updated_at = now
+            await record(db, Happened("endpoint.enabled", endpoint.id, agent_id, now))
         return _shown(endpoint)
 
     async def test(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Delivery:
@@ -220,6 +223,8 @@ class Deliveries:
         assert endpoint.id == delivery.endpoint_id
         delivery.state, delivery.due_at, delivery.concluded_at = "pending", now, None
         delivery.attempts_before = delivery.attempts
+        told = {"endpoint_id": delivery.endpoint_id, "message_id": delivery.message_id}
+        await record(db, Happened("delivery.redelivered", delivery.id, agent_id, now, told))
         return _shown_delivery(delivery, message.type)
 
     async def leave_revoked(self, db: AsyncSession, now: datetime) -> int:

@@ -113,17 +113,19 @@ async def orphaned(db: AsyncSession) -> Sequence[str]:
 
 
 async def disable(
-    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime
+    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
 ) -> Sequence[tuple[str, str]]:
-    """Disable those of these endpoints that are not; returns them with their agents."""
+    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them with agents."""
     statement = text(
         """
         update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
         where id = any(cast(:ids as text[])) and state <> 'disabled'
+            and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
         returning id, agent_id
         """
     )
-    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now})
+    at = None if urls is None else list(urls)
+    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
     return [(row.id, row.agent_id) for row in rows]
 
 

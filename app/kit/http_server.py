@@ -11,7 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.kit import limits
-from tocsin.problems import MEDIA_TYPE, HeadersTooLarge, Problem, RequestTimeout
+from tocsin.problems import MEDIA_TYPE, BadRequest, HeadersTooLarge, Problem, RequestTimeout
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -46,6 +46,10 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._too_slow = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Said by uvicorn of what is no HTTP at all."""
+        self._refuse(BadRequest(msg))
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0

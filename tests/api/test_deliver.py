@@ -256,6 +256,22 @@ async def test_410_fails_the_delivery_and_disables_the_endpoint(services, agent,
     assert (await delivery_of(agent, later))["state"] == "delivered"
 
 
+async def test_410_from_where_an_endpoint_was_leaves_it_where_it_is(services, agent, receiver) -> None:
+    endpoint = await active(services, agent, receiver)
+    moved = {"url": "http://127.0.0.1:9001/moved"}
+
+    async def answer(post: object) -> web.Response:
+        # The owner moves the endpoint while the ring is on its way to where it was.
+        (await agent.call("PATCH", f"/v1/endpoints/{endpoint['id']}", moved)).raise_for_status()
+        return web.Response(status=410)
+
+    receiver.answers = answer
+    await send(services, endpoint["id"])
+    await drain(services.deliveries.deliver_next)
+
+    assert (await agent.get(f"/v1/endpoints/{endpoint['id']}")).json()["state"] == "pending"
+
+
 async def test_one_message_goes_to_each_endpoint_with_its_own_id(
     services, agent, new_agent: NewAgent, receiver
 ) -> None:

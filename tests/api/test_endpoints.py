@@ -159,11 +159,13 @@ async def test_a_pending_endpoint_takes_no_test_ring(agent: TestAgent) -> None:
 
 async def test_what_happens_to_endpoints_is_in_the_journal(agent: TestAgent) -> None:
     id = (await agent.post("/v1/endpoints", {"url": URL})).json()["id"]
+    await agent.call("PATCH", f"/v1/endpoints/{id}", {"description": "another"})
     await agent.call("DELETE", f"/v1/endpoints/{id}")
 
     journal = (await agent.get(f"/v1/events?subject={id}")).json()["items"]
 
-    assert [event["kind"] for event in journal] == ["endpoint.created", "endpoint.deleted"]
+    assert [event["kind"] for event in journal] == ["endpoint.created", "endpoint.changed", "endpoint.deleted"]
+    assert journal[1]["data"] == {"changed": ["description"]}
 
 
 async def test_the_relay_publishes_one_key_that_stays_the_same(agent: TestAgent) -> None:

@@ -1,6 +1,7 @@
 """The head of a request is bounded in size and time, whoever sends it."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 
@@ -68,4 +69,7 @@ async def test_a_head_that_never_ends_is_given_up(port: int, monkeypatch: pytest
 
 
 async def test_bytes_that_are_no_http_are_refused(port: int) -> None:
-    assert (await _answer(port, b"\x00\xff\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+    answer = await _answer(port, b"\x00\xff\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/bad-request"
