@@ -7,7 +7,10 @@ from tocsin.schemas.wire import Page
 
 
 async def list_events(call: Call[Events], query: EventQuery) -> Page[Event]:
-    """List what happened to your things, oldest first."""
+    """List what happened to your things, oldest first.
+
+    What a source told belongs to all who subscribe to it: read that at `/v1/subscriptions/{id}/events`.
+    """
     return await call.service.list(call.db, call.agent.id, query)
 
 
