@@ -181,7 +181,7 @@ _EXAMPLES: tuple[Problem, ...] = (
     ),
     problems.InvalidBody.at("/name", "String should have at least 1 character"),
     vectors.bad_recurrence(),
-    problems.ForbiddenAddress.at("/url", "the host has no public address, or not only public ones"),
+    problems.ForbiddenAddress.at("/url", "the host does not resolve, or not only to public addresses"),
     problems.InvalidKey.at("/public_key", "an Ed25519 public key has 32 bytes, this one 31"),
     problems.TooManyRequests(headers={"Retry-After": "12"}),
 )

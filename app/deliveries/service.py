@@ -270,7 +270,7 @@ def _refusal(fault: Fault) -> str:
     if fault.category == "https_required":
         return "use https; plain http is for networks that this relay's operator listed"
     # One answer for a name that does not exist and one that is at an address of ours: see Outbound.
-    return "the host has no public address, or not only public ones"
+    return "the host does not resolve, or not only to public addresses"
 
 
 def _challenge(endpoint: Endpoint, now: datetime) -> None:

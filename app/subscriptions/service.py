@@ -89,7 +89,7 @@ class Subscriptions:
         if fault is not None and fault.category == "https_required":
             raise ForbiddenAddress.at("/source/url", "use https; plain http is for networks that the operator listed")
         if fault is not None:
-            raise ForbiddenAddress.at("/source/url", "the host has no public address, or not only public ones")
+            raise ForbiddenAddress.at("/source/url", "the host does not resolve, or not only to public addresses")
 
     async def create(self, db: AsyncSession, agent_id: str, new: NewSubscription, now: datetime) -> Subscription:
         """Subscribe an agent from now on. A source that nobody watched yet is watched from now on."""

@@ -128,7 +128,7 @@ class Schedule(Wire):
     version: int
     next_fire: Timestamp | None = Field(default=None, description="Nominal time of the next slot.")
     last_fire: Timestamp | None = Field(default=None, description="Nominal time of the latest slot that fired.")
-    runs: int = Field(description="How often it has fired.")
+    runs: int = Field(description="How many of its slots have come: fired, or skipped at their time.")
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -154,7 +154,7 @@ class Fire(Wire):
     until: Timestamp | None = Field(
         default=None, description="Skipped only: this entry stands for every slot before it, too."
     )
-    run: int | None = Field(default=None, description="Counts the fires of the schedule, from 1.")
+    run: int | None = Field(default=None, description="Numbers the slots, from 1; a slot that was missed has none.")
     fired_at: Timestamp | None = None
     lateness_ms: int | None = Field(default=None, description="From the nominal time until the relay handed it over.")
     message_id: str | None = Field(default=None, description="The message that rings the endpoint.")

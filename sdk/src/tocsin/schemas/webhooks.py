@@ -39,7 +39,9 @@ class Fired(Wire):
     fire_id: str = Field(description="Derived from schedule and nominal time: one slot is never two fires.")
     scheduled_at: Timestamp = Field(description="The nominal time.")
     fired_at: Timestamp
-    run: int = Field(description="Counts the fires of this schedule, from 1.")
+    run: int = Field(
+        description="Numbers the slots of this schedule, from 1. One that was skipped at its time leaves a gap."
+    )
     previous: Timestamp | None = Field(default=None, description="Nominal time of the fire before.")
     upcoming: list[Timestamp] = Field(description="The next nominal times, five at most.")
     payload: Json = Field(default=None, description="What the agent gave to be sent along.")
