@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from app.kit.wake import Bells, Doorbell, waiting_key
@@ -68,9 +69,16 @@ async def test_a_flushed_valkey_hears_the_next_ring(
 
 
 async def test_a_dead_valkey_costs_the_caller_nothing() -> None:
+    lost = _lost("deliveries")
     doorbell = Doorbell("redis://127.0.0.1:1")
     doorbell.ring("deliveries")
     await doorbell.close()
+    assert _lost("deliveries") == lost + 1
+
+
+def _lost(feature: str) -> float:
+    """How many wakes the metrics count as lost."""
+    return REGISTRY.get_sample_value("tocsin_wakes_lost_total", {"feature": feature}) or 0.0
 
 
 async def test_a_ring_during_a_drain_makes_it_look_once_more() -> None:
