@@ -6,6 +6,7 @@ A slow one takes one place and holds up nothing else: what lands is collected wi
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from app.kit import telemetry
@@ -49,11 +50,9 @@ class Flights(Generic[T, R]):
     async def landed(self, wait_seconds: float) -> Sequence[R]:
         """What has landed, after waiting that long for more to land; or less, when nothing flies or one is nudged."""
         if self._pilots:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
                     await self._news.wait()
-            except TimeoutError:
-                pass
         # Cleared only now: a nudge that came since the last wait has cut this one short.
         self._news.clear()
         landed, self._landed = self._landed, []

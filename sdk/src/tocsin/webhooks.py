@@ -23,8 +23,8 @@ import json
 import os
 import re
 from base64 import b64decode, b64encode
-from binascii import Error as NotBase64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
@@ -258,7 +258,7 @@ def _signatures(header: str, version: str) -> list[bytes]:
         if token_version == version:
             try:
                 found.append(b64decode(encoded, validate=True))
-            except (NotBase64, ValueError):
+            except ValueError:
                 continue
     if not found:
         raise SignatureMismatch(f"webhook-signature has no {version} signature. {SignatureMismatch.__doc__}")
@@ -323,8 +323,6 @@ def _base64(data: bytes) -> str:
 
 def _unbase64(text: str, prefix: str) -> bytes:
     if text.startswith(prefix):
-        try:
+        with suppress(ValueError):
             return b64decode(text[len(prefix) :], validate=True)
-        except (NotBase64, ValueError):
-            pass
     raise ValueError(f"this is not written as {prefix} and standard base64")
