@@ -51,7 +51,7 @@ class Schedules:
             agent_id=agent_id,
             endpoint_id=new.endpoint_id,
             name=new.name,
-            spec=dict(new.spec),
+            spec=new.spec,
             payload=wire.payload_text(new.payload),
             next_fire=first,
             created_at=now,
@@ -59,7 +59,7 @@ class Schedules:
         )
         db.add(schedule)
         await db.flush()
-        told = {"endpoint_id": new.endpoint_id, "spec": dict(new.spec), "next_fire": rfc3339(first)}
+        told = {"endpoint_id": new.endpoint_id, "spec": new.spec, "next_fire": rfc3339(first)}
         await record(db, Happened("schedule.created", schedule.id, agent_id, now, told))
         return _shown(schedule, Progress())
 
@@ -106,7 +106,7 @@ class Schedules:
             for occurrence in recurrence.preview(asked.after or now, asked.count)
         ]
         return wire.SchedulePreview(
-            explanation=recurrence.explain(), fires=fires, timezone_database=zone_database_version
+            explanation=recurrence.explain(), fires=fires, warnings=[], timezone_database=zone_database_version
         )
 
 
@@ -142,11 +142,34 @@ def _shown(schedule: Schedule, progress: Progress) -> wire.Schedule:
             "next_fire": progress.next_planned or schedule.next_fire,
             "last_fire": progress.last_fired,
             "runs": schedule.runs - progress.planned,
+            "skipped": {},
         }
     )
 
 
-_SHOWN = {"id", "name", "spec", "endpoint_id", "state", "version", "created_at", "updated_at"}
+_SHOWN = {
+    "id",
+    "chosen_id",
+    "name",
+    "spec",
+    "endpoint_id",
+    "starts_at",
+    "ends_at",
+    "max_fires",
+    "overlap",
+    "buffer_max",
+    "misfire",
+    "catch_up_max",
+    "completion",
+    "notify_endpoint_id",
+    "state",
+    "pause_reason",
+    "paused_at",
+    "version",
+    "give_ups",
+    "created_at",
+    "updated_at",
+}
 
 
 def _shown_fire(fire: Fire) -> wire.Fire:
@@ -159,10 +182,14 @@ _SHOWN_FIRE = {
     "schedule_id",
     "kind",
     "scheduled_at",
+    "fire_at",
     "state",
     "reason",
     "until",
     "run",
     "fired_at",
     "message_id",
+    "delivery_id",
+    "attempts",
+    "completed_at",
 }

@@ -111,7 +111,8 @@ async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: in
     statement = text(
         """
         select id, agent_id, version, spec::text, next_fire, last_fire, runs from schedules
-        where next_fire <= :horizon and (select min(next_fire) from schedules) <= :soon
+        where state = 'active' and next_fire <= :horizon
+            and (select min(next_fire) from schedules where state = 'active') <= :soon
         order by next_fire limit :limit for update skip locked
         """
     )
@@ -138,6 +139,9 @@ class Entry:
     due_at: datetime | None
     attempts: int
     planned_at: datetime
+    late: bool = False
+    overlap: str = "allow"
+    outstanding: bool = False
 
 
 async def journal(db: AsyncSession, entries: Sequence[Entry]) -> set[str]:

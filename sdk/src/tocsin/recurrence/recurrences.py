@@ -1,6 +1,6 @@
 """A recurrence: from a spec to its instants."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -38,8 +38,10 @@ class Recurrence:
     rule: Rule
 
     @classmethod
-    def parse(cls, spec: Mapping[str, Any]) -> "Recurrence":
+    def parse(cls, spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "Recurrence":
         """Read a spec. Raises an InvalidRecurrence that points at the field and says what to write instead."""
+        if not isinstance(spec, Mapping):
+            raise BadShape("a recurrence is an object", pointer="", hint=_FORMS)
         kind = _kind(spec)
         _refuse_unknown(spec, kind)
         return cls(_READERS[kind](spec))
@@ -72,8 +74,6 @@ class Recurrence:
 
 
 def _kind(spec: Mapping[str, Any]) -> str:
-    if not isinstance(spec, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  (callers pass what JSON gave them)
-        raise BadShape("a recurrence is an object", pointer="", hint=_FORMS)
     kinds = [kind for kind in _SHAPES if kind in spec]
     if len(kinds) != 1:
         detail = f"{' and '.join(kinds)} exclude each other" if kinds else "says neither cron, every nor at"
