@@ -110,8 +110,8 @@ class Timekeeper:
         ripe = await store.ripe(db, due)
         verdicts = [(fire, _judged(fire)) for fire in ripe]
         ringing = [fire for fire, verdict in verdicts if isinstance(verdict, Ring)]
-        message_ids = await self._deliveries.send(db, [_outgoing(fire, now) for fire in ringing], now)
-        messages = dict(zip((fire.id for fire in ringing), message_ids, strict=True))
+        sent = await self._deliveries.send(db, [_outgoing(fire, now) for fire in ringing], now)
+        messages = {fire.id: each.message_id for fire, each in zip(ringing, sent, strict=True)}
         if ripe:
             await store.conclude(db, [_concluded(fire, verdict, messages, now) for fire, verdict in verdicts])
             await record(db, *(_happened(fire, verdict, now) for fire, verdict in verdicts))
@@ -234,7 +234,7 @@ def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
         "payload": orjson.Fragment(fire.payload or "null"),
     }
     body = orjson.dumps({"type": "schedule.fired", "timestamp": rfc3339(now), "data": told})
-    return Outgoing(type="schedule.fired", body=body, endpoint_ids=[fire.endpoint_id], agent_id=fire.agent_id)
+    return Outgoing("schedule.fired", body, [fire.endpoint_id], agent_id=fire.agent_id, subject=fire.id)
 
 
 def _upcoming(fire: Ripe) -> list[datetime]:
