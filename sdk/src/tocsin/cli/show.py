@@ -59,13 +59,13 @@ def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = F
 
 def rows(columns: Sequence[str], cells: Iterable[Sequence[str]], empty: str = "none", indent: int = 0) -> None:
     """Rows of text beneath their columns."""
-    drawn = Table(box=None, header_style="dim", pad_edge=False)
+    drawn = Table(box=None, header_style="dim", pad_edge=False, show_header=any(columns))
     for column in columns:
         drawn.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in cells:
         drawn.add_row(*(escape(cell) for cell in row))
     if drawn.row_count:
-        out.print(Padding(drawn, (0, 0, 0, indent)), soft_wrap=False)
+        out.print(Padding(drawn, (0, 0, 0, indent), expand=False), soft_wrap=False)
     else:
         out.print(f"{' ' * indent}[dim]{empty}[/dim]")
 

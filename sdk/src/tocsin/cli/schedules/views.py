@@ -163,4 +163,4 @@ def _show_preview(seen: "SchedulePreview", now: datetime) -> None:
 
 def _show_slots(seen: "SchedulePreview", now: datetime) -> None:
     cells = [[words.slot(fire), words.away(fire.scheduled_at, now), words.remark(fire)] for fire in seen.fires]
-    show.rows(("slot", "", ""), cells, "No slot is to come.", indent=2)
+    show.rows(("", "", ""), cells, "No slot is to come.", indent=2)

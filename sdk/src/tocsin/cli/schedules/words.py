@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tocsin.cli.show import local
@@ -129,8 +130,8 @@ def away(at: datetime, now: datetime) -> str:
 def length(span: timedelta) -> str:
     """A length of time in its largest unit, and the next one while that matters."""
     seconds = int(span.total_seconds())
-    for (unit, size), (next_unit, next_size) in zip(_UNITS, (*_UNITS[1:], ("s", 1)), strict=True):
+    for (unit, size), (smaller, part) in pairwise(_UNITS):
         if seconds >= size:
-            rest = seconds % size // next_size
-            return f"{seconds // size} {unit}" + (f" {rest} {next_unit}" if rest and unit != next_unit else "")
-    return "0 s"
+            count, rest = seconds // size, seconds % size // part
+            return f"{count} {unit}" + (f" {rest} {smaller}" if rest and count < 10 else "")
+    return f"{seconds} s"
