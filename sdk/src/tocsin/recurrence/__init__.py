@@ -22,6 +22,7 @@ from tocsin.recurrence.errors import (
 )
 from tocsin.recurrence.occurrences import Occurrence, Shift
 from tocsin.recurrence.recurrences import Recurrence
+from tocsin.recurrence.specs import Spec, union_specs_max
 from tocsin.recurrence.zones import zone_database_version
 
 __all__ = [
@@ -35,5 +36,7 @@ __all__ = [
     "Occurrence",
     "Recurrence",
     "Shift",
+    "Spec",
+    "union_specs_max",
     "zone_database_version",
 ]
