@@ -1,10 +1,12 @@
 """The verbs of schedules: register, look ahead, list, delete; and keep time, which is the worker's side."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Deliveries
 from app.events import Happened, record
 from app.kit import limits, pages
@@ -93,6 +95,10 @@ class Schedules:
         before = _position(pages.decode(query.cursor))
         rows = await store.fires(db, schedule_id, query.state, before, query.limit + 1)
         return pages.page(rows, query.limit, _shown_fire, lambda row: row.scheduled_at.isoformat())
+
+    async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
+        """What has become of rings that we sent: see `Listener`."""
+        return False
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""

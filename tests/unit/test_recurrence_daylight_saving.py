@@ -91,6 +91,21 @@ def test_the_skip_gap_rule(cron: str, zone: str, after: str, expected: list[str]
     assert fires(cron, zone, after, len(expected), dst="skip_gap") == expected
 
 
+@pytest.mark.parametrize(
+    ("cron", "after", "expected"),
+    [
+        # Seconds do not make a wildcard job: minute and hour decide.
+        ("*/20 30 2 * * *", "2026-03-29T01:00+01:00", ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]),
+        ("*/30 30 2 * * *", "2026-10-25T02:30+02:00", ["2026-10-25T02:30:30+02:00", "2026-10-26T02:30:00+01:00"]),
+        ("15 * 2 * * *", "2026-10-25T02:58:30+02:00", ["2026-10-25T02:59:15+02:00", "2026-10-25T02:00:15+01:00"]),
+    ],
+)
+def test_six_fields_follow_the_same_rule(cron: str, after: str, expected: list[str]) -> None:
+    recurrence = Recurrence.parse({"cron": cron, "timezone": BERLIN})
+    occurrences = recurrence.preview(datetime.fromisoformat(after), len(expected))
+    assert [occurrence.local.isoformat() for occurrence in occurrences] == expected
+
+
 def test_a_slot_that_always_falls_into_the_gap_has_no_next_time() -> None:
     always_skipped = Recurrence.parse({"cron": "30 2 * 3 SUN#2", "timezone": NEW_YORK, "dst": "skip_gap"})
     assert always_skipped.next_after(datetime(2026, 1, 1, tzinfo=UTC)) is None

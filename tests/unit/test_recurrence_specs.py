@@ -46,6 +46,13 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)  # a Sunday
         ("@monthly", "2026-12-01T00:00"),
         ("@yearly", "2027-01-01T00:00"),
         (" 0  9\t* * * ", "2026-11-23T09:00"),
+        # Six fields: seconds come first.
+        ("30 0 9 * * 1-5", "2026-11-23T09:00:30"),
+        ("*/10 * * * * *", "2026-11-22T12:00:10"),
+        ("* * * * * *", "2026-11-22T12:00:01"),
+        ("59 59 23 31 12 *", "2026-12-31T23:59:59"),
+        ("7,3 0,30 12 * * *", "2026-11-22T12:00:03"),
+        ("0 0 13 * * *", "2026-11-22T13:00"),
     ],
 )
 def test_the_next_time_of_a_cron_text(cron: str, expected: str) -> None:
@@ -57,7 +64,14 @@ def test_the_next_time_of_a_cron_text(cron: str, expected: str) -> None:
     [
         ("", BadCron, None),
         ("* * * *", BadCron, None),
-        ("0 0 9 * * *", BadCron, None),  # seconds are not accepted
+        ("0 0 9 * * * *", BadCron, None),
+        ("0 9 * * 1-5 2027", BadCron, 12),  # the sixth field is not a year
+        ("60 0 9 * * *", BadCron, 0),
+        ("0 60 9 * * *", BadCron, 2),
+        ("0 0 24 * * *", BadCron, 4),
+        ("0 0 9 ? * *", BadCron, 6),
+        ("0 0 9 * * FUN", BadCron, 10),
+        ("0 0 9 30 2 *", NeverMatches, 6),
         ("60 * * * *", BadCron, 0),
         ("0 24 * * *", BadCron, 2),
         ("0 0 0 * *", BadCron, 4),
@@ -228,6 +242,11 @@ def test_the_moment_to_count_from_needs_a_zone_but_may_have_any() -> None:
         ({"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}, "At 09:00 on Monday through Friday, Europe/Berlin time"),
         ({"cron": "0 0 22 * *"}, "At 00:00 on the 22nd day of every month, UTC time"),
         ({"cron": "@daily"}, "At 00:00 every day, UTC time"),
+        ({"cron": "30 0 9 * * 1-5"}, "At 09:00:30 on Monday through Friday, UTC time"),
+        ({"cron": "* * * * * *"}, "Every second, UTC time"),
+        ({"cron": "*/10 * 9-17 * * *"}, "Every 10th second of every minute from 09:00 through 17:59, UTC time"),
+        ({"cron": "5,35 */20 9 * * *"}, "At seconds 5 and 35 of every 20th minute from 09:00 through 09:59, UTC time"),
+        ({"cron": "* 0 9 * * *"}, "Every second, at 09:00 every day, UTC time"),
         ({"every": "PT90S"}, "Every 1 minute 30 seconds"),
         ({"every": "P1D"}, "Every day"),
         ({"every": "PT1H", "anchor": "2026-01-01T00:07:00Z"}, "Every hour, in step with 2026-01-01 00:07:00 UTC"),

@@ -1,7 +1,5 @@
 """Cron in a time zone: which instants a cron text means, through every change of the clock."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final, Literal
@@ -13,8 +11,6 @@ from tocsin.recurrence.occurrences import Occurrence, Shift
 
 DstRule = Literal["debian", "skip_gap"]
 
-# 29 February falls on a given weekday every 28 years, or 40 when a year like 2100 lies between.
-_horizon_years: Final = 50
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 9900
 
@@ -45,28 +41,16 @@ class Cron:
     def _next_instant(self, after: int) -> int | None:
         today = local_date(self.zone, after)
         first = today if self._plain(today) and self._plain(today - DAY) else today - DAY
-        for day in self._days(first):
+        for day in self.fields.dates.starting(first):
             found = self._first_on(day, after)
             if found is None:
                 continue
             if self._plain(day):
                 return found
             # A repeated stretch can cross midnight: the next date may hold an instant before this one.
-            rival = self._first_on(day + DAY, after) if self.fields.matches(day + DAY) else None
+            rival = self._first_on(day + DAY, after) if day + DAY in self.fields.dates else None
             return found if rival is None else min(found, rival)
         return None
-
-    def _days(self, first: date) -> Iterator[date]:
-        """The matching dates from `first` on, in order."""
-        last = first.replace(year=first.year + _horizon_years, day=1)
-        day = first
-        while day <= last:
-            if day.month not in self.fields.months:
-                day = _next_month(day)
-                continue
-            if self.fields.matches(day):
-                yield day
-            day += DAY
 
     def _first_on(self, day: date, after: int) -> int | None:
         midnight = plain_midnight(self.zone, day)
@@ -91,15 +75,13 @@ class Cron:
 
     def _moves_into(self, stretch: Stretch, shown: int) -> bool:
         """Whether a slot lies in the gap before this stretch and is made up for at its beginning."""
-        tods = self.fields.tods
-        index = bisect_left(tods, shown)
-        in_gap = index < len(tods) and tods[index] < stretch.first
+        first = self.fields.times.first_from(shown)
+        in_gap = first is not None and first < stretch.first
         return in_gap and self.fields.fixed_time and self.dst == "debian"
 
     def _first_in(self, stretch: Stretch, first: int, after: int) -> int | None:
-        tods = self.fields.tods
-        index = max(bisect_left(tods, first), bisect_right(tods, after - stretch.midnight))
-        return stretch.midnight + tods[index] if index < len(tods) and tods[index] < stretch.last else None
+        tod = self.fields.times.first_from(max(first, after - stretch.midnight + 1))
+        return stretch.midnight + tod if tod is not None and tod < stretch.last else None
 
     def _plain(self, day: date) -> bool:
         return plain_midnight(self.zone, day) is not None
@@ -113,7 +95,7 @@ class Cron:
 
     def _shift(self, local: datetime, previous: datetime, at: datetime) -> Shift | None:
         tod = local.hour * 3600 + local.minute * 60 + local.second
-        if not (self.fields.matches(local.date()) and tod in self.fields.tods):
+        if not (local.date() in self.fields.dates and tod in self.fields.times):
             return Shift.MOVED
         slot = passes(self.zone, local.date(), tod)
         if slot.repeated:
@@ -130,7 +112,3 @@ class Cron:
 
     def explain(self) -> str:
         return f"{self.fields.explain()}, {self.zone.key} time"
-
-
-def _next_month(day: date) -> date:
-    return date(day.year + day.month // 12, day.month % 12 + 1, 1)

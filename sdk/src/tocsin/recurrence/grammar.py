@@ -5,13 +5,16 @@ that each refusal can say where it is and what to write instead.
 """
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from cronsim.cronsim import CronSim, CronSimError
+from cronsim.explain import explain
 
+from tocsin.recurrence.dates import Dates
 from tocsin.recurrence.errors import BadCron, NeverMatches
+from tocsin.recurrence.times import TimesOfDay, times_of_day
 
 cron_chars_max: Final = 256
 
@@ -26,10 +29,9 @@ MACROS: Final = {
 }
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_CLOCK_TIME: Final = re.compile(r"At [0-9]{2}:[0-9]{2}")
 _WORD: Final = re.compile(r"[^ \t]+")
 _RANGE: Final = re.compile(r"([0-9A-Z]+)(?:-([0-9A-Z]+))?")
-# Twenty-eight years in a row hold every kind of year: leap or not, starting on each weekday.
-_EVERY_KIND_OF_YEAR: Final = range(2000, 2028)
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class _Field:
         return f"{text} or {self.names[0]}-{self.names[-1]}" if self.names else text
 
 
-_DAY = _Field("day of month", 1, 31)
-_WEEKDAY = _Field("day of week", 0, 7, _WEEKDAYS)
+_DAY: Final = _Field("day of month", 1, 31)
+_WEEKDAY: Final = _Field("day of week", 0, 7, _WEEKDAYS)
+_SECOND: Final = _Field("second", 0, 59)
 _FIELDS: Final = (
     _Field("minute", 0, 59),
     _Field("hour", 0, 23),
@@ -57,41 +60,40 @@ _FIELDS: Final = (
 )
 
 
+@dataclass(frozen=True)
 class Fields:
     """Cron text that has been read: its times of day, and which dates it matches."""
 
-    def __init__(self, parts: list[str]) -> None:
-        self.parts = parts
-        self._cron = CronSim(" ".join(parts), datetime(2000, 1, 1, tzinfo=UTC))
-        self.months = frozenset(self._cron.months)
-        self.tods = tuple(
-            sorted(
-                hour * 3600 + minute * 60 + second
-                for hour in self._cron.hours
-                for minute in self._cron.minutes
-                for second in self._cron.seconds
-            )
-        )
-        # What makes Debian's cron treat a job as bound to wall-clock times.
-        self.fixed_time = not parts[0].startswith("*") and not parts[1].startswith("*")
+    parts: tuple[str, ...]
+    times: TimesOfDay
+    dates: Dates
+    fixed_time: bool
+    """Bound to wall-clock times, as Debian's cron sees it: neither the minute nor the hour begins with a star."""
 
-    def matches(self, day: date) -> bool:
-        return day.month in self.months and self._cron.match_day(day)
+    def as_cover(self) -> "Fields":
+        """What it covers when it is excluded: all of each minute, unless it counts seconds, by the wall clock alone."""
+        times = self.times if len(self.parts) == 6 else self.times.in_whole_minutes()
+        return replace(self, times=times, fixed_time=False)
 
     def explain(self) -> str:
-        return re.sub(r"\b([0-9]*?([0-9]))th\b", _ordinal, self._cron.explain())
+        return re.sub(r"\b([0-9]*?([0-9]))th\b", _ordinal, _in_english(self.parts))
 
 
 def read_cron(text: str, *, pointer: str = "/cron") -> Fields:
     """Read cron text. Raises BadCron or NeverMatches."""
-    parts = _split(text, pointer)
+    words = _split(text, pointer)
+    parts = tuple(part for _, part in words)
     try:
-        fields = Fields([part for _, part in parts])
+        cron = CronSim(" ".join(parts), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
-        raise _unreadable(str(error), parts, pointer) from error
-    if not _can_match(fields):
-        raise _impossible(parts, pointer)
-    return fields
+        raise _unreadable(str(error), words, pointer) from error
+    minute, hour, days, _, weekdays = parts[-5:]
+    # Only what we evaluate is kept: the parser's own sets would be most of what a schedule weighs.
+    dates = Dates(frozenset(cron.months), days, weekdays)
+    if not dates.any():
+        raise _impossible(words, pointer)
+    times = times_of_day(tuple(sorted(cron.hours)), tuple(sorted(cron.minutes)), tuple(sorted(cron.seconds)))
+    return Fields(parts, times, dates, fixed_time=not minute.startswith("*") and not hour.startswith("*"))
 
 
 def _split(text: str, pointer: str) -> list[tuple[int, str]]:
@@ -106,14 +108,13 @@ def _split(text: str, pointer: str) -> list[tuple[int, str]]:
         raise BadCron("cron text is plain ASCII", pointer=pointer, position=odd, hint='write it like "0 9 * * 1-5"')
     expanded = _expand(text, pointer)
     parts = [(match.start(), match.group().upper()) for match in _WORD.finditer(expanded)]
-    if len(parts) != len(_FIELDS):
+    if len(parts) not in (5, 6):
         raise BadCron(
-            f"expected 5 fields, found {len(parts)}",
+            f"expected 5 or 6 fields, found {len(parts)}",
             pointer=pointer,
-            hint="write minute, hour, day of month, month, day of week, separated by spaces"
-            + ('; for seconds use {"every": "PT10S"}' if len(parts) == 6 else ""),
+            hint="write minute, hour, day of month, month, day of week, separated by spaces; seconds go before them",
         )
-    for field, (start, part) in zip(_FIELDS, parts, strict=True):
+    for field, (start, part) in zip((_SECOND, *_FIELDS)[-len(parts) :], parts, strict=True):
         _Checker(field, pointer).check(part, start)
     return parts
 
@@ -218,17 +219,6 @@ class _Checker:
         return BadCron(detail, pointer=self.pointer, position=position, hint=hint)
 
 
-def _can_match(fields: Fields) -> bool:
-    for year in _EVERY_KIND_OF_YEAR:
-        for month in sorted(fields.months):
-            first = date(year, month, 1)
-            if any(fields.matches(first + timedelta(days=day)) for day in range(28)):
-                return True
-            if any(fields.matches(day) for n in range(28, 31) if (day := first + timedelta(days=n)).month == month):
-                return True
-    return False
-
-
 def _unreadable(message: str, parts: list[tuple[int, str]], pointer: str) -> BadCron:
     """cronsim refuses a day that none of the months has; anything else it refuses has been refused above."""
     if message == "Bad day-of-month":
@@ -240,9 +230,20 @@ def _impossible(parts: list[tuple[int, str]], pointer: str) -> NeverMatches:
     return NeverMatches(
         "no month that it names has such a day",
         pointer=pointer,
-        position=parts[2][0],
+        position=parts[-3][0],
         hint='choose a day that its months have; "L" is the last day of each month',
     )
+
+
+def _in_english(parts: tuple[str, ...]) -> str:
+    whole = explain(" ".join(parts))
+    if len(parts) == 5 or parts[0] == "0" or parts[1:3] == ("*", "*") or _CLOCK_TIME.match(whole):
+        return whole
+    # cronsim strings its phrases together; seconds and the rest read better as two.
+    seconds = explain(f"{parts[0]} * * * * *").removesuffix(" of every minute")
+    minutes = explain(" ".join(parts[1:]))
+    joint = " of" if minutes.startswith("Every") else ","
+    return f"{seconds}{joint} {minutes[0].lower()}{minutes[1:]}"
 
 
 def _ordinal(match: re.Match[str]) -> str:

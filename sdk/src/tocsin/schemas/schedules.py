@@ -1,14 +1,15 @@
 """Schedules: when an agent wants to be told, what a spec means, and what became of each slot."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from tocsin.problems import BadRecurrence
 from tocsin.recurrence import InvalidRecurrence, Recurrence
 from tocsin.recurrence.intervals import read_interval
-from tocsin.schemas.wire import Json, ListQuery, Name, Query, Timestamp, Wire
+from tocsin.schemas.wire import Json, ListQuery, Name, Query, Timestamp, Wire, rfc3339
 
 __all__ = [
     "AskedPreview",
@@ -64,6 +65,18 @@ def _duration(text: str) -> str:
 
 Duration = Annotated[str, AfterValidator(_duration), Field(examples=["PT30S", "PT1H", "P1D"])]
 """An ISO 8601 duration of whole seconds: weeks, days, hours, minutes and seconds."""
+
+
+def duration(seconds: int) -> str:
+    """So many seconds as a duration.
+
+    >>> duration(90), duration(86_400), duration(90_000)
+    ('PT1M30S', 'P1D', 'P1DT1H')
+    """
+    days, left = divmod(seconds, 86_400)
+    hours, left = divmod(left, 3_600)
+    time = "".join(f"{count}{unit}" for count, unit in zip((hours, *divmod(left, 60)), "HMS", strict=True) if count)
+    return "P" + (f"{days}D" if days else "") + (f"T{time}" if time else "")
 
 
 def _simple(required: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +162,32 @@ def _jitter(text: str) -> str:
 Jitter = Annotated[Duration, AfterValidator(_jitter)]
 
 
+_HEEDED: Final = {
+    "buffer_max": ("overlap", "buffer_all"),
+    "catch_up_max": ("misfire", "all"),
+    "completion_timeout": ("completion", "report"),
+    "notify_endpoint_id": ("pause_after_give_ups", None),
+}
+"""What is heeded only beside another member: its name and the value it has to have (None: any)."""
+
+
+def refuse_contradiction(name: str, value: Any, before: Mapping[str, Any]) -> None:
+    """Refuse a member that contradicts one before it, or that nothing would heed. Raises ValueError.
+
+    A member before it that was refused itself is not in `before`, and contradicts nothing.
+    """
+    if name == "ends_at":
+        starts_at = before.get("starts_at")
+        if starts_at is not None and value < starts_at:
+            raise ValueError(f"lies before starts_at, which is {rfc3339(starts_at)}")
+        return
+    beside, wanted = _HEEDED[name]
+    if beside not in before or (before[beside] == wanted if wanted else before[beside] is not None):
+        return
+    present = "absent" if before[beside] is None else repr(before[beside])
+    raise ValueError(f"goes with {beside}{f' {wanted!r}' if wanted else ''} only, which is {present} here")
+
+
 class NewSchedule(_HasSpec):
     """A schedule to register."""
 
@@ -199,29 +238,12 @@ class NewSchedule(_HasSpec):
         description="Which endpoint hears of such a pause; the schedule's own when absent.",
     )
 
-    @model_validator(mode="after")
-    def _agrees(self) -> "NewSchedule":
-        refuse_contradictions(self.model_dump(mode="python"))
-        return self
-
-
-def refuse_contradictions(terms: dict[str, Any]) -> None:
-    """Refuse settings that contradict one another, or that nothing would heed. Raises ValueError."""
-    starts_at, ends_at = terms["starts_at"], terms["ends_at"]
-    if starts_at is not None and ends_at is not None and ends_at < starts_at:
-        raise ValueError("ends_at lies before starts_at")
-    for name, heeded_by, value in _HEEDED:
-        if terms[name] is not None and terms[heeded_by] != value:
-            raise ValueError(f"{name} goes with {heeded_by} {value!r}, which is {terms[heeded_by]!r} here")
-    if terms["notify_endpoint_id"] is not None and terms["pause_after_give_ups"] is None:
-        raise ValueError("notify_endpoint_id goes with pause_after_give_ups")
-
-
-_HEEDED: Final = (
-    ("buffer_max", "overlap", "buffer_all"),
-    ("catch_up_max", "misfire", "all"),
-    ("completion_timeout", "completion", "report"),
-)
+    @field_validator("ends_at", *_HEEDED)
+    @classmethod
+    def _agrees(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.field_name is not None:
+            refuse_contradiction(info.field_name, value, info.data)
+        return value
 
 
 class PatchSchedule(Wire):
