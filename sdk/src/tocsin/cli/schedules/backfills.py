@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tocsin.cli import show
@@ -77,6 +78,10 @@ def cancel_backfill(id: ScheduleId, backfill_id: BackfillId) -> None:
     show.done(f"{backfill_id} is cancelled; what has fired, has fired")
 
 
+def _watch(relay: "Client", id: str, found: "Backfill", as_json: bool) -> None:
+    watch(steps(relay, id, found, time.sleep), id, found.id, show.out, as_json)
+
+
 def steps(relay: "Client", id: str, found: "Backfill", pause: Callable[[float], None]) -> "Iterator[Backfill]":
     """A backfill, once more whenever it has got further, until nothing of it is open."""
     yield found
@@ -87,23 +92,23 @@ def steps(relay: "Client", id: str, found: "Backfill", pause: Callable[[float], 
             yield found
 
 
-def _watch(relay: "Client", id: str, found: "Backfill", as_json: bool) -> None:
-    going = steps(relay, id, found, time.sleep)
+def watch(going: "Iterable[Backfill]", id: str, backfill_id: str, console: Console, as_json: bool) -> None:
+    """Show how far it gets. Ctrl-C ends the watching, not the backfill."""
     try:
-        if show.out.is_terminal and not as_json:
-            _draw(going)
+        if console.is_terminal and not as_json:
+            _draw(going, console)
         else:
             _show_all(going, as_json)
     except KeyboardInterrupt:
-        show.hint(f"It goes on without you. To watch it: tocsin schedule backfills watch {id} {found.id}")
-        show.hint(f"To end it: tocsin schedule backfills cancel {id} {found.id}")
+        show.hint(f"It goes on without you. To watch it: tocsin schedule backfills watch {id} {backfill_id}")
+        show.hint(f"To end it: tocsin schedule backfills cancel {id} {backfill_id}")
         raise typer.Exit(130) from None
 
 
-def _draw(going: "Iterable[Backfill]") -> None:
-    """A bar that grows, then what it came to."""
+def _draw(going: "Iterable[Backfill]", console: Console) -> None:
+    """A bar that grows, with what it has come to."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
-    with Progress(*columns, console=show.out) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("", told="")
         for found in going:
             done = found.slots - found.open
