@@ -6,7 +6,6 @@ A change locks its schedule first, and then every open fire of it, in the order 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -32,7 +31,9 @@ async def find(db: AsyncSession, agent_id: str, name: str, *, lock: bool = False
 
 async def add(db: AsyncSession, schedule: Schedule) -> bool:
     """Add a schedule, unless the agent has just added another under the chosen id."""
-    statement = insert(Schedule).values(schedule.model_dump()).on_conflict_do_nothing(constraint="schedules_by_chosen_id")
+    statement = (
+        insert(Schedule).values(schedule.model_dump()).on_conflict_do_nothing(constraint="schedules_by_chosen_id")
+    )
     return (await db.execute(statement.returning(col(Schedule.id)))).one_or_none() is not None
 
 
@@ -205,7 +206,9 @@ class Filter:
         if self.state is not None:
             wanted.append(col(Fire.state) == self.state)
         if self.kind is not None:
-            wanted.append(col(Fire.kind) == "auto" if self.kind == "auto" else col(Fire.kind).startswith(f"{self.kind}:"))
+            wanted.append(
+                col(Fire.kind) == "auto" if self.kind == "auto" else col(Fire.kind).startswith(f"{self.kind}:")
+            )
         if self.backfill is not None:
             wanted.append(col(Fire.kind) == f"backfill:{self.backfill}")
         if self.since is not None:
@@ -282,10 +285,3 @@ async def tallies(db: AsyncSession, asked: Sequence[Backfill]) -> dict[str, Tall
     )
     rows = await db.execute(statement, {"ids": [one.id for one in asked]})
     return {id_: Tally(*counts) for id_, *counts in rows}
-
-
-async def write(db: AsyncSession, schedule: Schedule, columns: Mapping[str, Any]) -> None:
-    """Give a schedule that we have locked these columns."""
-    for column, value in columns.items():
-        setattr(schedule, column, value)
-    await db.flush()
