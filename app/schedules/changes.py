@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from app.schedules.models import Schedule
 from app.schedules.timing import Timing
 from tocsin.problems import InvalidBody
 from tocsin.recurrence.intervals import read_interval
@@ -69,16 +68,16 @@ def columns(asked: NewSchedule) -> dict[str, Any]:
     return {_COLUMN_OF.get(member, member): value for member, value in members.items()}
 
 
-def terms(schedule: Schedule) -> dict[str, Any]:
-    """What an agent has asked for, as members."""
-    members = {member: getattr(schedule, _COLUMN_OF.get(member, member)) for member in NewSchedule.model_fields}
+def terms(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an agent has asked for, as members, by the columns of its schedule."""
+    members = {member: row[_COLUMN_OF.get(member, member)] for member in NewSchedule.model_fields}
     members |= {name: duration(members[name]) if members[name] else None for name in _DURATIONS}
-    return members | {"payload": json.loads(schedule.payload)}
+    return members | {"payload": json.loads(row["payload"])}
 
 
-def merged(schedule: Schedule, patch: PatchSchedule) -> NewSchedule:
+def merged(row: Mapping[str, Any], patch: PatchSchedule) -> NewSchedule:
     """The schedule as it would be with this patch. Raises InvalidBody where the whole would contradict itself."""
-    whole = terms(schedule) | patch.model_dump(exclude_unset=True)
+    whole = terms(row) | patch.model_dump(exclude_unset=True)
     if whole["endpoint_id"] is None:
         raise InvalidBody.at("/endpoint_id", "the endpoint of this schedule has been deleted; name another one")
     try:
@@ -87,11 +86,10 @@ def merged(schedule: Schedule, patch: PatchSchedule) -> NewSchedule:
         raise InvalidBody(errors=[_refusal(e["loc"], e["msg"]) for e in error.errors(include_url=False)]) from error
 
 
-def difference(schedule: Schedule, asked: NewSchedule) -> Change | NoChange:
+def difference(row: Mapping[str, Any], asked: NewSchedule) -> Change | NoChange:
     """What has to change of a schedule to be as it is asked for."""
-    changed = {
-        column: value for column, value in columns(asked).items() if _differs(getattr(schedule, column), value, column)
-    }
+    wanted = columns(asked)
+    changed = {column: value for column, value in wanted.items() if _differs(row[column], value, column)}
     return Change(changed) if changed else NoChange()
 
 

@@ -6,7 +6,6 @@ A change locks its schedule first, and then every open fire of it, in the order 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -286,10 +285,3 @@ async def tallies(db: AsyncSession, asked: Sequence[Backfill]) -> dict[str, Tall
     )
     rows = await db.execute(statement, {"ids": [one.id for one in asked]})
     return {id_: Tally(*counts) for id_, *counts in rows}
-
-
-async def write(db: AsyncSession, schedule: Schedule, columns: Mapping[str, Any]) -> None:
-    """Give a schedule that we have locked these columns."""
-    for column, value in columns.items():
-        setattr(schedule, column, value)
-    await db.flush()

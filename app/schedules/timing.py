@@ -31,6 +31,11 @@ class Timing:
         slot = self.recurrence.next_after(after)
         return None if slot is None or (self.ends_at is not None and slot > self.ends_at) else slot
 
+    @property
+    def bounded(self) -> Recurrence:
+        """The same slots as a recurrence, which can be explained and previewed."""
+        return self.recurrence.within(self.starts_at, self.ends_at)
+
     def slots_after(self, after: datetime) -> Iterator[datetime]:
         """Every slot strictly later than `after`, in order. Often without end."""
         while (slot := self.next_after(after)) is not None:
