@@ -99,7 +99,7 @@ def running(*command: str, environment: Mapping[str, str] | None = None) -> Iter
 @contextmanager
 def stage() -> Iterator[Stage]:
     """Everything started, and ended with the block."""
-    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder, ExitStack() as stack:
         home = Path(folder)
         postgres = Postgres.start(home)
         stack.callback(postgres.stop)

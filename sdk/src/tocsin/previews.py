@@ -23,8 +23,8 @@ def preview(asked: AskedPreview, now: datetime) -> SchedulePreview:
     """What a spec means, and its next slots. Raises BadRecurrence, which points into the spec."""
     recurrence = asked.recurrence()
     after = asked.after or now
-    if asked.starts_at is not None:
-        after = max(after, asked.starts_at - _before)
+    if asked.starts_at is not None and asked.starts_at > after:
+        after = asked.starts_at - _before
     slots = recurrence.preview(after, asked.count)
     return SchedulePreview(
         explanation=recurrence.explain(),

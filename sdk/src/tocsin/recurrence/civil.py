@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 DAY: Final = timedelta(days=1)
-_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+EPOCH_DATE: Final = date(1970, 1, 1)
+_EPOCH_ORDINAL: Final = EPOCH_DATE.toordinal()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOON: Final = time(12)
 # No zone was ever further than sixteen hours from UTC, and none jumps twice within an hour.
