@@ -93,6 +93,10 @@ class DeliverySettings(Part):
     )
 
 
+class ScheduleSettings(Part):
+    per_agent_max: int = Field(default=10_000, ge=1, le=10_000_000, description="Schedules that one agent may have.")
+
+
 class WorkerSettings(Part):
     metrics_port: int | None = Field(
         default=None, ge=1, le=65535, description="Port for the worker's /metrics; unset: none."
@@ -148,6 +152,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
+    schedules: ScheduleSettings = ScheduleSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()

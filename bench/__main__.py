@@ -1,60 +1,56 @@
-"""`make bench`: measures, prints a table beside the baselines, and says on what machine."""
+"""`make bench`: measures, prints what came of it beside the baselines, and says on what machine.
 
+`python -m bench fires herd` runs these parts only.
+"""
+
+import argparse
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from bench import deliveries, fires
-from bench.stage import stage
+from bench import deliveries, dormant, evaluation, fires, plain
+from bench.stage import Stage, stage
+
+
+@dataclass(frozen=True)
+class Part:
+    """A measurement that prints its figures: on a stage of its own, with that many workers."""
+
+    about: str
+    run: Callable[[Stage, int], None]
+
+
+PARTS: Mapping[str, Part] = {
+    "fires": Part("lateness of 1,000 fires a second, for a minute", fires.report_steady),
+    "herd": Part("10,000 fires of one instant", fires.report_herd),
+    "plain": Part("lateness of arq's own delayed jobs, the plain way", plain.report_plain),
+    "dormant": Part("what a million schedules that are not due cost an idle planner", dormant.report_idle),
+    "evaluation": Part("next times of a cron text beside cronsim and croniter", evaluation.report_speed),
+    "deliveries": Part("deliveries a second, and from a publish to the receiver", deliveries.report_all),
+    "verification": Part("the CPU that a signed request costs before anything else", deliveries.report_verification),
+}
 
 
 def main() -> None:
-    """Everything, one after the other; the bare loop again and again, because a machine has moods."""
+    asked = _arguments()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
-    print(f"load before: {os.getloadavg()[0]:.1f}\n", flush=True)
-    with stage() as on:
-        throughput(on)
-        deliveries.forget(on)
-        commits, latencies = deliveries.open_loop(on)
-        each = f"at {deliveries.open_loop_per_second}/s"
-        show(f"publish, one commit, {each}", commits)
-        show(f"accepted to received, {each}", latencies)
-        lateness(on)
-    line("verify a signed request", f"{deliveries.verification_cost():.0f} us CPU")
+    for name in asked.parts or PARTS:
+        print(f"\n{name}: {PARTS[name].about} (load before: {os.getloadavg()[0]:.1f})", flush=True)
+        with stage() as on:
+            PARTS[name].run(on, asked.workers)
 
 
-def throughput(on: deliveries.Stage) -> None:
-    """Deliveries a second, between two runs of the bare loop."""
-    before = deliveries.bare_per_second(on)
-    line("bare aiohttp loop, before", f"{before:.0f}/s")
-    engine = deliveries.engine_per_second(on)
-    line("deliveries, one worker process", f"{engine:.0f}/s")
-    after = deliveries.bare_per_second(on)
-    line("bare aiohttp loop, after", f"{after:.0f}/s")
-    plain = deliveries.plain_per_second(on)
-    line("one arq job, one httpx post", f"{plain:.0f}/s")
-    line(
-        "the worker is at",
-        f"{engine / ((before + after) / 2):.0%} of the bare loop, {engine / plain:.1f}x the plain way",
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the relay beside baselines, on real servers in a temporary home.",
+        epilog="\n".join(f"  {name:14} {part.about}" for name, part in PARTS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def lateness(on: deliveries.Stage) -> None:
-    """How late fires are, at a steady rate and in a herd."""
-    steady = fires.steady(on)
-    show(f"fires at {fires.steady_per_second}/s, handed over", steady.handed_over)
-    show(f"fires at {fires.steady_per_second}/s, request sent", steady.begun)
-    herd = fires.herd(on)
-    line(f"{fires.herd_count} fires at once", f"the last handed over after {max(herd.handed_over):.0f} ms")
-    line("fires before their time", f"{steady.early + herd.early}")
-
-
-def show(what: str, milliseconds: Sequence[float]) -> None:
-    line(what, ", ".join(f"{name} {value:.1f} ms" for name, value in deliveries.spread(milliseconds).items()))
-
-
-def line(what: str, measured: str) -> None:
-    print(f"{what:36} {measured}", flush=True)
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS], help="which (all of them if none)")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes that fire and deliver (default: 1)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from statistics import quantiles
 
 import psycopg
 import uvloop
@@ -15,6 +14,7 @@ from sqlalchemy import text
 from app.deliveries.service import Outgoing
 from app.kit.wake import Doorbell
 from app.services import Services, open_services
+from bench import report
 from bench.stage import Stage
 from tocsin import signatures, webhooks
 from tocsin.keys import PrivateKey
@@ -42,6 +42,35 @@ def body(number: int | None = None) -> bytes:
     }
     ring = {"type": "schedule.fired", "timestamp": "2026-11-22T09:00:00.000Z", "data": data}
     return json.dumps(ring, separators=(",", ":")).encode()
+
+
+def report_all(on: Stage, workers: int) -> None:
+    """Print deliveries a second between two runs of the bare loop, and how long one takes when there is no hurry."""
+    _report_throughput(on)
+    forget(on)
+    commits, latencies = open_loop(on)
+    report.show(f"publish, one commit, at {open_loop_per_second}/s", commits)
+    report.show(f"accepted to received, at {open_loop_per_second}/s", latencies)
+
+
+def report_verification(on: Stage, workers: int) -> None:
+    """Print what the signature of a request costs to verify."""
+    report.line("verify a signed request", f"{verification_cost():.0f} us CPU")
+
+
+def _report_throughput(on: Stage) -> None:
+    before = bare_per_second(on)
+    report.line("bare aiohttp loop, before", f"{before:.0f}/s")
+    engine = engine_per_second(on)
+    report.line("deliveries, one worker process", f"{engine:.0f}/s")
+    after = bare_per_second(on)
+    report.line("bare aiohttp loop, after", f"{after:.0f}/s")
+    plain = plain_per_second(on)
+    report.line("one arq job, one httpx post", f"{plain:.0f}/s")
+    report.line(
+        "the worker is at",
+        f"{engine / ((before + after) / 2):.0%} of the bare loop, {engine / plain:.1f}x the plain way",
+    )
 
 
 def bare_per_second(on: Stage) -> float:
@@ -136,12 +165,6 @@ def verification_cost() -> float:
             signed, key.public, now=now, signature=signatures.parse(signed), authorities={"relay.example"}
         )
     return (time.process_time() - started) / verifications * 1e6
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """p50, p95 and p99."""
-    hundredths = quantiles(values, n=100)
-    return {"p50": hundredths[49], "p95": hundredths[94], "p99": hundredths[98]}
 
 
 def _per_second(arrived: dict[str, float]) -> float:

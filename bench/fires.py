@@ -1,4 +1,8 @@
-"""Fires: how late they are at a steady rate, and how long a herd of one instant takes."""
+"""Fires: how late they are at a steady rate, how long a herd of one instant takes, and what both cost.
+
+Three moments of each: handed over (committed with its message), request begun (by the worker), received. All processes
+share this machine's clock. A fire before its nominal time, or none at all, would be a defect and not a figure.
+"""
 
 import json
 import time
@@ -9,103 +13,198 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from app.kit import limits
+from bench import costs, report
 from bench.stage import Stage
 from tocsin import webhooks
 
-steady_per_second = 200
-steady_seconds = 20
-herd_count = 2_000
+steady_per_second = 1_000
+steady_seconds = 60
+warm_up_seconds = 5
+herd_count = 10_000
+endpoints_count = 20
+grace_seconds = 20.0
 
 Registered = tuple[datetime, dict[str, str]]
-_ENDPOINT = "ep_00000000000000000000000999"
 
 
 @dataclass(frozen=True)
-class Lateness:
-    """Milliseconds from the nominal time until the fire was handed over, and until its request began."""
+class Fires:
+    """Milliseconds from its nominal time until each fire was handed over, until its request began and it arrived."""
 
+    expected: int
     handed_over: Sequence[float]
     begun: Sequence[float]
+    received: Sequence[float]
+    repeated: int
+    cpu_ms: Sequence[tuple[str, float]]
 
     @property
     def early(self) -> int:
         """How many came before their time. None may."""
-        return sum(ms < 0 for ms in (*self.handed_over, *self.begun))
+        return sum(ms < 0 for ms in (*self.handed_over, *self.begun, *self.received))
+
+    @property
+    def lost(self) -> int:
+        """How many never arrived. None may."""
+        return self.expected - len(self.received)
 
 
-def steady(on: Stage) -> Lateness:
-    """Schedules that fire once a second each, spread evenly over it."""
+def steady(on: Stage, workers: int, seconds: int = steady_seconds) -> Fires:
+    """Schedules that fire once a second each, spread evenly over it. Those of the first seconds only warm up."""
 
     def schedules(begin: datetime) -> list[Registered]:
         firsts = [begin + timedelta(seconds=n / steady_per_second) for n in range(steady_per_second)]
         return [(at, {"every": "PT1S", "anchor": at.isoformat(timespec="milliseconds")}) for at in firsts]
 
-    return _measure(on, schedules, steady_per_second * steady_seconds)
+    return _measure(on, workers, schedules, warm_up_seconds, seconds, steady_per_second * seconds)
 
 
-def herd(on: Stage) -> Lateness:
+def herd(on: Stage, workers: int) -> Fires:
     """One-shots of the same instant."""
-    return _measure(on, lambda at: [(at, {"at": at.isoformat()})] * herd_count, herd_count)
+    return _measure(on, workers, lambda at: [(at, {"at": at.isoformat()})] * herd_count, 0, 1, herd_count)
 
 
-def _measure(on: Stage, schedules: Callable[[datetime], list[Registered]], count: int) -> Lateness:
+def report_steady(on: Stage, workers: int) -> None:
+    """Print how late fires are at a steady rate."""
+    fires = steady(on, workers)
+    what = f"{steady_per_second} fires/s for {steady_seconds} s"
+    report.show(f"{what}, handed over", fires.handed_over)
+    report.show(f"{what}, request begun", fires.begun)
+    report.show(f"{what}, received", fires.received)
+    _report_faults(fires)
+
+
+def report_herd(on: Stage, workers: int) -> None:
+    """Print how long a herd takes."""
+    fires = herd(on, workers)
+    what = f"{herd_count} fires of one instant, the last"
+    for moment, milliseconds in (
+        ("handed over", fires.handed_over),
+        ("request begun", fires.begun),
+        ("received", fires.received),
+    ):
+        report.line(f"{what} {moment}", f"after {max(milliseconds):.0f} ms")
+    _report_faults(fires)
+
+
+def _report_faults(fires: Fires) -> None:
+    report.line("  early, lost, received twice", f"{fires.early}, {fires.lost}, {fires.repeated}")
+    report.line("  CPU for each fire", ", ".join(f"{name} {ms:.2f} ms" for name, ms in fires.cpu_ms))
+
+
+def _measure(
+    on: Stage,
+    workers: int,
+    schedules: Callable[[datetime], list[Registered]],
+    after_seconds: float,
+    seconds: float,
+    expected: int,
+) -> Fires:
+    """Run workers over these schedules, and look at the slots of some seconds, a while after they began."""
     with psycopg.connect(on.postgres.url, autocommit=True) as db:
-        db.execute("truncate fires, schedules, deliveries, attempts, messages, events")
-        worker = on.start("-m", "workers.main")
+        processes = [on.start("-m", "workers.main") for _ in range(workers)]
         try:
-            _wait_until(db, "select count(*) from pg_stat_activity where application_name = 'tocsin worker'", 1)
-            begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=limits.plan_ahead_seconds + 2)
-            _add(db, on, schedules(begin))
-            _wait_until(db, "select count(*) from attempts", count)
-            return _lateness(db, count)
+            _wait_for_workers(db, workers)
+            pids = {"worker": [process.pid for process in processes], "Postgres": [on.postgres.pid]}
+            start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=limits.plan_ahead_seconds + 2)
+            _add(db, on, schedules(start))
+            begin = start + timedelta(seconds=after_seconds)
+            end = begin + timedelta(seconds=seconds)
+            _sleep_until(begin)
+            before = _cpu(pids)
+            _sleep_until(end)
+            _wait_until_counted(on, expected + round(after_seconds * expected / seconds))
+            cpu_ms = list(costs.spent(before, _cpu(pids), expected))
         finally:
-            worker.terminate()
-            worker.wait(30)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(30)
+        return _fires(db, on, begin, end, expected, cpu_ms)
+
+
+def _wait_for_workers(db: psycopg.Connection, count: int) -> None:
+    ends_at = time.monotonic() + 30
+    question = "select count(distinct client_port) from pg_stat_activity where application_name = 'tocsin worker'"
+    while (row := db.execute(question).fetchone()) is None or row[0] < count:
+        assert time.monotonic() < ends_at, "the workers do not start"
+        time.sleep(0.2)
+
+
+def _wait_until_counted(on: Stage, count: int) -> None:
+    """Until the receiver has got that many, but not for ever: what has not come by then is lost."""
+    ends_at = time.monotonic() + grace_seconds
+    while on.counted() < count and time.monotonic() < ends_at:
+        time.sleep(0.2)
+
+
+def _sleep_until(moment: datetime) -> None:
+    time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+
+
+def _cpu(pids: dict[str, list[int]]) -> dict[str, float]:
+    return {name: sum(map(costs.cpu_seconds, ids)) for name, ids in pids.items()}
 
 
 def _add(db: psycopg.Connection, on: Stage, schedules: Sequence[Registered]) -> None:
-    """Schedules and an endpoint as if it had been verified: what is measured is the firing."""
+    """Schedules and endpoints as if these had been verified: what is measured is the firing."""
     now = datetime.now(UTC)
     db.execute("insert into agents (id, created_at) values ('agt_bench', %s) on conflict do nothing", [now])
     db.execute(
         """
         insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-        values (%s, 'agt_bench', %s, 'active', %s, 0, 0, %s, %s) on conflict do nothing
+        select 'ep_fires' || n, 'agt_bench', %s, 'active', %s, 0, 0, %s, %s from generate_series(0, %s) as n
+        on conflict do nothing
         """,
-        [_ENDPOINT, f"{on.receiver}/hook", webhooks.new_secret(), now, now],
+        [f"{on.receiver}/fires", webhooks.new_secret(), now, now, endpoints_count - 1],
     )
     db.execute(
         """
         insert into schedules
             (id, agent_id, endpoint_id, spec, payload, version, state, next_fire, runs, created_at, updated_at)
-        select 'sch_' || lpad(n::text, 26, '0'), 'agt_bench', %s, spec::jsonb, %s, 1, 'active', first, 0, %s, %s
+        select 'sch_' || lpad(n::text, 26, '0'), 'agt_bench', 'ep_fires' || n %% %s, spec::jsonb, %s, 1, 'active',
+            first, 0, %s, %s
         from unnest(%s::text[], %s::timestamptz[]) with ordinality as s(spec, first, n)
         """,
-        [_ENDPOINT, json.dumps({"task": "refresh"}), now, now, *_columns(schedules)],
+        [endpoints_count, json.dumps({"task": "refresh", "note": "x" * 60}), now, now, *_columns(schedules)],
     )
+    db.execute("vacuum analyze schedules, endpoints")
 
 
 def _columns(schedules: Sequence[Registered]) -> tuple[list[str], list[datetime]]:
     return [json.dumps(spec) for _, spec in schedules], [first for first, _ in schedules]
 
 
-def _wait_until(db: psycopg.Connection, question: str, count: int, seconds_max: float = 120) -> None:
-    """Ask until there are that many. Asks seldom, so as not to disturb."""
-    ends_at = time.monotonic() + seconds_max
-    while (row := db.execute(question.encode()).fetchone()) is None or row[0] < count:
-        assert time.monotonic() < ends_at, f"{row} of {count} after {seconds_max} s: {question}"
-        time.sleep(1)
-
-
-def _lateness(db: psycopg.Connection, count: int) -> Lateness:
+def _fires(
+    db: psycopg.Connection,
+    on: Stage,
+    begin: datetime,
+    end: datetime,
+    expected: int,
+    cpu_ms: Sequence[tuple[str, float]],
+) -> Fires:
     rows = db.execute(
         """
         select extract(epoch from f.fired_at - f.scheduled_at) * 1000,
             extract(epoch from a.started_at - f.scheduled_at) * 1000
         from fires f join deliveries d on d.message_id = f.message_id
         join attempts a on a.delivery_id = d.id and a.number = 1
-        order by f.scheduled_at limit %s
+        where f.scheduled_at >= %s and f.scheduled_at < %s
         """,
-        [count],
+        [begin, end],
     ).fetchall()
-    return Lateness([float(row[0]) for row in rows], [float(row[1]) for row in rows])
+    arrivals = [
+        (fire_id, (at - scheduled_at.timestamp()) * 1000)
+        for fire_id, nominal, at in on.taken()["fires"]
+        if begin <= (scheduled_at := datetime.fromisoformat(nominal)) < end
+    ]
+    # The first arrival of each counts: dict keeps the last of its keys, so the latest go in first.
+    first = dict(reversed(arrivals))
+    return Fires(
+        expected=expected,
+        handed_over=[float(row[0]) for row in rows],
+        begun=[float(row[1]) for row in rows],
+        received=list(first.values()),
+        repeated=len(arrivals) - len(first),
+        cpu_ms=cpu_ms,
+    )

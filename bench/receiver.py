@@ -1,7 +1,8 @@
 """A receiver that costs as little as Python allows, in a process of its own: it counts, and takes the time.
 
 It answers 204 to every post. `GET /taken` tells what arrived: how many, when the first and the last (CLOCK_MONOTONIC,
-the same for all processes of a machine), and when each number `"no":<…>` in a body did.
+the same for all processes of a machine), and when each number `"no":<…>` in a body did. What is posted to `/fires` is
+told by its fire's id and nominal time, with the wall clock's time of its arrival. `GET /count` only counts.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import cast
 import uvloop
 
 _NUMBER = re.compile(rb'"no":([0-9]+)')
+_FIRE = re.compile(rb'"fire_id":"([^"]+)","scheduled_at":"([^"]+)"')
 _THANKS = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -25,6 +27,7 @@ class Taken:
     def clear(self) -> None:
         self.count, self.first, self.last = 0, 0.0, 0.0
         self.arrivals: list[tuple[int, float]] = []
+        self.fires: list[tuple[str, str, float]] = []
 
     def add(self, body: bytes) -> None:
         now = time.monotonic()
@@ -33,6 +36,12 @@ class Taken:
         self.count += 1
         if (number := _NUMBER.search(body)) is not None:
             self.arrivals.append((int(number[1]), now))
+
+    def add_fire(self, body: bytes) -> None:
+        now = time.time()
+        self.count += 1
+        if (fire := _FIRE.search(body)) is not None:
+            self.fires.append((fire[1].decode(), fire[2].decode(), now))
 
     def told(self) -> bytes:
         told = json.dumps(vars(self)).encode()
@@ -62,12 +71,17 @@ class Conversation(asyncio.Protocol):
             self._answer(head, body)
 
     def _answer(self, head: bytes, body: bytes) -> None:
-        if head.startswith(b"get /taken"):
-            told = self._taken.told()
-            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
-            return
-        self._taken.add(body)
-        self._transport.write(_THANKS)
+        if head.startswith(b"get /count"):
+            self._tell(b"%d" % self._taken.count)
+        elif head.startswith(b"get /taken"):
+            self._tell(self._taken.told())
+        else:
+            # Timed before it is answered: what follows is not the sender's lateness.
+            self._taken.add_fire(body) if head.startswith(b"post /fires") else self._taken.add(body)
+            self._transport.write(_THANKS)
+
+    def _tell(self, told: bytes) -> None:
+        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
 
 
 async def serve() -> None:

@@ -116,6 +116,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "registration-request": lambda: fenced("http", vectors.REGISTRATION.text),
     "write-base": lambda: fenced("text", vectors.KEYED_WRITE.base),
     "write-request": lambda: fenced("http", vectors.KEYED_WRITE.text),
+    "conditional-base": lambda: fenced("text", vectors.CONDITIONAL_WRITE.base),
+    "conditional-request": lambda: fenced("http", vectors.CONDITIONAL_WRITE.text),
     "clock-changes": clock_changes_block,
     "event-id": event_id_block,
     "ring-keys": ring_keys_block,
@@ -152,8 +154,8 @@ where that header is present; a write with the same `Idempotency-Key`. Other ref
 `500 internal-error` is a defect of the relay. A request that ended without any answer may or may not have been
 performed: repeat it with the same `Idempotency-Key`, and if it was, you get its answer.
 
-This release answers no `precondition-failed` and no `too-many-requests` yet; a proxy before it may. Those whose names
-are only their status (`bad-request`, `forbidden`, `conflict` and so on) stand for whatever has no name of its own.
+This release answers no `too-many-requests` yet; a proxy before it may. Those whose names are only their status
+(`bad-request`, `forbidden`, `conflict` and so on) stand for whatever has no name of its own.
 """
 
 # What a problem looks like where its class alone does not say it.
@@ -176,6 +178,8 @@ _EXAMPLES: tuple[Problem, ...] = (
     problems.MethodNotAllowed(headers={"Allow": "GET, POST"}),
     problems.RequestTimeout(f"the body did not arrive within {limits.body_read_seconds} s"),
     problems.IdempotencyConflict(headers={"Retry-After": "1"}),
+    problems.InvalidPrecondition('If-Match is one or more entity tags in double quotes, such as If-Match: "3", or *'),
+    problems.PreconditionFailed("The version is 4; If-Match names another version.", version=4),
     problems.ContentTooLarge(
         f"the body may have at most {limits.body_bytes_max} bytes", bytes_max=limits.body_bytes_max
     ),

@@ -92,7 +92,20 @@ KEYED_WRITE = SignedRequest(
     headers={"Idempotency-Key": '"endpoint-of-nightwatch-1"'},
 )
 
-REQUESTS = {"read": READ, "registration": REGISTRATION, "write with an idempotency key": KEYED_WRITE}
+CONDITIONAL_WRITE = SignedRequest(
+    "PATCH",
+    "/v1/schedules/morning-report",
+    nonce="Tz6Wb1PsK9d4nRj3",
+    body=b'{"name":"morning report"}',
+    headers={"Idempotency-Key": '"rename-of-morning-report-1"', "If-Match": '"3"'},
+)
+
+REQUESTS = {
+    "read": READ,
+    "registration": REGISTRATION,
+    "write with an idempotency key": KEYED_WRITE,
+    "write on a condition": CONDITIONAL_WRITE,
+}
 
 
 @dataclass(frozen=True)

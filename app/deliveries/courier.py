@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import store
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, retry_after
+from app.deliveries.conclusions import Concluded, Conclusions, answer_bytes_max
 from app.deliveries.flights import Flights
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.store import Claimed, Outcome
@@ -21,6 +22,7 @@ from app.events import Happened, record
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.outbound import Answer, Fault, Outbound
+from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
 from tocsin.keys import PrivateKey
@@ -70,15 +72,19 @@ class Courier:
         self,
         transaction: Transaction,
         clock: Clock,
+        wake: Wake,
         outbound: Outbound,
         relay_key: RelayKey,
+        conclusions: Conclusions,
         settings: DeliverySettings,
         jitter: random.Random,
     ) -> None:
         self._transaction = transaction
         self._clock = clock
+        self._wake = wake
         self._outbound = outbound
         self._relay_key = relay_key
+        self._conclusions = conclusions
         self._settings = settings
         self._jitter = jitter
         self._flights = Flights(self._attempt, places=settings.connections, ahead=ahead_factor * settings.connections)
@@ -104,38 +110,47 @@ class Courier:
         try:
             async with self._transaction() as db:
                 now = await self._clock.now(db)
-                await self._conclude(db, landed, now)
-                loads = await self._claim(db, now)
+                concluded = await self._conclude(db, landed, now)
+                loads, cancelled = await self._claim(db, now)
+                # The last, because it locks schedules: deliveries and endpoints are locked before them everywhere.
+                is_heard = await self._conclusions.tell(db, [*concluded, *cancelled], now)
         except BaseException:
             # The answers are known, only not written down: they are concluded by the next round that can.
             self._flights.put_back(landed)
             raise
         # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
         self._flights.start(loads)
+        if is_heard:
+            self._wake.ring("schedules")
         moved = len(landed) + len(loads)
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
-    async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Load]:
+    async def _claim(self, db: AsyncSession, now: datetime) -> tuple[Sequence[Load], Sequence[Concluded]]:
+        """What is to fly, and what was cancelled instead."""
         if self._stopping or self._flights.room == 0:
-            return ()
+            return (), ()
         by = self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
         claimed = await store.claim(db, now, self._settings.lease_seconds, self._flights.room)
         if not claimed:
-            return ()
+            return (), ()
         key = await self._relay_key.get(db, now)
-        return [Load(delivery, key, by) for delivery in await self._deliverable(db, claimed, now)]
+        deliverable, cancelled = await self._sorted_out(db, claimed, now)
+        return [Load(delivery, key, by) for delivery in deliverable], cancelled
 
-    async def _deliverable(self, db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> Sequence[Claimed]:
-        """Those whose endpoint is active. Others wait for theirs, or are cancelled with it."""
+    async def _sorted_out(
+        self, db: AsyncSession, claimed: Sequence[Claimed], now: datetime
+    ) -> tuple[Sequence[Claimed], Sequence[Concluded]]:
+        """Those whose endpoint is active, and those that are cancelled with theirs. Others wait for theirs."""
         orphans = [c for c in claimed if c.endpoint_state is None]
         inactive = [c for c in claimed if c.endpoint_state not in (None, "active")]
         if orphans:
             await store.cancel(db, orphans, now)
         if not orphans and not inactive:
-            return claimed
+            return claimed, ()
         left_out = {c.id for c in orphans} | (await store.park(db, inactive) if inactive else set[str]())
-        return [c for c in claimed if c.id not in left_out]
+        cancelled = [Concluded(c.subject, c.id, "cancelled") for c in orphans if c.subject is not None]
+        return [c for c in claimed if c.id not in left_out], cancelled
 
     async def _attempt(self, load: Load) -> Landing | Grounded:
         started = self._clock.monotonic()
@@ -157,13 +172,16 @@ class Courier:
         )
         return Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
 
-    async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], now: datetime) -> None:
+    async def _conclude(
+        self, db: AsyncSession, ended: Sequence[Landing | Grounded], now: datetime
+    ) -> Sequence[Concluded]:
+        """Write down what came of these; returns what will not be tried again, and was about something."""
         grounded = [each.claimed for each in ended if isinstance(each, Grounded)]
         if grounded:
             await store.release(db, grounded, now)
         landed = [each for each in ended if isinstance(each, Landing)]
         if not landed:
-            return
+            return ()
         verdicts = {landing.claimed.id: self._judge(landing, now) for landing in landed}
         ours = await store.conclude(db, [_outcome(landing, verdicts[landing.claimed.id], now) for landing in landed])
         concluded = [landing for landing in landed if landing.claimed.id in ours]
@@ -174,6 +192,7 @@ class Courier:
             urls = sorted({claimed.url for claimed in gone if claimed.url})
             ids = sorted({claimed.endpoint_id for claimed in gone})
             await disable(db, ids, "the endpoint answered 410 Gone", now, urls)
+        return [about for one in concluded if (about := _about(one, verdicts[one.claimed.id])) is not None]
 
     def _judge(self, landing: Landing, now: datetime) -> Verdict:
         status, wait = None, None
@@ -235,6 +254,17 @@ def _excerpt(body: bytes) -> str | None:
     """The beginning of a body as text that Postgres can store."""
     text = body[:response_excerpt_bytes_max].decode(errors="replace")
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}") or None
+
+
+def _about(landing: Landing, verdict: Verdict) -> Concluded | None:
+    """What to tell who listens: nothing while it is tried again, and of what is about nothing."""
+    subject = landing.claimed.subject
+    if subject is None or isinstance(verdict, Retry):
+        return None
+    if isinstance(verdict, GiveUp):
+        return Concluded(subject, landing.claimed.id, "failed")
+    assert isinstance(landing.result, Answer), "only an answer is a success"
+    return Concluded(subject, landing.claimed.id, "delivered", landing.result.body[:answer_bytes_max])
 
 
 def _happened(landing: Landing, verdict: Verdict, now: datetime) -> Happened | None:

@@ -42,6 +42,7 @@ class Message(SQLModel, table=True):
     agent_id: str | None = None  # whose message it is, where it is one agent's
     type: str
     body: str
+    subject: str | None = None  # what it is about, such as a fire: whose conclusion its feature wants to hear of
     created_at: datetime = Field(sa_column=_moment())
 
 

@@ -49,6 +49,8 @@ async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
 
     What was on its way to it is cancelled, and stays readable.
     """
+    # Runs that wait for those that are cancelled may begin.
+    call.ring("schedules")
     await call.service.delete(call.db, call.agent.id, id, call.now)
 
 

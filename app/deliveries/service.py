@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import relay_key, store
 from app.deliveries.challenger import Challenger
+from app.deliveries.conclusions import Concluded, Conclusions
 from app.deliveries.courier import Courier, disable
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message
 from app.deliveries.relay_key import RelayKey
-from app.deliveries.store import Addressed, NewMessage
+from app.deliveries.store import Addressed, NewMessage, Progress
 from app.events import Happened, record
 from app.kit import limits, pages
 from app.kit.clock import Clock
@@ -32,7 +33,7 @@ from tocsin.schemas import endpoints as endpoint_wire
 from tocsin.schemas.webhooks import EndpointTest, JwkSet, Tested, Webhook
 from tocsin.schemas.wire import Page
 
-__all__ = ["Deliveries", "Outgoing"]
+__all__ = ["Deliveries", "Outgoing", "Sent"]
 
 # Between the deadline of an attempt and the end of its lease: to write down what came of it.
 lease_margin_seconds = 5
@@ -46,12 +47,22 @@ class Outgoing:
     body: bytes
     endpoint_ids: Sequence[str]
     agent_id: str | None = None
+    # What it is about, such as a fire's id: who listens is told what became of it.
+    subject: str | None = None
 
     @classmethod
     def of(cls, ring: Webhook, endpoint_ids: Sequence[str], agent_id: str | None = None) -> Self:
         """A ring, serialised once for all its recipients."""
         body = ring.model_dump_json().encode()
         return cls(str(ring.model_dump()["type"]), body, endpoint_ids, agent_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that is on its way, by these deliveries; without those to endpoints that are no more."""
+
+    message_id: str
+    delivery_ids: Sequence[str]
 
 
 class Deliveries:
@@ -74,12 +85,16 @@ class Deliveries:
         self._ids = ids
         self._outbound = outbound
         self._relay_key = RelayKey()
-        self._courier = Courier(transaction, clock, outbound, self._relay_key, settings, jitter)
+        self._conclusions = Conclusions()
+        self._courier = Courier(
+            transaction, clock, wake, outbound, self._relay_key, self._conclusions, settings, jitter
+        )
         self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
         self.deliver_next = self._courier.deliver_next
         self.verify_next = self._challenger.verify_next
         self.hurry = self._courier.hurry
         self.stop = self._courier.stop
+        self.listen = self._conclusions.listen
 
     @property
     def in_flight(self) -> int:
@@ -98,13 +113,25 @@ class Deliveries:
             raise EndpointNotActive(f"the endpoint is disabled: {endpoint.state_reason}")
         return endpoint
 
-    async def send(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> list[str]:
-        """Set these messages on their way, as part of the caller's transaction; returns their ids.
+    async def send(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> list[Sent]:
+        """Set these messages on their way, as part of the caller's transaction; returns them in the same order.
 
         Ring "deliveries" after the commit. Endpoints that are no more are left out.
         """
-        messages, _ = await self._send(db, outgoing, now)
-        return [message.id for message in messages]
+        if not outgoing:
+            return []
+        messages = [_message(self._ids.new("msg"), one) for one in outgoing]
+        addressed = [
+            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
+            for message, one in zip(messages, outgoing, strict=True)
+            for endpoint_id in one.endpoint_ids
+        ]
+        await store.add_messages(db, messages, now)
+        return _sent(messages, addressed, await store.add_deliveries(db, addressed, now))
+
+    async def progress(self, db: AsyncSession, delivery_ids: Sequence[str]) -> Mapping[str, Progress]:
+        """How far each of these deliveries has got."""
+        return await store.progress(db, delivery_ids)
 
     # Endpoints
 
@@ -169,8 +196,11 @@ class Deliveries:
         """Remove an endpoint. What was on its way to it is cancelled, and stays readable."""
         endpoint = require(await store.endpoint(db, agent_id, endpoint_id), "endpoint")
         # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
-        await store.cancel_all(db, endpoint_id, now)
+        cancelled = await store.cancel_all(db, endpoint_id, now)
         await db.delete(endpoint)
+        await db.flush()
+        about = [Concluded(subject, id, "cancelled") for id, subject in cancelled if subject is not None]
+        await self._conclusions.tell(db, about, now)
         await record(db, Happened("endpoint.deleted", endpoint_id, agent_id, now, {"url": endpoint.url}))
 
     async def verify(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> endpoint_wire.Endpoint:
@@ -197,9 +227,10 @@ class Deliveries:
         if endpoint.state != "active":
             raise EndpointNotActive(f"the endpoint is {endpoint.state}")
         ring = EndpointTest(timestamp=now, data=Tested(endpoint_id=endpoint_id))
-        _, [sent] = await self._send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
-        delivery, _ = require(await store.delivery(db, agent_id, sent.delivery_id), "delivery")
-        return _shown_delivery(delivery, ring.type)
+        [sent] = await self.send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
+        [delivery_id] = sent.delivery_ids
+        delivery, message = require(await store.delivery(db, agent_id, delivery_id), "delivery")
+        return _shown_delivery(delivery, message.type, message.subject)
 
     # Deliveries
 
@@ -225,7 +256,7 @@ class Deliveries:
         delivery.attempts_before = delivery.attempts
         told = {"endpoint_id": delivery.endpoint_id, "message_id": delivery.message_id}
         await record(db, Happened("delivery.redelivered", delivery.id, agent_id, now, told))
-        return _shown_delivery(delivery, message.type)
+        return _shown_delivery(delivery, message.type, message.subject)
 
     async def leave_revoked(self, db: AsyncSession, now: datetime) -> int:
         """Ring the endpoints of revoked agents no more: nobody is left who could stop it. Returns how many."""
@@ -240,22 +271,21 @@ class Deliveries:
         """The public keys that verify `v1a` signatures."""
         return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
 
-    async def _send(
-        self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime
-    ) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
-        messages = [NewMessage(self._ids.new("msg"), one.agent_id, one.type, one.body.decode()) for one in outgoing]
-        addressed = [
-            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
-            for message, one in zip(messages, outgoing, strict=True)
-            for endpoint_id in one.endpoint_ids
-        ]
-        if messages:
-            await store.add_messages(db, messages, now)
-            await store.add_deliveries(db, addressed, now)
-        return messages, addressed
-
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await store.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
+
+
+def _message(id: str, one: Outgoing) -> NewMessage:
+    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject)
+
+
+def _sent(messages: Sequence[NewMessage], addressed: Sequence[Addressed], added: Container[str]) -> list[Sent]:
+    """Each message with those of its deliveries that were added."""
+    delivery_ids: dict[str, list[str]] = {message.id: [] for message in messages}
+    for each in addressed:
+        if each.delivery_id in added:
+            delivery_ids[each.message_id].append(each.delivery_id)
+    return [Sent(message_id, ids) for message_id, ids in delivery_ids.items()]
 
 
 def _understood(url: str) -> str:
@@ -296,27 +326,28 @@ def _shown(endpoint: Endpoint) -> endpoint_wire.Endpoint:
     )
 
 
-def _shown_delivery(delivery: Delivery, type: str) -> wire.Delivery:
-    return wire.Delivery.model_validate(_members(delivery, type))
+def _shown_delivery(delivery: Delivery, type: str, subject: str | None) -> wire.Delivery:
+    return wire.Delivery.model_validate(_members(delivery, type, subject))
 
 
 def _detailed(delivery: Delivery, message: Message, attempts: Sequence[Attempt]) -> wire.DeliveryDetail:
     return wire.DeliveryDetail.model_validate(
         {
-            **_members(delivery, message.type),
+            **_members(delivery, message.type, message.subject),
             "body": json.loads(message.body),
             "history": [attempt.model_dump(exclude={"delivery_id"}) for attempt in attempts],
         }
     )
 
 
-def _members(delivery: Delivery, type: str) -> dict[str, object]:
+def _members(delivery: Delivery, type: str, subject: str | None) -> dict[str, object]:
     return {
         "id": delivery.id,
         "webhook_id": f"{delivery.endpoint_id}_{delivery.message_id}",
         "endpoint_id": delivery.endpoint_id,
         "message_id": delivery.message_id,
         "type": type,
+        "subject": subject,
         "state": delivery.state,
         "attempts": delivery.attempts,
         "next_attempt_at": delivery.due_at,

@@ -26,6 +26,7 @@ class Claimed:
     url: str | None
     secret: str | None
     body: str
+    subject: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class NewMessage:
     agent_id: str | None
     type: str
     body: str
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +131,28 @@ async def disable(
     return [(row.id, row.agent_id) for row in rows]
 
 
-async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> None:
-    """Cancel what has not been delivered to this endpoint. An attempt in flight ends unconcluded."""
+async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[tuple[str, str | None]]:
+    """Cancel what has not been delivered to this endpoint; returns that, with subjects.
+
+    An attempt in flight ends unconcluded.
+    """
     # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
     statement = text(
         """
-        update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
-        where state = 'pending' and id in (
-            select id from deliveries where due_at is not null and endpoint_id = :id
-            union all
-            select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
+        with cancelled as (
+            update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
+            where state = 'pending' and id in (
+                select id from deliveries where due_at is not null and endpoint_id = :id
+                union all
+                select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
+            )
+            returning id, message_id
         )
+        select c.id, m.subject from cancelled c join messages m on m.id = c.message_id
         """
     )
-    await db.execute(statement, {"id": endpoint_id, "now": now})
+    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
+    return [(row.id, row.subject) for row in rows]
 
 
 # Sending
@@ -152,16 +162,17 @@ async def add_messages(db: AsyncSession, messages: Sequence[NewMessage], now: da
     """Store these messages, in one statement."""
     statement = text(
         """
-        insert into messages (id, agent_id, type, body, created_at)
-        select id, agent_id, type, body, :now
-        from jsonb_to_recordset(cast(:messages as jsonb)) as m(id text, agent_id text, type text, body text)
+        insert into messages (id, agent_id, type, body, subject, created_at)
+        select id, agent_id, type, body, subject, :now
+        from jsonb_to_recordset(cast(:messages as jsonb))
+            as m(id text, agent_id text, type text, body text, subject text)
         """
     )
     await db.execute(statement, {"messages": orjson.dumps(messages).decode(), "now": now})
 
 
-async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: datetime) -> None:
-    """Set these on their way, due now; what is addressed to an endpoint that is no more is left out.
+async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: datetime) -> set[str]:
+    """Set these on their way, due now, but for what is addressed to an endpoint that is no more; returns their ids.
 
     Whether the endpoint is active is asked when the delivery is claimed: asked here, a verification that commits a
     moment later would not see it, and it would wait for ever.
@@ -174,9 +185,10 @@ async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: 
         from jsonb_to_recordset(cast(:addressed as jsonb))
             as new(delivery_id text, message_id text, endpoint_id text)
         join endpoints e on e.id = new.endpoint_id
+        returning id
         """
     )
-    await db.execute(statement, {"addressed": orjson.dumps(addressed).decode(), "now": now})
+    return set((await db.execute(statement, {"addressed": orjson.dumps(addressed).decode(), "now": now})).scalars())
 
 
 # The engine
@@ -194,7 +206,7 @@ async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: in
             returning d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id
         )
         select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id,
-            e.state, e.url, e.secret, m.body
+            e.state, e.url, e.secret, m.body, m.subject
         from claimed c join messages m on m.id = c.message_id left join endpoints e on e.id = c.endpoint_id
         """
     )
@@ -285,9 +297,11 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
 
 async def deliveries(
     db: AsyncSession, agent_id: str, state: str | None, endpoint_id: str | None, before: str | None, limit: int
-) -> Sequence[tuple[Delivery, str]]:
-    """An agent's deliveries with the types of their messages, newest first."""
-    question = select(Delivery, Message.type).join(Message, col(Message.id) == col(Delivery.message_id))
+) -> Sequence[tuple[Delivery, str, str | None]]:
+    """An agent's deliveries with the types and subjects of their messages, newest first."""
+    question = select(Delivery, Message.type, Message.subject).join(
+        Message, col(Message.id) == col(Delivery.message_id)
+    )
     question = question.where(col(Delivery.agent_id) == agent_id)
     if state is not None:
         question = question.where(col(Delivery.state) == state)
@@ -295,7 +309,8 @@ async def deliveries(
         question = question.where(col(Delivery.endpoint_id) == endpoint_id)
     if before is not None:
         question = question.where(col(Delivery.id) < before)
-    return [(row[0], row[1]) for row in await db.execute(question.order_by(col(Delivery.id).desc()).limit(limit))]
+    rows = await db.execute(question.order_by(col(Delivery.id).desc()).limit(limit))
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def delivery(
@@ -306,6 +321,20 @@ async def delivery(
     question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
     row = (await db.execute(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a delivery has got."""
+
+    state: str
+    attempts: int
+
+
+async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, Progress]:
+    """The progress of each of these deliveries."""
+    question = select(Delivery.id, Delivery.state, Delivery.attempts).where(col(Delivery.id).in_(delivery_ids))
+    return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
 
 
 async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:

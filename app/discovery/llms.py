@@ -12,10 +12,10 @@ _HEAD = """\
 > webhook, on time, at least once.
 
 Sign every request but public reads: RFC 9421 with an Ed25519 key, components "@method" "@authority" "@path" "@query",
-then "content-digest" when there is a body, "idempotency-key" when that header is sent; parameters created, expires,
-nonce, keyid (RFC 7638 thumbprint), alg="ed25519", tag="tocsin-v1". Send an Idempotency-Key with every write that you
-may repeat. Refusals are application/problem+json; GET their `type` for what to do next. Rings are Standard Webhooks;
-drop repeats by `webhook-id`.
+then "content-digest" when there is a body, and "idempotency-key", "if-match", "if-none-match" when these headers are
+sent; parameters created, expires, nonce, keyid (RFC 7638 thumbprint), alg="ed25519", tag="tocsin-v1". Send an
+Idempotency-Key with every write that you may repeat. Refusals are application/problem+json; GET their `type` for what
+to do next. Rings are Standard Webhooks; drop repeats by `webhook-id`.
 
 First steps: POST /v1/agents, POST /v1/endpoints (answer its challenge), POST /v1/schedules.
 

@@ -102,5 +102,7 @@ def key_of(incoming: "Incoming") -> str | None:
 
 
 def _fingerprint(incoming: "Incoming") -> bytes:
-    parts = (incoming.method, incoming.path, incoming.query, hashlib.sha256(incoming.body).hexdigest())
+    parts = [incoming.method, incoming.path, incoming.query, hashlib.sha256(incoming.body).hexdigest()]
+    # On another condition, it is another request.
+    parts += [f"{name}: {incoming.headers[name]}" for name in ("if-match", "if-none-match") if name in incoming.headers]
     return hashlib.sha256("\n".join(parts).encode()).digest()

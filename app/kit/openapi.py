@@ -19,6 +19,7 @@ from tocsin.problems import (
     InvalidBody,
     InvalidCursor,
     InvalidIdempotencyKey,
+    InvalidPrecondition,
     InvalidQuery,
     InvalidSignature,
     MalformedPayment,
@@ -28,6 +29,7 @@ from tocsin.problems import (
     PaymentPending,
     PaymentRequired,
     PaymentReused,
+    PreconditionFailed,
     Problem,
     ReplayedNonce,
     RequestTimeout,
@@ -41,6 +43,7 @@ _SIGNED = (MissingSignature, MalformedSignature, InvalidSignature, SignatureExpi
 _WRITTEN = (ReplayedNonce, InvalidIdempotencyKey, IdempotencyConflict, IdempotencyKeyReused)
 _PAID = (PaymentRequired, MalformedPayment, PaymentReused, PaymentPending, FacilitatorUnavailable)
 _SENT = (InvalidBody, ContentTooLarge, UnsupportedMediaType)
+_CONDITIONAL = (InvalidPrecondition, PreconditionFailed)
 
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -82,6 +85,28 @@ _PAYMENT_PARAMETER: dict[str, Any] = {
     "schema": {"type": "string"},
 }
 
+_TAGS = r'(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)'
+_CONDITION_PARAMETERS: tuple[dict[str, Any], ...] = tuple(
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": f"{text} Covered by the signature.",
+        "schema": {"type": "string", "pattern": f"^{_TAGS}$", "maxLength": 255, "examples": [example]},
+    }
+    for name, text, example in (
+        ("If-Match", "Only if the version is one of these ETags; `*`: only if there is one.", '"3"'),
+        ("If-None-Match", "Only if the version is none of these ETags; `*`: only if there is none.", "*"),
+    )
+)
+_VERSION_HEADER: dict[str, Any] = {
+    "ETag": {
+        "description": "The version that the body shows, for `If-Match`.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9]+"$'},
+    }
+}
+
 
 def document(
     features: Mapping[str, Sequence[Operation]], webhooks: Mapping[str, type[BaseModel]], version: str, origin: str
@@ -120,6 +145,7 @@ def refusals(operation: Operation, form: Shape) -> tuple[type[Problem], ...]:
     found += (InvalidQuery,)
     found += (InvalidCursor,) if form.query and "cursor" in form.query.model_fields else ()
     found += (NotFound,) if form.placeholders else ()
+    found += _CONDITIONAL if form.conditional else ()
     found += _PAID if operation.price else ()
     return tuple(dict.fromkeys(found))
 
@@ -141,9 +167,9 @@ def _operation(
         "tags": [area],
         "summary": summary(operation),
         "description": _text(operation).partition("\n")[2].strip(),
-        "parameters": [*_path_parameters(form), *_query_parameters(form), *_header_parameters(operation)],
+        "parameters": [*_path_parameters(form), *_query_parameters(form), *_header_parameters(operation, form)],
         "responses": {
-            str(operation.status if form.answer else 204): _success(form, references),
+            **{str(status): _success(form, references) for status in _statuses(operation, form)},
             **_refusals(refusals(operation, form)),
         },
         "security": [{"signature": []}] if operation.signed else [],
@@ -159,10 +185,18 @@ def _operation(
     }
 
 
+def _statuses(operation: Operation, form: Shape) -> tuple[int, ...]:
+    """The statuses of success."""
+    if form.answer is None:
+        return (204,)
+    return (operation.status, 201) if operation.creates else (operation.status,)
+
+
 def _success(form: Shape, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
     if form.answer is None:
         return {"description": "Done."}
-    return {"description": "Done.", "content": {"application/json": {"schema": references[form.answer]}}}
+    headers = {"headers": _VERSION_HEADER} if form.versioned else {}
+    return {"description": "Done.", **headers, "content": {"application/json": {"schema": references[form.answer]}}}
 
 
 def _refusals(kinds: Iterable[type[Problem]]) -> dict[str, Any]:
@@ -195,13 +229,14 @@ def _query_parameters(form: Shape) -> list[dict[str, Any]]:
     ]
 
 
-def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _header_parameters(operation: Operation, form: Shape) -> list[dict[str, Any]]:
+    conditions = list(_CONDITION_PARAMETERS) if form.conditional else []
     if not (operation.signed and operation.writes):
-        return []
+        return conditions
     text = "The same key and the same request get the same answer for 24 hours. Covered by the signature."
     schema = {"type": "string", "pattern": '^"[ !#-\\[\\]-~]+"$', "maxLength": 255}
     keyed = {"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": schema}
-    return [keyed, _PAYMENT_PARAMETER] if operation.price else [keyed]
+    return [keyed, *conditions, _PAYMENT_PARAMETER] if operation.price else [keyed, *conditions]
 
 
 def _webhook(name: str, reference: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The API is a table of values. This turns the table into routes, and is the one door through which a call enters.
 
 A handler is `async def create_schedule(call: Call[Schedules], body: NewSchedule) -> Schedule`. Its parameters say what
-it needs, by name: `call`, then `body`, `query` (wire models) and one `str` per placeholder of the path.
+it needs, by name: `call`, then `body`, `query` (wire models), `conditions` (the request's `If-Match` and
+`If-None-Match`) and one `str` per placeholder of the path. What has versions is answered as `Reply`.
 
 One request is one transaction: the caller's nonce, the effect, its events and the answer kept for its idempotency key
 commit together, before the answer is sent. A refusal changes nothing, except that its nonce stays used.
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, get_args
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.kit import idempotency, limits, problems, telemetry
+from app.kit import idempotency, limits, preconditions, problems, telemetry
 from app.kit.clock import Clock
 from app.kit.wake import Wake
 from tocsin.problems import (
@@ -38,7 +39,20 @@ from tocsin.problems import (
 log = telemetry.logger(__name__)
 
 S = TypeVar("S")
-Handler = Callable[..., Awaitable[BaseModel | None]]
+A = TypeVar("A", bound=BaseModel, covariant=True)
+
+
+@dataclass(frozen=True)
+class Reply(Generic[A]):
+    """An answer that says which version it shows, as its ETag."""
+
+    shown: A
+    version: int
+    # 201 instead of 200, where the operation `creates`.
+    created: bool = False
+
+
+Handler = Callable[..., Awaitable[BaseModel | Reply[BaseModel] | None]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,8 @@ class Operation:
     path: str
     handler: Handler
     status: int = 200
+    # True: creates what is not there yet, and then answers 201 instead.
+    creates: bool = False
     signed: bool = True
     price: str | None = None
     problems: tuple[type[Problem], ...] = ()
@@ -86,6 +102,8 @@ class Shape:
     query: type[BaseModel] | None
     placeholders: tuple[str, ...]
     answer: type[BaseModel] | None
+    conditional: bool = False
+    versioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +201,7 @@ def shape(operation: Operation) -> Shape:
     """Read a handler's signature. Raises AssertionError where table and handler disagree: a bug, found at start."""
     signature = inspect.signature(operation.handler, eval_str=True)
     placeholders = tuple(re.findall(r"{(\w+)}", operation.path))
-    wanted = set(signature.parameters) - {"call", "body", "query"}
+    wanted = set(signature.parameters) - {"call", "body", "query", "conditions"}
     assert wanted == set(placeholders), f"{operation.name}: path has {placeholders}, handler takes {sorted(wanted)}"
 
     def model(annotation: Any) -> type[BaseModel] | None:
@@ -193,7 +211,14 @@ def shape(operation: Operation) -> Shape:
     def parameter(name: str) -> type[BaseModel] | None:
         return model(signature.parameters[name].annotation) if name in signature.parameters else None
 
-    return Shape(parameter("body"), parameter("query"), placeholders, model(signature.return_annotation))
+    return Shape(
+        parameter("body"),
+        parameter("query"),
+        placeholders,
+        model(signature.return_annotation),
+        conditional="conditions" in signature.parameters,
+        versioned=get_origin(signature.return_annotation) is Reply,
+    )
 
 
 @dataclass(frozen=True)
@@ -332,6 +357,8 @@ class _Entrance:
             arguments["body"] = _body(self.shape.body, incoming)
         if self.shape.query is not None:
             arguments["query"] = _query(self.shape.query, incoming)
+        if self.shape.conditional:
+            arguments["conditions"] = preconditions.read(incoming.headers)
         return arguments
 
     async def _remember_refused(self, incoming: Incoming, caller: Caller) -> None:
@@ -411,9 +438,12 @@ def _query(model: type[BaseModel], incoming: Incoming) -> BaseModel:
         raise InvalidQuery(errors=problems.parameters(error)) from error
 
 
-def _answer_of(status: int, result: BaseModel | None) -> Answer:
+def _answer_of(status: int, result: BaseModel | Reply[BaseModel] | None) -> Answer:
     if result is None:
         return Answer(status=204, body=b"")
+    if isinstance(result, Reply):
+        answer = _answer_of(201 if result.created else status, result.shown)
+        return replace(answer, headers={"ETag": preconditions.etag(result.version)})
     return Answer(status, result.model_dump_json(by_alias=True).encode())
 
 

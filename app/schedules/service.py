@@ -1,10 +1,12 @@
 """The verbs of schedules: register, look ahead, list, delete; and keep time, which is the worker's side."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Deliveries
 from app.events import Happened, record
 from app.kit import limits, pages
@@ -51,7 +53,7 @@ class Schedules:
             agent_id=agent_id,
             endpoint_id=new.endpoint_id,
             name=new.name,
-            spec=dict(new.spec),
+            spec=new.spec,
             payload=wire.payload_text(new.payload),
             next_fire=first,
             created_at=now,
@@ -59,7 +61,7 @@ class Schedules:
         )
         db.add(schedule)
         await db.flush()
-        told = {"endpoint_id": new.endpoint_id, "spec": dict(new.spec), "next_fire": rfc3339(first)}
+        told = {"endpoint_id": new.endpoint_id, "spec": new.spec, "next_fire": rfc3339(first)}
         await record(db, Happened("schedule.created", schedule.id, agent_id, now, told))
         return _shown(schedule, Progress())
 
@@ -94,6 +96,10 @@ class Schedules:
         rows = await store.fires(db, schedule_id, query.state, before, query.limit + 1)
         return pages.page(rows, query.limit, _shown_fire, lambda row: row.scheduled_at.isoformat())
 
+    async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
+        """What has become of rings that we sent: see `Listener`."""
+        return False
+
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""
         recurrence = asked.recurrence()
@@ -106,7 +112,7 @@ class Schedules:
             for occurrence in recurrence.preview(asked.after or now, asked.count)
         ]
         return wire.SchedulePreview(
-            explanation=recurrence.explain(), fires=fires, timezone_database=zone_database_version
+            explanation=recurrence.explain(), fires=fires, warnings=[], timezone_database=zone_database_version
         )
 
 
@@ -142,11 +148,34 @@ def _shown(schedule: Schedule, progress: Progress) -> wire.Schedule:
             "next_fire": progress.next_planned or schedule.next_fire,
             "last_fire": progress.last_fired,
             "runs": schedule.runs - progress.planned,
+            "skipped": {},
         }
     )
 
 
-_SHOWN = {"id", "name", "spec", "endpoint_id", "state", "version", "created_at", "updated_at"}
+_SHOWN = {
+    "id",
+    "chosen_id",
+    "name",
+    "spec",
+    "endpoint_id",
+    "starts_at",
+    "ends_at",
+    "max_fires",
+    "overlap",
+    "buffer_max",
+    "misfire",
+    "catch_up_max",
+    "completion",
+    "notify_endpoint_id",
+    "state",
+    "pause_reason",
+    "paused_at",
+    "version",
+    "give_ups",
+    "created_at",
+    "updated_at",
+}
 
 
 def _shown_fire(fire: Fire) -> wire.Fire:
@@ -159,10 +188,14 @@ _SHOWN_FIRE = {
     "schedule_id",
     "kind",
     "scheduled_at",
+    "fire_at",
     "state",
     "reason",
     "until",
     "run",
     "fired_at",
     "message_id",
+    "delivery_id",
+    "attempts",
+    "completed_at",
 }

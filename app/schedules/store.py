@@ -1,6 +1,6 @@
 """SQL of schedules and their journal. Times are parameters; nothing here commits or decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,8 @@ from app.schedules.models import Fire, Schedule
 async def schedule(db: AsyncSession, agent_id: str, schedule_id: str, *, lock: bool = False) -> Schedule | None:
     """This agent's schedule."""
     question = select(Schedule).where(col(Schedule.id) == schedule_id, col(Schedule.agent_id) == agent_id)
-    return (await db.scalars(question.with_for_update() if lock else question)).one_or_none()
+    # Not for update: counting what was skipped refers to the schedule, and is done while fires are locked.
+    return (await db.scalars(question.with_for_update(key_share=True) if lock else question)).one_or_none()
 
 
 async def schedules(
@@ -101,6 +102,9 @@ class Plannable:
     next_fire: datetime
     last_fire: datetime | None
     runs: int
+    starts_at: datetime | None
+    ends_at: datetime | None
+    jitter_seconds: int
 
 
 async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: int) -> Sequence[Plannable]:
@@ -110,9 +114,11 @@ async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: in
     """
     statement = text(
         """
-        select id, agent_id, version, spec::text, next_fire, last_fire, runs from schedules
-        where next_fire <= :horizon and (select min(next_fire) from schedules) <= :soon
-        order by next_fire limit :limit for update skip locked
+        select id, agent_id, version, spec::text, next_fire, last_fire, runs, starts_at, ends_at, jitter_seconds
+        from schedules
+        where state = 'active' and next_fire <= :horizon
+            and (select min(next_fire) from schedules where state = 'active') <= :soon
+        order by next_fire limit :limit for no key update skip locked
         """
     )
     rows = await db.execute(statement, {"soon": soon, "horizon": horizon, "limit": limit})
@@ -138,6 +144,9 @@ class Entry:
     due_at: datetime | None
     attempts: int
     planned_at: datetime
+    late: bool = False
+    overlap: str = "allow"
+    outstanding: bool = False
 
 
 async def journal(db: AsyncSession, entries: Sequence[Entry]) -> set[str]:
@@ -153,6 +162,66 @@ async def journal(db: AsyncSession, entries: Sequence[Entry]) -> set[str]:
     # One JSON text instead of fifteen arrays: at thousands of slots a second, that is most of a planner's time.
     rows = await db.execute(statement, {"entries": orjson.dumps(entries).decode()})
     return set(rows.scalars())
+
+
+async def skip_counts(db: AsyncSession, counts: Mapping[tuple[str, str], int]) -> None:
+    """Add to how many journal entries were skipped, by schedule and reason; what is deleted counts no more.
+
+    After schedules and fires have been locked, and in the order of the keys, so that nobody waits in a circle.
+    """
+    if not counts:
+        return
+    statement = text(
+        """
+        insert into schedule_skips as s (schedule_id, reason, count)
+        select id, reason, more
+        from unnest(cast(:ids as text[]), cast(:reasons as text[]), cast(:counts as bigint[]))
+            as new(schedule_id, reason, more)
+        join schedules on schedules.id = new.schedule_id
+        order by schedule_id, reason for key share of schedules
+        on conflict (schedule_id, reason) do update set count = s.count + excluded.count
+        """
+    )
+    keys = sorted(counts)
+    columns = {
+        "ids": [schedule_id for schedule_id, _ in keys],
+        "reasons": [reason for _, reason in keys],
+        "counts": [counts[key] for key in keys],
+    }
+    await db.execute(statement, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """What was taken back out of the journal: the earliest such slot, the fire before it, and how many there were."""
+
+    first: datetime
+    previous: datetime | None
+    count: int
+
+
+async def unplan(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> dict[str, Unplanned]:
+    """Take the slots that were planned for the future back out of the journal: to be planned anew, or never.
+
+    Of schedules that are locked. The caller sets `next_fire`, `last_fire` and `runs` back; nobody was told of them, and
+    a worker that holds one finds nothing to fire.
+    """
+    statement = text(
+        """
+        with planned as (
+            select id from fires
+            where schedule_id = any(cast(:ids as text[])) and state = 'planned' and kind = 'auto'
+                and scheduled_at > :now
+            order by id for update
+        ), gone as (
+            delete from fires using planned where fires.id = planned.id returning schedule_id, scheduled_at, previous
+        )
+        select schedule_id, min(scheduled_at), (array_agg(previous order by scheduled_at))[1], count(*) from gone
+        group by schedule_id
+        """
+    )
+    rows = await db.execute(statement, {"ids": list(schedule_ids), "now": now})
+    return {schedule_id: Unplanned(first, previous, count) for schedule_id, first, previous, count in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +276,8 @@ class Ripe:
     endpoint_id: str | None
     spec: str | None
     payload: str | None
+    starts_at: datetime | None
+    ends_at: datetime | None
 
 
 async def ripe(db: AsyncSession, held: Sequence[Held]) -> Sequence[Ripe]:
@@ -214,7 +285,7 @@ async def ripe(db: AsyncSession, held: Sequence[Held]) -> Sequence[Ripe]:
     statement = text(
         """
         select f.id, f.attempts, f.agent_id, f.schedule_id, f.version, f.scheduled_at, f.run, f.previous,
-            s.version, s.state, s.next_fire, s.endpoint_id, s.spec::text, s.payload
+            s.version, s.state, s.next_fire, s.endpoint_id, s.spec::text, s.payload, s.starts_at, s.ends_at
         from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
         join fires f on f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned'
         left join schedules s on s.id = f.schedule_id

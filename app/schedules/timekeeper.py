@@ -1,9 +1,7 @@
 """The worker's side of schedules: plan what falls due, hold it until its time, hand it over."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from itertools import islice
 
 import orjson
@@ -20,7 +18,8 @@ from app.schedules import store
 from app.schedules.firing import GiveUp, Held, Holding, Reckoning, Ring, Skip, Verdict, judge
 from app.schedules.planning import Plan, Slot, plan
 from app.schedules.store import Advanced, Conclusion, Entry, Plannable, Ripe
-from tocsin.recurrence import InvalidRecurrence, Recurrence
+from app.schedules.timing import timing
+from tocsin.recurrence import InvalidRecurrence
 from tocsin.schemas.wire import rfc3339
 
 __all__ = ["Timekeeper", "fire_id", "skipped"]
@@ -111,8 +110,8 @@ class Timekeeper:
         ripe = await store.ripe(db, due)
         verdicts = [(fire, _judged(fire)) for fire in ripe]
         ringing = [fire for fire, verdict in verdicts if isinstance(verdict, Ring)]
-        message_ids = await self._deliveries.send(db, [_outgoing(fire, now) for fire in ringing], now)
-        messages = dict(zip((fire.id for fire in ringing), message_ids, strict=True))
+        sent = await self._deliveries.send(db, [_outgoing(fire, now) for fire in ringing], now)
+        messages = {fire.id: each.message_id for fire, each in zip(ringing, sent, strict=True)}
         if ripe:
             await store.conclude(db, [_concluded(fire, verdict, messages, now) for fire, verdict in verdicts])
             await record(db, *(_happened(fire, verdict, now) for fire, verdict in verdicts))
@@ -160,14 +159,14 @@ def skipped(
 
 def _planned(schedule: Plannable, now: datetime) -> Plan:
     try:
-        recurrence = _recurrence(schedule.spec)
+        read = timing(schedule.spec, schedule.starts_at, schedule.ends_at, schedule.jitter_seconds)
     except InvalidRecurrence as refusal:
         # It read when it was registered; a newer time zone database may have dropped its zone. Others go on.
         log.error("a stored spec is refused; its schedule is paused", schedule=schedule.id, refusal=str(refusal))
         unreadable = Slot(schedule.next_fire, "skipped", reason="spec_refused")
         return Plan((unreadable,), next_fire=None, last_fire=schedule.last_fire, runs=schedule.runs)
     return plan(
-        recurrence,
+        read,
         next_fire=schedule.next_fire,
         last_fire=schedule.last_fire,
         runs=schedule.runs,
@@ -209,11 +208,6 @@ def _missed(entry: Entry, now: datetime) -> Happened:
     return skipped(entry.id, entry.agent_id, entry.schedule_id, entry.scheduled_at, entry.reason, now)
 
 
-@lru_cache(maxsize=10_000)
-def _recurrence(spec: str) -> Recurrence:
-    return Recurrence.parse(json.loads(spec))
-
-
 def _judged(fire: Ripe) -> Verdict:
     return judge(
         planned_version=fire.planned_version,
@@ -235,17 +229,19 @@ def _outgoing(fire: Ripe, now: datetime) -> Outgoing:
         "fired_at": rfc3339(now),
         "run": fire.run,
         "previous": None if fire.previous is None else rfc3339(fire.previous),
-        "upcoming": [rfc3339(slot) for slot in _upcoming(fire.spec, fire.scheduled_at)],
+        "upcoming": [rfc3339(slot) for slot in _upcoming(fire)],
         # The agent's own text, untouched: reading it and writing it again would cost time and change numbers.
         "payload": orjson.Fragment(fire.payload or "null"),
     }
     body = orjson.dumps({"type": "schedule.fired", "timestamp": rfc3339(now), "data": told})
-    return Outgoing(type="schedule.fired", body=body, endpoint_ids=[fire.endpoint_id], agent_id=fire.agent_id)
+    return Outgoing("schedule.fired", body, [fire.endpoint_id], agent_id=fire.agent_id, subject=fire.id)
 
 
-def _upcoming(spec: str, after: datetime) -> list[datetime]:
+def _upcoming(fire: Ripe) -> list[datetime]:
+    assert fire.spec is not None, "judged to ring"
     try:
-        return list(islice(_recurrence(spec).slots_after(after), limits.upcoming_fires_max))
+        slots = timing(fire.spec, fire.starts_at, fire.ends_at, 0).slots_after(fire.scheduled_at)
+        return list(islice(slots, limits.upcoming_fires_max))
     except InvalidRecurrence:
         # See `_planned`: this slot was promised, and nothing comes after it.
         return []

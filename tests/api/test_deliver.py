@@ -47,8 +47,8 @@ async def active(services: Services, agent: TestAgent, receiver: Receiver) -> di
 async def send(services: Services, *endpoint_ids: str, body: bytes = b'{"type":"test.said","data":{}}') -> str:
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
-        [id] = await services.deliveries.send(db, [Outgoing("test.said", body, endpoint_ids)], now)
-    return id
+        [sent] = await services.deliveries.send(db, [Outgoing("test.said", body, endpoint_ids)], now)
+    return sent.message_id
 
 
 async def delivery_of(agent: TestAgent, message_id: str) -> dict:

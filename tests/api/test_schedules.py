@@ -157,9 +157,24 @@ async def test_a_preview_shows_what_a_clock_change_does(agent: TestAgent, clock:
     preview = answer.json()
     assert preview["explanation"] == "At 02:30 every day, Europe/Berlin time"
     assert preview["fires"] == [
-        {"scheduled_at": "2026-03-28T01:30:00.000Z", "local": "2026-03-28T02:30:00.000+01:00", "shift": None},
-        {"scheduled_at": "2026-03-29T01:00:00.000Z", "local": "2026-03-29T03:00:00.000+02:00", "shift": "moved"},
-        {"scheduled_at": "2026-03-30T00:30:00.000Z", "local": "2026-03-30T02:30:00.000+02:00", "shift": None},
+        {
+            "scheduled_at": "2026-03-28T01:30:00.000Z",
+            "fire_at": None,
+            "local": "2026-03-28T02:30:00.000+01:00",
+            "shift": None,
+        },
+        {
+            "scheduled_at": "2026-03-29T01:00:00.000Z",
+            "fire_at": None,
+            "local": "2026-03-29T03:00:00.000+02:00",
+            "shift": "moved",
+        },
+        {
+            "scheduled_at": "2026-03-30T00:30:00.000Z",
+            "fire_at": None,
+            "local": "2026-03-30T02:30:00.000+02:00",
+            "shift": None,
+        },
     ]
 
 

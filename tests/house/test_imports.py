@@ -15,6 +15,7 @@ NO_FEATURE = {"app.kit", "app.local", "app.discovery", "app.console"}
 ROLES = {"models", "store", "service", "routes"}
 ACTORS = {
     "app.deliveries.challenger",
+    "app.deliveries.conclusions",
     "app.deliveries.courier",
     "app.deliveries.flights",
     "app.deliveries.relay_key",

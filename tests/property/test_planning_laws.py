@@ -6,7 +6,8 @@ from itertools import takewhile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.schedules.planning import Slot, latest_until, plan
+from app.schedules.planning import Misfire, Slot, latest_slots, plan
+from app.schedules.timing import Timing
 from tocsin.recurrence import Recurrence
 
 BEGIN = datetime(2026, 10, 24, 22, tzinfo=UTC)  # hours before clocks go back in Berlin
@@ -25,22 +26,30 @@ specs = st.one_of(
 )
 # How long no planner looked: mostly a sweep, sometimes minutes, sometimes days.
 pauses = st.one_of(st.floats(0.001, 2), st.floats(0.001, 2), st.floats(2, 600), st.floats(600, 400_000))
+misfires = st.builds(
+    Misfire,
+    st.sampled_from(["skip", "latest", "all"]),
+    st.integers(1, 300),
+    st.none() | st.floats(1, 100_000).map(lambda seconds: timedelta(seconds=seconds)),
+)
 
 
-def covered(recurrence: Recurrence, slot: Slot) -> list[datetime]:
+def covered(timing: Timing, slot: Slot) -> list[datetime]:
     """The slots that a row of the journal stands for."""
     if slot.until is None:
         return [slot.scheduled_at]
     until = slot.until
-    later = takewhile(lambda other: other < until, recurrence.slots_after(slot.scheduled_at))
+    later = takewhile(lambda other: other < until, timing.slots_after(slot.scheduled_at))
     return [slot.scheduled_at, *later]
 
 
 @settings(max_examples=150, deadline=None)
-@given(spec=specs, pauses=st.lists(pauses, min_size=1, max_size=12))
-def test_every_slot_enters_the_journal_once_and_none_early(spec: dict[str, str], pauses: list[float]) -> None:
-    recurrence = Recurrence.parse(spec)
-    first = recurrence.next_after(BEGIN)
+@given(spec=specs, pauses=st.lists(pauses, min_size=1, max_size=12), misfire=misfires)
+def test_every_slot_enters_the_journal_once_and_none_early(
+    spec: dict[str, str], pauses: list[float], misfire: Misfire
+) -> None:
+    timing = Timing(Recurrence.parse(spec))
+    first = timing.next_after(BEGIN)
     assert first is not None
     now, next_fire, last_fire, runs = BEGIN, first, None, 0
     journal: list[Slot] = []
@@ -48,27 +57,29 @@ def test_every_slot_enters_the_journal_once_and_none_early(spec: dict[str, str],
         now += timedelta(seconds=pause)
         if next_fire <= now + AHEAD:
             planned = plan(
-                recurrence, next_fire=next_fire, last_fire=last_fire, runs=runs, now=now, horizon=now + AHEAD
+                timing,
+                next_fire=next_fire,
+                last_fire=last_fire,
+                runs=runs,
+                now=now,
+                horizon=now + AHEAD,
+                misfire=misfire,
             )
             journal += planned.slots
             assert planned.next_fire is not None
             next_fire, last_fire, runs = planned.next_fire, planned.last_fire, planned.runs
 
-    slots = [at for slot in journal for at in covered(recurrence, slot)]
-    assert slots == list(takewhile(lambda at: at < next_fire, recurrence.slots_after(BEGIN)))
+    slots = [at for slot in journal for at in covered(timing, slot)]
+    assert slots == list(takewhile(lambda at: at < next_fire, timing.slots_after(BEGIN)))
     fired = [slot for slot in journal if slot.state == "planned"]
     assert [slot.run for slot in fired] == list(range(1, len(fired) + 1))
     assert [slot.previous for slot in fired] == [None, *(slot.scheduled_at for slot in fired)][: len(fired)]
 
 
 @settings(max_examples=150, deadline=None)
-@given(spec=specs, seconds=st.floats(0, 300_000))
-def test_the_latest_slot_is_the_last_one_that_is_not_after(spec: dict[str, str], seconds: float) -> None:
-    recurrence = Recurrence.parse(spec)
-    first = recurrence.next_after(BEGIN)
-    assert first is not None
-    now = first + timedelta(seconds=seconds)
-    latest = latest_until(recurrence, first, now)
-    following = recurrence.next_after(latest)
-    assert latest <= now
-    assert following is None or following > now
+@given(spec=specs, seconds=st.floats(0, 20_000), count=st.integers(1, 50))
+def test_the_latest_slots_are_the_last_of_all_of_them(spec: dict[str, str], seconds: float, count: int) -> None:
+    timing = Timing(Recurrence.parse(spec))
+    end = BEGIN + timedelta(seconds=seconds)
+    every = list(takewhile(lambda at: at <= end, timing.slots_after(BEGIN)))
+    assert latest_slots(timing, BEGIN, end, count) == every[-count:]

@@ -23,7 +23,7 @@ requests = st.builds(
     authority=visible.map(str.lower),
     path=visible.map(lambda text: "/" + text),
     query=visible | st.just(""),
-    fields=st.dictionaries(st.sampled_from(["idempotency-key", "accept"]), visible),
+    fields=st.dictionaries(st.sampled_from(["idempotency-key", "if-match", "if-none-match", "accept"]), visible),
     body=st.binary(max_size=200),
 )
 

@@ -44,7 +44,7 @@ async def rows(database: Database) -> dict[str, Delivery]:
 
 
 async def store_all(db) -> list[Delivery]:
-    return [delivery for delivery, _ in await store.deliveries(db, "agt_1", None, None, None, 100)]
+    return [row[0] for row in await store.deliveries(db, "agt_1", None, None, None, 100)]
 
 
 def delivered(claimed: store.Claimed, status: int = 204) -> Outcome:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.service import Outgoing
+from app.deliveries.service import Outgoing, Sent
 from app.kit import limits
 from app.kit.database import Database
 from app.kit.due import drain
@@ -243,7 +243,7 @@ async def test_a_hand_over_that_fails_is_tried_again_by_the_same_worker(
 
         stumbled = False
 
-        async def send(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> list[str]:
+        async def send(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> list[Sent]:
             if not self.stumbled:
                 self.stumbled = True
                 raise ConnectionError("the database went away")

@@ -124,10 +124,22 @@ def with_fields_replaced(request: Request, fields: Mapping[str, str | None]) -> 
     return replace(request, fields={name: value for name, value in kept.items() if value is not None})
 
 
-def test_a_header_that_must_be_covered_cannot_be_added_later() -> None:
-    problem = refused(with_fields(signed(READ), {"Idempotency-Key": "x"}))
-    assert problem.extras["component"] == "idempotency-key"
-    assert '"idempotency-key": x' in problem.extras["signature_base"]
+@pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match", "If-None-Match"])
+def test_a_header_that_must_be_covered_cannot_be_added_or_taken_away_later(name: str) -> None:
+    problem = refused(with_fields(signed(READ), {name: "x"}))
+    assert problem.extras["component"] == name.lower()
+    assert f'"{name.lower()}": x' in problem.extras["signature_base"]
+    arrived = signed(with_fields(READ, {name: "x"}))
+    assert refused(with_fields_replaced(arrived, {name.lower(): None})).extras["component"] == name.lower()
+
+
+def test_conditions_are_covered_after_the_idempotency_key_in_a_fixed_order() -> None:
+    conditions = {"If-None-Match": "*", "If-Match": '"3"'}
+    assert parse(signed(with_fields(WRITE, conditions))).base.split("\n")[5:8] == [
+        '"idempotency-key": once-1',
+        '"if-match": "3"',
+        '"if-none-match": *',
+    ]
 
 
 def test_a_body_that_nobody_digested_is_refused() -> None:

@@ -12,7 +12,8 @@ True
 
     Problem
     ├── BadRequest 400
-    │   └── InvalidQuery · InvalidCursor · InvalidIdempotencyKey · MalformedSignature · MalformedPayment
+    │   ├── InvalidQuery · InvalidCursor · InvalidId · InvalidIdempotencyKey · InvalidPrecondition
+    │   └── MalformedSignature · MalformedPayment
     ├── Unauthorized 401
     │   ├── MissingSignature · InvalidSignature · SignatureExpired · ReplayedNonce
     │   └── UnknownKey · RevokedKey
@@ -125,6 +126,15 @@ class InvalidCursor(BadRequest):
 
 class InvalidIdempotencyKey(BadRequest):
     """Send `Idempotency-Key` as 1 to 255 visible ASCII characters, a fresh one for each operation you mean."""
+
+
+class InvalidId(BadRequest):
+    """Choose another id: 1 to 100 letters, digits and `_ . : -`, of which the first is a letter or a digit, and not
+    beginning as the relay's own ids do."""
+
+
+class InvalidPrecondition(BadRequest):
+    """Send `If-Match` and `If-None-Match` as entity tags in double quotes, separated by commas, or as `*`."""
 
 
 class MalformedSignature(BadRequest):
@@ -243,9 +253,15 @@ class DeliveryPending(Conflict):
 
 
 class PreconditionFailed(Problem):
-    """Read the current version, then repeat the request with that version in `If-Match`."""
+    """Read the present version, and decide whether to repeat the request with its ETag in `If-Match`; `version` is its
+    number, and missing where there is nothing yet."""
 
     status = 412
+
+    @property
+    def version(self) -> int | None:
+        """The present version; None where there is nothing yet."""
+        return self.extras.get("version")
 
 
 class ContentTooLarge(Problem):

@@ -13,7 +13,8 @@
 
 A server does it in two steps, because only the signature says whose key to look up: `parse`, then `verify` with the
 key it found. What is covered is fixed: method, authority, path and query always, `content-digest` whenever there is
-a body, `idempotency-key` whenever it is sent, in this order. Everything here is pure: `now` comes in.
+a body, `idempotency-key`, `if-match` and `if-none-match` whenever they are sent, in this order. Everything here is
+pure: `now` comes in.
 """
 
 import hashlib
@@ -172,8 +173,8 @@ def covered(request: Request) -> tuple[str, ...]:
     components = ["@method", "@authority", "@path", "@query"]
     if request.body or "content-digest" in request.fields:
         components.append("content-digest")
-    if "idempotency-key" in request.fields:
-        components.append("idempotency-key")
+    # They decide what a request does. Proxies have no reason to add them.
+    components += [name for name in ("idempotency-key", "if-match", "if-none-match") if name in request.fields]
     return tuple(components)
 
 
@@ -384,7 +385,7 @@ def _variants(component: str, value: str, authorities: Collection[str]) -> Itera
             yield from (unquote(value), value.rstrip("/"), value + "/")
         case "@query":
             yield from ("", "?", value[1:], unquote(value))
-        case "idempotency-key":
+        case "idempotency-key" | "if-match" | "if-none-match":
             yield from (value.strip('"'), f'"{value}"')
         case _:
             return

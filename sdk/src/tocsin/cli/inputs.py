@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from tocsin.client import Client
 
+_SHORT = re.compile(r"([0-9]{1,6})([smhd])")
 _ISO = {"s": "PT{}S", "m": "PT{}M", "h": "PT{}H", "d": "P{}D"}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -33,20 +34,16 @@ def chosen_endpoint(relay: "Client", named: str | None, otherwise: str = "") -> 
     raise typer.BadParameter(f"name the endpoint to ring; {reason}{otherwise}", param_hint="--endpoint")
 
 
-def json_value(text: str | None) -> Any:
+def json_value(text: str, option: str) -> Any:
     """JSON as it was typed, or from the file that `@` names."""
-    if text is None:
-        return None
     try:
         return json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
     except ValueError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--payload") from None
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
 
 
-def moment(text: str | None, option: str) -> datetime | None:
+def moment(text: str, option: str) -> datetime:
     """An instant with its offset."""
-    if text is None:
-        return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -56,14 +53,19 @@ def moment(text: str | None, option: str) -> datetime | None:
     return at
 
 
+def past(text: str, option: str, now: datetime) -> datetime:
+    """An instant with its offset, or so long ago as `2h` says."""
+    return now - span(text, option) if _SHORT.fullmatch(text) else moment(text, option)
+
+
 def duration(text: str) -> str:
     """`90s` as PT90S; what looks otherwise is passed on for the relay to read."""
-    short = re.fullmatch(r"([0-9]+)([smhd])", text)
+    short = _SHORT.fullmatch(text)
     return _ISO[short[2]].format(short[1]) if short else text
 
 
 def span(text: str, option: str) -> timedelta:
     """`15m` as a length of time."""
-    if not (short := re.fullmatch(r"([0-9]{1,6})([smhd])", text)):
+    if not (short := _SHORT.fullmatch(text)):
         raise typer.BadParameter(f"write 30s, 15m, 2h or 1d, not {text!r}", param_hint=option)
     return timedelta(**{_UNITS[short[2]]: int(short[1])})

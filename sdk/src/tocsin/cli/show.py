@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from tocsin.problems import Problem
@@ -25,6 +26,12 @@ def json_line(value: Any) -> None:
     """One JSON value on one line, uncoloured."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     print(json.dumps(plain, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def json_lines(values: Iterable[BaseModel]) -> None:
+    """Many JSON values, one a line."""
+    for value in values:
+        json_line(value)
 
 
 def record(value: BaseModel, as_json: bool = False) -> None:
@@ -46,18 +53,21 @@ def members(named: Mapping[str, Any], indent: str = "") -> None:
 def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = False, empty: str = "none") -> None:
     """Many things of a kind: a row each."""
     if as_json:
-        for value in values:
-            json_line(value)
-        return
-    drawn = Table(box=None, header_style="dim", pad_edge=False)
+        return json_lines(values)
+    return rows(columns, ([_cell(getattr(value, column)) for column in columns] for value in values), empty)
+
+
+def rows(columns: Sequence[str], cells: Iterable[Sequence[str]], empty: str = "none", indent: int = 0) -> None:
+    """Rows of text beneath their columns."""
+    drawn = Table(box=None, header_style="dim", pad_edge=False, show_header=any(columns))
     for column in columns:
         drawn.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
-    for value in values:
-        drawn.add_row(*(escape(_cell(getattr(value, column))) for column in columns))
+    for row in cells:
+        drawn.add_row(*(escape(cell) for cell in row))
     if drawn.row_count:
-        out.print(drawn, soft_wrap=False)
+        out.print(Padding(drawn, (0, 0, 0, indent), expand=False), soft_wrap=False)
     else:
-        out.print(f"[dim]{empty}[/dim]")
+        out.print(f"{' ' * indent}[dim]{empty}[/dim]")
 
 
 def done(text: str) -> None:

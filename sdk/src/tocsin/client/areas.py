@@ -1,6 +1,22 @@
 """What a relay can be asked, area by area. Each method is written once and serves both clients."""
 
-from tocsin.client.calls import Area, C, Call, delete, get, listing, operation, patch, post, segment
+from datetime import datetime
+
+from tocsin.client.calls import (
+    Area,
+    C,
+    Call,
+    creating,
+    delete,
+    get,
+    listing,
+    matching,
+    operation,
+    patch,
+    post,
+    put,
+    segment,
+)
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
@@ -9,9 +25,15 @@ from tocsin.schemas.events import Event
 from tocsin.schemas.payments import Payment, PriceList
 from tocsin.schemas.schedules import (
     AskedPreview,
+    Backfill,
+    BackfillOverlap,
     Fire,
+    FireKind,
     FireState,
+    NewBackfill,
     NewSchedule,
+    PatchSchedule,
+    PauseSchedule,
     Schedule,
     SchedulePreview,
     ScheduleState,
@@ -93,12 +115,26 @@ class Endpoints(Area[C]):
 
 
 class Schedules(Area[C]):
-    """When you are rung."""
+    """When you are rung. An id is the relay's own, `sch_…`, or the one that you chose."""
 
     @operation
     def create(self, new: NewSchedule) -> Call[Schedule]:
-        """Register a schedule."""
+        """Register a schedule, under an id that the relay makes."""
         return post("/v1/schedules", Schedule, new)
+
+    @operation
+    def put(
+        self, chosen_id: str, new: NewSchedule, if_version: int | None = None, create_only: bool = False
+    ) -> Call[Schedule]:
+        """Make the schedule of this id be so: create it, or replace what it was. The same once more changes nothing.
+
+        With `if_version` it is replaced only while it has that version, with `create_only` it is never replaced; else
+        PreconditionFailed, whose `version` is the current one.
+        """
+        if create_only and if_version is not None:
+            raise ValueError("if_version is for a schedule that exists, create_only for one that does not")
+        call = put(f"/v1/schedules/{segment(chosen_id)}", Schedule, new)
+        return creating(call) if create_only else matching(call, if_version)
 
     @listing
     def list(self, state: ScheduleState | None = None) -> Call[Page[Schedule]]:
@@ -111,19 +147,84 @@ class Schedules(Area[C]):
         return get(f"/v1/schedules/{segment(id)}", Schedule)
 
     @operation
+    def change(self, id: str, changes: PatchSchedule, if_version: int | None = None) -> Call[Schedule]:
+        """Change what `changes` sets; with `if_version` only while the schedule has that version."""
+        return matching(patch(f"/v1/schedules/{segment(id)}", Schedule, changes), if_version)
+
+    @operation
+    def pause(self, id: str, reason: str | None = None) -> Call[Schedule]:
+        """Let no further slot fire until it is resumed."""
+        return post(f"/v1/schedules/{segment(id)}/pause", Schedule, PauseSchedule(reason=reason))
+
+    @operation
+    def resume(self, id: str) -> Call[Schedule]:
+        """Go on with the next slot that is to come; those that passed in between stay skipped."""
+        return post(f"/v1/schedules/{segment(id)}/resume", Schedule)
+
+    @operation
+    def trigger(self, id: str) -> Call[Fire]:
+        """Fire now, beside the schedule's own slots; also while it is paused."""
+        return post(f"/v1/schedules/{segment(id)}/trigger", Fire)
+
+    @operation
+    def skip_next(self, id: str) -> Call[Fire]:
+        """Skip exactly the next slot, which is returned."""
+        return post(f"/v1/schedules/{segment(id)}/skip-next", Fire)
+
+    @operation
     def delete(self, id: str) -> Call[None]:
         """Delete a schedule; it does not fire again."""
         return delete(f"/v1/schedules/{segment(id)}")
 
-    @listing
-    def fires(self, id: str, state: FireState | None = None) -> Call[Page[Fire]]:
-        """A schedule's slots and what became of each, the latest first."""
-        return get(f"/v1/schedules/{segment(id)}/fires", Page[Fire], state=state, limit=100)
+    @operation
+    def upcoming(self, id: str, count: int = 5) -> Call[SchedulePreview]:
+        """What a schedule means, and its next slots with their share of jitter."""
+        return get(f"/v1/schedules/{segment(id)}/upcoming", SchedulePreview, count=count)
 
     @operation
     def preview(self, asked: AskedPreview) -> Call[SchedulePreview]:
-        """What a spec means and when it would fire, without registering anything."""
+        """What a spec means and when it would fire, by the relay's clock; `tocsin.previews` does so without a relay."""
         return post("/v1/schedules/preview", SchedulePreview, asked)
+
+    @listing
+    def fires(
+        self,
+        id: str,
+        state: FireState | None = None,
+        kind: FireKind | None = None,
+        backfill: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Call[Page[Fire]]:
+        """A schedule's slots from `since` up to, and without, `until`, and what became of each; the latest first."""
+        path = f"/v1/schedules/{segment(id)}/fires"
+        return get(path, Page[Fire], state=state, kind=kind, backfill=backfill, since=since, until=until, limit=100)
+
+    @operation
+    def complete(self, id: str, fire_id: str) -> Call[Fire]:
+        """Report that a run has ended, so that what waits for it may follow. Reporting it again changes nothing."""
+        return post(f"/v1/schedules/{segment(id)}/fires/{segment(fire_id)}/complete", Fire)
+
+    @operation
+    def backfill(self, id: str, start: datetime, end: datetime, overlap: BackfillOverlap = "allow") -> Call[Backfill]:
+        """Fire the past slots from `start` up to, and without, `end`."""
+        asked = NewBackfill(start=start, end=end, overlap=overlap)
+        return post(f"/v1/schedules/{segment(id)}/backfill", Backfill, asked)
+
+    @listing
+    def backfills(self, id: str) -> Call[Page[Backfill]]:
+        """A schedule's backfills and how far each has got, the latest first."""
+        return get(f"/v1/schedules/{segment(id)}/backfills", Page[Backfill], limit=100)
+
+    @operation
+    def get_backfill(self, id: str, backfill_id: str) -> Call[Backfill]:
+        """One backfill and how far it has got."""
+        return get(f"/v1/schedules/{segment(id)}/backfills/{segment(backfill_id)}", Backfill)
+
+    @operation
+    def cancel_backfill(self, id: str, backfill_id: str) -> Call[None]:
+        """Skip what of a backfill has not fired yet."""
+        return delete(f"/v1/schedules/{segment(id)}/backfills/{segment(backfill_id)}")
 
 
 class Subscriptions(Area[C]):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from urllib.parse import quote
@@ -51,6 +52,10 @@ def post(path: str, answer: type[M], body: BaseModel | None = None) -> Call[M]:
     return Call("POST", path, _reader(answer), _json(body))
 
 
+def put(path: str, answer: type[M], body: BaseModel) -> Call[M]:
+    return Call("PUT", path, _reader(answer), _json(body))
+
+
 def patch(path: str, answer: type[M], changes: BaseModel) -> Call[M]:
     """A change of what is set, to null too."""
     return Call("PATCH", path, _reader(answer), changes.model_dump_json(exclude_unset=True).encode())
@@ -77,7 +82,22 @@ def _json(body: BaseModel | None) -> bytes:
 
 
 def _query(query: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in query.items() if value is not None}
+    return {name: _text(value) for name, value in query.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    # With all its digits: cut to milliseconds, the beginning of a range would let in what lies before it.
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def matching(call: Call[T], version: int | None) -> Call[T]:
+    """The same call, carried out only while its subject has this version; whatever it has, if that is None."""
+    return call if version is None else call.with_headers(If_Match=f'"{version}"')
+
+
+def creating(call: Call[T]) -> Call[T]:
+    """The same call, carried out only if its subject does not exist."""
+    return call.with_headers(If_None_Match="*")
 
 
 class Area(Generic[C]):

@@ -32,6 +32,9 @@ class Delivery(Wire):
     endpoint_id: str
     message_id: str
     type: str
+    subject: str | None = Field(
+        default=None, description="What the message is about: the id of the fire that it rings."
+    )
     state: DeliveryState
     attempts: int = Field(description="Attempts begun so far; one that the relay died in counts, and has no record.")
     next_attempt_at: Timestamp | None = Field(

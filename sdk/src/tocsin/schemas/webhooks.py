@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tocsin.schemas.agents import Jwk
+from tocsin.schemas.schedules import FireKind
 from tocsin.schemas.wire import Json, Timestamp, Wire
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "EventRetracted",
     "JwkSet",
     "ScheduleFired",
+    "SchedulePaused",
     "Webhook",
 ]
 
@@ -36,11 +38,14 @@ class Fired(Wire):
     """One fire of a schedule."""
 
     schedule_id: str
-    fire_id: str = Field(description="Derived from schedule and nominal time: one slot is never two fires.")
+    chosen_id: str | None = Field(default=None, description="The id that you chose for the schedule, if you did.")
+    fire_id: str = Field(description="Derived from schedule, kind and nominal time: one slot is never two fires.")
+    kind: FireKind = Field(default="auto", description="The schedule's own slot, triggered by hand, or backfilled.")
     scheduled_at: Timestamp = Field(description="The nominal time.")
     fired_at: Timestamp
-    run: int = Field(
-        description="Numbers the slots of this schedule, from 1. One that was skipped at its time leaves a gap."
+    run: int | None = Field(
+        default=None,
+        description="Numbers the schedule's own slots, from 1. One that was skipped at its time leaves a gap.",
     )
     previous: Timestamp | None = Field(default=None, description="Nominal time of the fire before.")
     upcoming: list[Timestamp] = Field(description="The next nominal times, five at most.")
@@ -53,6 +58,25 @@ class ScheduleFired(Webhook):
     type: Literal["schedule.fired"] = "schedule.fired"
     timestamp: Made
     data: Fired
+
+
+class Paused(Wire):
+    """A schedule that the relay paused by itself."""
+
+    schedule_id: str
+    chosen_id: str | None = None
+    name: str | None = None
+    reason: str
+    give_ups: int = Field(description="How many deliveries in a row were given up.")
+    paused_at: Timestamp
+
+
+class SchedulePaused(Webhook):
+    """A schedule was paused, because delivery after delivery was given up. Resume it once its endpoint answers."""
+
+    type: Literal["schedule.paused"] = "schedule.paused"
+    timestamp: Made
+    data: Paused
 
 
 class Matched(Wire):
@@ -132,6 +156,7 @@ class JwkSet(Wire):
 
 WEBHOOKS: Mapping[str, type[Webhook]] = {
     "schedule.fired": ScheduleFired,
+    "schedule.paused": SchedulePaused,
     "event.matched": EventMatched,
     "event.retracted": EventRetracted,
     "endpoint.verification": EndpointVerification,

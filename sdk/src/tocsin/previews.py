@@ -1,0 +1,42 @@
+"""What a spec means and when it fires, computed here: no relay, no key, and `now` comes in.
+
+>>> from datetime import UTC, datetime
+>>> weekdays = {"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}
+>>> seen = preview(AskedPreview(spec=weekdays, count=1), now=datetime(2027, 3, 26, 12, tzinfo=UTC))
+>>> seen.explanation, seen.fires[0].local
+('At 09:00 on Monday through Friday, Europe/Berlin time', '2027-03-29T09:00:00.000+02:00')
+
+`POST /v1/schedules/preview` answers the same, with the relay's clock and its release of the time zone database.
+"""
+
+from datetime import datetime, timedelta
+
+from tocsin.recurrence import Occurrence, zone_database_version
+from tocsin.schemas.schedules import AskedPreview, PreviewedFire, SchedulePreview
+
+__all__ = ["preview"]
+
+_before = timedelta(microseconds=1)
+
+
+def preview(asked: AskedPreview, now: datetime) -> SchedulePreview:
+    """What a spec means, and its next slots. Raises BadRecurrence, which points into the spec."""
+    recurrence = asked.recurrence()
+    after = asked.after or now
+    if asked.starts_at is not None and asked.starts_at > after:
+        after = asked.starts_at - _before
+    slots = recurrence.preview(after, asked.count)
+    return SchedulePreview(
+        explanation=recurrence.explain(),
+        fires=[_shown(slot) for slot in slots if asked.ends_at is None or slot.at <= asked.ends_at],
+        warnings=[],
+        timezone_database=zone_database_version,
+    )
+
+
+def _shown(slot: Occurrence) -> PreviewedFire:
+    return PreviewedFire(
+        scheduled_at=slot.at,
+        local=slot.local.isoformat(timespec="milliseconds"),
+        shift=slot.shift.value if slot.shift else None,
+    )
