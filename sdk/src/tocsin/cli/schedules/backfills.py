@@ -29,9 +29,14 @@ poll_seconds = 0.5
 def backfill(
     id: ScheduleId,
     start: Annotated[
-        str, typer.Option("--from", help="The first instant: 2027-01-01T00:00:00Z, or 2d for two days ago.")
+        str,
+        typer.Option(
+            "--from", help="The first instant: 2027-01-01T00:00:00Z, or 2d for two days ago.", metavar="INSTANT"
+        ),
     ],
-    end: Annotated[str | None, typer.Option("--to", help="Slots before this instant; default: now.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Slots before this instant; default: now.", metavar="INSTANT")
+    ] = None,
     overlap: Annotated[
         Literal["allow", "skip", "buffer_all"],
         typer.Option(help="Between these runs: all at once, only while none is under way, or in order."),
@@ -41,8 +46,8 @@ def backfill(
 ) -> None:
     """Fire the past slots of a range after all, at a measured pace, and never ahead of those that are due.
 
-    tocsin schedule backfill daily-report --from 2027-01-01T00:00:00Z --to 2027-02-01T00:00:00Z
-    tocsin schedule backfill daily-report --from 6h --overlap buffer_all --no-wait
+    tocsin schedule backfill daily-report --from 2027-01-01T00:00:00Z
+    tocsin schedule backfill daily-report --from 2d --to 1d --overlap buffer_all
     """
     now = datetime.now(UTC)
     first, last = past(start, "--from", now), now if end is None else past(end, "--to", now)
