@@ -218,8 +218,7 @@ async def test_a_backfill_is_asked_for_watched_and_cancelled(transport: httpx.AS
     assert [backfill async for backfill in client.schedules.backfills("hourly")] == [begun]
     fires = [fire async for fire in client.schedules.fires("hourly", backfill=begun.id)]
     assert [fire.scheduled_at.hour for fire in fires] == [8, 7, 6]
-    await client.schedules.cancel_backfill("hourly", begun.id)
-    cancelled = await client.schedules.get_backfill("hourly", begun.id)
+    cancelled = await client.schedules.cancel_backfill("hourly", begun.id)
     assert (cancelled.state, cancelled.open, cancelled.skipped) == ("cancelled", 0, 3)
 
 

@@ -520,9 +520,11 @@ def test_a_finished_backfill_is_not_waited_for(relay: Relay, typing: Type) -> No
 
 def test_backfills_are_listed_and_cancelled(relay: Relay, typing: Type) -> None:
     relay.answers["GET /v1/schedules/sch_1/backfills"] = Page[Backfill](items=[backfill(open=1)])
-    relay.answers["DELETE /v1/schedules/sch_1/backfills/bkf_1"] = schedule()
+    cancelled = backfill(open=0, state="cancelled", fired=1, skipped=2)
+    relay.answers["DELETE /v1/schedules/sch_1/backfills/bkf_1"] = cancelled
     assert "bkf_1" in typing("backfills", "ls", "sch_1")
-    assert "bkf_1 is cancelled" in typing("backfills", "cancel", "sch_1", "bkf_1")
+    [told] = lines(typing("backfills", "cancel", "sch_1", "bkf_1"))
+    assert told == "bkf_1 cancelled 3 of 3 slots: 1 fired, 2 skipped"
 
 
 def test_a_backfill_is_told_of_whenever_it_gets_further(relay: Relay) -> None:

@@ -76,11 +76,10 @@ def watch_backfill(id: ScheduleId, backfill_id: BackfillId, as_json: AsJson = Fa
 
 @backfills.command("rm", hidden=True)
 @backfills.command("cancel")
-def cancel_backfill(id: ScheduleId, backfill_id: BackfillId) -> None:
+def cancel_backfill(id: ScheduleId, backfill_id: BackfillId, as_json: AsJson = False) -> None:
     """Skip what of a backfill has not fired yet."""
     with client() as relay:
-        relay.schedules.cancel_backfill(id, backfill_id)
-    show.done(f"{backfill_id} is cancelled; what has fired, has fired")
+        _show_all([relay.schedules.cancel_backfill(id, backfill_id)], as_json)
 
 
 def _watch(relay: "Client", id: str, found: "Backfill", as_json: bool) -> None:
