@@ -158,13 +158,13 @@ async def test_a_schedule_is_put_under_a_chosen_id(transport: httpx.ASGITranspor
     assert await client.schedules.put("hourly-report", new) == created
     other = new.model_copy(update={"name": "other"})
     assert (await client.schedules.put("hourly-report", other, if_version=1)).version == 2
-    for refused in (
-        client.schedules.put("hourly-report", new, if_version=1),
-        client.schedules.put("hourly-report", new, create_only=True),
-        client.schedules.change("hourly-report", PatchSchedule(name=None), if_version=1),
+    for ask in (
+        lambda: client.schedules.put("hourly-report", new, if_version=1),
+        lambda: client.schedules.put("hourly-report", new, create_only=True),
+        lambda: client.schedules.change("hourly-report", PatchSchedule(name=None), if_version=1),
     ):
         with pytest.raises(PreconditionFailed) as raised:
-            await refused
+            await ask()
         assert raised.value.version == 2
     changed = await client.schedules.change("hourly-report", PatchSchedule(name=None), if_version=2)
     assert (changed.name, changed.version) == (None, 3)

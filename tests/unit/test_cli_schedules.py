@@ -443,12 +443,20 @@ def test_showing_a_schedule_tells_what_is_to_come_and_what_became(relay: Relay, 
     assert told[8].endswith(words.SHIFTS["moved"])
 
 
-def test_a_paused_schedule_has_nothing_to_come(relay: Relay, typing: Type) -> None:
+def test_what_is_to_come_of_a_paused_schedule_comes_only_if_it_is_resumed(relay: Relay, typing: Type) -> None:
     relay.answers["GET /v1/schedules/sch_1"] = schedule(state="paused", pause_reason="holidays")
+    relay.answers["GET /v1/schedules/sch_1/upcoming"] = preview_of(moved())
     relay.answers["GET /v1/schedules/sch_1/fires"] = Page[Fire](items=[])
     told = lines(typing("show", "sch_1"))
     assert "state paused: holidays" in told
-    assert told[-4:] == ["Next", "It is paused.", "Last", "It has had no slot yet."]
+    assert told[-4] == "Next, if it were resumed now"
+    assert told[-2:] == ["Last", "It has had no slot yet."]
+
+
+def test_a_completed_schedule_has_nothing_to_come(relay: Relay, typing: Type) -> None:
+    relay.answers["GET /v1/schedules/sch_1"] = schedule(state="completed", runs=1)
+    relay.answers["GET /v1/schedules/sch_1/fires"] = Page[Fire](items=[fire()])
+    assert "Next" not in typing("show", "sch_1")
 
 
 def test_fires_are_filtered_by_the_relay(relay: Relay, typing: Type) -> None:

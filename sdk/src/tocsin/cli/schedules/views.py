@@ -46,11 +46,10 @@ def show_schedule(id: ScheduleId, as_json: AsJson = False) -> None:
         if as_json:
             return show.json_line(found)
         describe(found)
-        show.out.print("\n[bold]Next[/bold]")
-        if found.state == "active":
+        if found.state != "completed":
+            condition = ", if it were resumed now" if found.state == "paused" else ""
+            show.out.print(f"\n[bold]Next[/bold]{condition}")
             _show_slots(relay.schedules.upcoming(id, shown_slots), now)
-        else:
-            show.out.print(f"  [dim]It is {found.state}.[/dim]")
         show.out.print("\n[bold]Last[/bold]")
         latest = islice(relay.schedules.fires(id, until=now), shown_slots)
         columns = ("slot", "became", "late", "attempts", "because")
