@@ -32,7 +32,9 @@ async def find(db: AsyncSession, agent_id: str, name: str, *, lock: bool = False
 
 async def add(db: AsyncSession, schedule: Schedule) -> bool:
     """Add a schedule, unless the agent has just added another under the chosen id."""
-    statement = insert(Schedule).values(schedule.model_dump()).on_conflict_do_nothing(constraint="schedules_by_chosen_id")
+    statement = (
+        insert(Schedule).values(schedule.model_dump()).on_conflict_do_nothing(constraint="schedules_by_chosen_id")
+    )
     return (await db.execute(statement.returning(col(Schedule.id)))).one_or_none() is not None
 
 
@@ -205,7 +207,9 @@ class Filter:
         if self.state is not None:
             wanted.append(col(Fire.state) == self.state)
         if self.kind is not None:
-            wanted.append(col(Fire.kind) == "auto" if self.kind == "auto" else col(Fire.kind).startswith(f"{self.kind}:"))
+            wanted.append(
+                col(Fire.kind) == "auto" if self.kind == "auto" else col(Fire.kind).startswith(f"{self.kind}:")
+            )
         if self.backfill is not None:
             wanted.append(col(Fire.kind) == f"backfill:{self.backfill}")
         if self.since is not None:
