@@ -14,7 +14,7 @@ from x402.schemas import PaymentRequirements, ResourceInfo
 from tocsin import signatures, webhooks
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.problems import BadRecurrence, PaymentRequired
-from tocsin.recurrence import InvalidRecurrence, Occurrence, Recurrence
+from tocsin.recurrence import InvalidRecurrence, Occurrence, Recurrence, Spec, jitter, zone_database_version
 from tocsin.schemas import schedules
 from tocsin.schemas.webhooks import EndpointVerification, ScheduleFired
 
@@ -193,6 +193,58 @@ def slots_around_clock_changes(spec: dict[str, str]) -> list[list[Occurrence]]:
     return [Recurrence.parse(spec).preview(night, 3) for night in nights]
 
 
+SLOT_SPECS: tuple[tuple[Spec, datetime], ...] = (
+    ({"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}, NOW),
+    ({"cron": "30 2 * * *", "timezone": "Europe/Berlin"}, datetime(2027, 3, 27, 12, tzinfo=UTC)),
+    ({"cron": "30 2 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"}, datetime(2027, 3, 27, 12, tzinfo=UTC)),
+    ({"cron": "*/30 * * * *", "timezone": "Australia/Lord_Howe"}, datetime(2027, 4, 3, 14, 15, tzinfo=UTC)),
+    ({"cron": "0 0 LW * *"}, NOW),
+    ({"cron": "30 0 9 * * FRI#2", "timezone": "America/New_York"}, NOW),
+    ({"every": "PT90S", "anchor": "2026-11-22T09:00:00.250Z"}, NOW),
+    ([{"cron": "0 9 * * 1-5"}, {"cron": "0 12 * * 6"}], NOW + timedelta(days=5)),
+    ({"every": "PT6H", "exclude": [{"cron": "* * * * 0,6", "timezone": "Asia/Tokyo"}]}, NOW),
+)
+
+
+def slots() -> list[dict[str, Any]]:
+    """Specs with the first slots after a moment."""
+    return [
+        {
+            "spec": spec,
+            "after": _milliseconds(after),
+            "slots": [_milliseconds(occurrence.at) for occurrence in Recurrence.parse(spec).preview(after, 4)],
+        }
+        for spec, after in SLOT_SPECS
+    ]
+
+
+JITTERED: tuple[tuple[timedelta, timedelta | None], ...] = (
+    (timedelta(minutes=5), timedelta(hours=1)),
+    (timedelta(minutes=5), timedelta(minutes=1)),
+    (timedelta(hours=1), None),
+    (timedelta(0), timedelta(hours=1)),
+)
+
+
+def jitters() -> list[dict[str, Any]]:
+    """The delays of one slot, by the limit of its schedule and by when the following slot is."""
+    return [
+        {
+            "schedule_id": SCHEDULE_ID,
+            "scheduled_at": _milliseconds(NOW),
+            "limit_seconds": limit // timedelta(seconds=1),
+            "following": None if gap is None else _milliseconds(NOW + gap),
+            "jitter_ms": jitter(SCHEDULE_ID, NOW, limit, None if gap is None else NOW + gap)
+            // timedelta(milliseconds=1),
+        }
+        for limit, gap in JITTERED
+    ]
+
+
+def _milliseconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 LOG_KEY = ("eip155:8453", "0x" + "a1" * 32, "3", "0")
 
 
@@ -258,4 +310,7 @@ def everything() -> dict[str, Any]:
         "endpoint_id": ENDPOINT_ID,
         "secret": SECRET,
         "rings": {name: ring.vector() for name, ring in RINGS.items()},
+        "timezone_database": zone_database_version,
+        "slots": slots(),
+        "jitter": jitters(),
     }

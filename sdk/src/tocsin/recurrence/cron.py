@@ -54,12 +54,12 @@ class Cron:
 
     def _next_instant(self, after: int) -> int | None:
         today = local_date(self.zone, after)
-        first = today if self._plain(today) and self._plain(today - DAY) else today - DAY
+        first = today if self.is_even(today) and self.is_even(today - DAY) else today - DAY
         for day in self.fields.dates.starting(first):
             found = self._first_on(day, after)
             if found is None:
                 continue
-            if self._plain(day):
+            if self.is_even(day):
                 return found
             # A repeated stretch can cross midnight: the next date may hold an instant before this one.
             rival = self._first_on(day + DAY, after) if day + DAY in self.fields.dates else None
@@ -68,9 +68,7 @@ class Cron:
 
     def _first_on(self, day: date, after: int) -> int | None:
         """The first slot of a date; walks its stretches in order, so the first find is the earliest."""
-        around = self._around(day)
-        shown = around[0].first  # up to where the wall clock has got so far
-        for stretch in around:
+        for stretch, shown in self.walk(day):
             if stretch.start > after and self._moves_into(stretch, shown):
                 return stretch.start
             # What the wall has shown before, it shows a second time now: only wildcard jobs run again.
@@ -78,7 +76,6 @@ class Cron:
             found = self._first_in(stretch, first, after)
             if found is not None:
                 return found
-            shown = max(shown, stretch.last)
         return None
 
     def _moves_into(self, stretch: Stretch, shown: int) -> bool:
@@ -94,7 +91,8 @@ class Cron:
         tod = self.fields.times.first_from(max(first, after - stretch.midnight + 1))
         return stretch.midnight + tod if tod is not None and tod < stretch.last else None
 
-    def _plain(self, day: date) -> bool:
+    def is_even(self, day: date) -> bool:
+        """Whether the wall clock runs through a date without a jump."""
         return plain_midnight(self.zone, day) is not None
 
     @property
@@ -117,9 +115,12 @@ class Cron:
 
     def layout(self, day: int) -> Hashable:
         """Where the matching dates of a UTC day begin; of its own where the wall clock jumps."""
-        start = day * 86_400
         midnights = [plain_midnight(self.zone, date) for date in self._dates_on(day)]
-        return tuple(start if midnight is None else midnight - start for midnight in midnights)
+        return (
+            day
+            if None in midnights
+            else tuple(midnight - day * 86_400 for midnight in midnights if midnight is not None)
+        )
 
     def _dates_on(self, day: int) -> list[date]:
         """The matching dates that may have an instant on a UTC day."""
@@ -129,22 +130,27 @@ class Cron:
 
     def _seconds_on(self, day: date, start: int) -> int:
         """The slots of a date as bits that count from `start`; what lies before it is left out."""
-        around = self._around(day)
-        shown = around[0].first
         found = 0
-        for stretch in around:
+        for stretch, shown in self.walk(day):
             if stretch.start >= start and self._moves_into(stretch, shown):
                 found |= 1 << stretch.start - start
             first = max(stretch.first, shown, 0) if self.fields.fixed_time else max(stretch.first, 0)
             seconds = _clipped(seconds_of_day(self.fields.times), first, stretch.last)
             by = stretch.midnight - start
             found |= seconds << by if by >= 0 else seconds >> -by
-            shown = max(shown, stretch.last)
         return found
 
-    def _around(self, day: date) -> tuple[Stretch, ...]:
+    def walk(self, day: date) -> Iterator[tuple[Stretch, int]]:
+        """The stretches of a date in order, each with how far the wall clock had got before."""
         midnight = plain_midnight(self.zone, day)
-        return stretches(self.zone, day) if midnight is None else (Stretch(midnight, midnight, 0, 86_400),)
+        if midnight is not None:
+            yield Stretch(midnight, midnight, 0, 86_400), 0
+            return
+        around = stretches(self.zone, day)
+        shown = around[0].first
+        for stretch in around:
+            yield stretch, shown
+            shown = max(shown, stretch.last)
 
     def occurrence(self, at: datetime) -> Occurrence:
         """One slot as a person should see it."""
@@ -169,18 +175,13 @@ class Cron:
         for day in self.fields.dates.starting(local_date(self.zone, to_instant(after)) - DAY):
             if day > last:
                 return
-            if not self._plain(day):
+            if not self.is_even(day):
                 ends = (to_datetime(instant) for instant in self._gap_ends(day))
                 yield from (end for end in ends if after < end <= until)
 
     def _gap_ends(self, day: date) -> Iterator[int]:
         """The ends of the gaps of a date that took a slot."""
-        around = self._around(day)
-        shown = around[0].first
-        for stretch in around:
-            if self._lost_before(stretch, shown):
-                yield stretch.start
-            shown = max(shown, stretch.last)
+        return (stretch.start for stretch, shown in self.walk(day) if self._lost_before(stretch, shown))
 
     def explain(self) -> str:
         return f"{self.fields.explain()}, {self.zone.key} time"

@@ -7,6 +7,7 @@ from itertools import islice
 
 from tocsin.recurrence.exclusions import Exclusion
 from tocsin.recurrence.occurrences import Occurrence, Shift
+from tocsin.recurrence.pitfalls import SpecWarning, pitfalls
 from tocsin.recurrence.rules import TICK, Rule, has_slot
 from tocsin.recurrence.specs import Spec, read
 
@@ -62,6 +63,15 @@ class Recurrence:
             previous = slot
         return occurrences
 
+    def warnings(self, after: datetime) -> list[SpecWarning]:
+        """What its author should know about the year after a moment, and may not have meant.
+
+        >>> leap = Recurrence.parse({"cron": "30 9 29 2 *"})
+        >>> [warning.sentence for warning in leap.warnings(datetime(2026, 1, 1, tzinfo=UTC))]
+        ['"30 9 29 2 *" fires on 29 February only.']
+        """
+        return list(pitfalls(self.rules, self._within_start(_in_utc(after)), self._counts))
+
     def explain(self) -> str:
         """The spec in plain English."""
         told = "; and ".join(_run_on(rule.explain() for rule in self.rules))
@@ -80,6 +90,13 @@ class Recurrence:
         """
         covers = () if self.exclusion is None else self.exclusion.parts
         return any(part.zoned for part in (*self.rules, *covers))
+
+    def _counts(self, moment: datetime) -> bool:
+        """Whether a slot at a moment would lie within the bounds and not be excluded."""
+        in_time = (self.starts_at is None or moment >= self.starts_at) and (
+            self.ends_at is None or moment <= self.ends_at
+        )
+        return in_time and (self.exclusion is None or not self.exclusion.covers(moment))
 
     def _within_start(self, after: datetime) -> datetime:
         return after if self.starts_at is None or after >= self.starts_at else self.starts_at - TICK
@@ -101,7 +118,7 @@ class Recurrence:
 
     def _skips(self, after: datetime, until: datetime) -> bool:
         skipped = (moment for rule in self.rules for moment in rule.skips(after, until))
-        return any(self.exclusion is None or not self.exclusion.covers(moment) for moment in skipped)
+        return any(self._counts(moment) for moment in skipped)
 
 
 def _in_utc(moment: datetime) -> datetime:

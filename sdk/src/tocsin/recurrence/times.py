@@ -44,6 +44,10 @@ class TimesOfDay:
     def __contains__(self, tod: int) -> bool:
         return self.first_from(tod) == tod
 
+    def all(self) -> bool:
+        """Whether these are every second of a day."""
+        return (len(self.hours), len(self.minutes), len(self.seconds)) == (24, 60, 60)
+
     def in_whole_minutes(self) -> "TimesOfDay":
         """The same, with every second of each minute."""
         return times_of_day(self.hours, self.minutes, SIXTY)
