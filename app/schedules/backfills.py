@@ -13,11 +13,10 @@ from app.kit import limits, pages
 from app.kit.ids import Ids
 from app.kit.operations import require
 from app.schedules import journal, register, store
+from app.schedules.entries import Entry, fire_id
 from app.schedules.found import found, locked, require_rung, timing_of
 from app.schedules.models import Backfill, Schedule
 from app.schedules.shown import shown_backfill
-from app.schedules.store import Entry
-from app.schedules.timekeeper import fire_id
 from app.schedules.timing import Timing
 from tocsin.problems import Conflict, InvalidBody
 from tocsin.schemas import schedules as wire
@@ -68,7 +67,7 @@ class Backfills:
         """Let what is left of it pass. One that has come to its end stays as it is."""
         schedule = await locked(db, agent_id, name)
         backfill = require(await register.backfill(db, schedule.id, backfill_id), "backfill")
-        left = [fire for fire in await register.lock_open(db, schedule.id) if fire.kind == _kind(backfill)]
+        left = [fire for fire in await register.lock_all(db, schedule.id) if fire.kind == _kind(backfill)]
         if left:
             backfill.cancelled_at = now
             await journal.skip(db, schedule, left, "cancelled", now)
@@ -115,7 +114,7 @@ async def _slots(timing: Timing, asked: NewBackfill) -> Sequence[datetime]:
 
 async def _require_room(db: AsyncSession, schedule: Schedule, slots: int) -> None:
     """Each change of the schedule has to do with every open fire, so there is a bound on them."""
-    opened = sum(fire.kind != "auto" for fire in await register.lock_open(db, schedule.id))
+    opened = sum(fire.kind != "auto" for fire in await register.lock_all(db, schedule.id))
     if opened + slots > backfill_slots_max:
         raise Conflict(
             f"{opened} fires of earlier backfills and triggers are still open, and {slots} more would be too many: "

@@ -99,14 +99,15 @@ class Open:
 
     id: str
     kind: str
-    state: str
+    # Its time had come, but others were before it: it is buffered, or has just been let go.
+    waits: bool
     scheduled_at: datetime
     previous: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What becomes of the open fires of a schedule that will not fire when it was planned to."""
+    """What becomes of the open fires of a schedule that will not fire as it was planned to."""
 
     unplanned: Sequence[Open]
     """Still to come: taken out of the journal, as if they had never been planned. In the order of their slots."""
@@ -114,13 +115,12 @@ class Withdrawal:
     """Their time has come."""
 
 
-def withdrawn(opened: Iterable[Open], now: datetime, *, buffered: bool) -> Withdrawal:
-    """Withdraw the schedule's own slots; the buffered ones if asked to. What was triggered or backfilled stays."""
-    own = sorted((fire for fire in opened if fire.kind == "auto"), key=lambda fire: fire.scheduled_at)
-    planned = [fire for fire in own if fire.state == "planned"]
+def withdrawn(opened: Iterable[Open], now: datetime, *, waiting: bool) -> Withdrawal:
+    """Withdraw these slots of a schedule's own; those that wait for their turn if asked to."""
+    planned = sorted((fire for fire in opened if not fire.waits), key=lambda fire: fire.scheduled_at)
     return Withdrawal(
         unplanned=[fire for fire in planned if fire.scheduled_at > now],
-        skipped=[fire for fire in own if (buffered if fire.state == "buffered" else fire.scheduled_at <= now)],
+        skipped=[fire for fire in opened if (waiting if fire.waits else fire.scheduled_at <= now)],
     )
 
 

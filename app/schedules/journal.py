@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.events import record
 from app.kit import limits
-from app.schedules import register, store
+from app.schedules import register, store, turns
 from app.schedules.changes import Open, first_free, withdrawn
+from app.schedules.entries import Entry, fire_id
 from app.schedules.found import timing_of
+from app.schedules.handover import skipped
 from app.schedules.models import Schedule
 from app.schedules.planning import Slot, passed
-from app.schedules.store import Entry
-from app.schedules.timekeeper import fire_id, skipped
 from app.schedules.timing import Timing
 from tocsin.problems import BadRecurrence
 from tocsin.recurrence import zone_database_version
@@ -26,10 +26,10 @@ _instant = timedelta(microseconds=1)
 
 
 async def withdraw(
-    db: AsyncSession, schedule: Schedule, opened: Sequence[Open], reason: str, now: datetime, *, buffered: bool = False
+    db: AsyncSession, schedule: Schedule, opened: Sequence[Open], reason: str, now: datetime, *, waiting: bool = False
 ) -> Sequence[Open]:
     """Take its own slots that are to come out again, and skip those that have come. Returns what stays open."""
-    outcome = withdrawn(opened, now, buffered=buffered)
+    outcome = withdrawn(opened, now, waiting=waiting)
     if outcome.unplanned:
         await register.unplan(db, [fire.id for fire in outcome.unplanned])
         first = outcome.unplanned[0]
@@ -41,9 +41,11 @@ async def withdraw(
 
 
 async def skip(db: AsyncSession, schedule: Schedule, fires: Sequence[Open], reason: str, now: datetime) -> None:
-    """Let these open fires pass."""
+    """Let these open fires pass. If one of them had the turn, the next that waits gets it."""
     if fires:
         await register.skip(db, [fire.id for fire in fires], reason)
+        if any(fire.waits for fire in fires):
+            await turns.pass_on(db, [schedule.id], now)
         await _tell_skipped(db, schedule, ((fire.id, fire.scheduled_at) for fire in fires), reason, now)
 
 

@@ -1,6 +1,6 @@
 """What can be done with one schedule beside reading it: change, pause, resume, trigger, skip a slot, delete."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,14 +11,16 @@ from app.deliveries.service import Deliveries
 from app.events import Happened, record
 from app.kit import limits
 from app.kit.ids import Ids
+from app.kit.operations import require
 from app.kit.preconditions import Preconditions
 from app.schedules import journal, register
 from app.schedules.changes import Change, Open, first_free
 from app.schedules.found import described, locked, require_rung, timing_of
+from app.schedules.handover import skipped
 from app.schedules.models import Fire, Schedule
 from app.schedules.planning import Slot
+from app.schedules.runs import Runs
 from app.schedules.shown import shown_fire
-from app.schedules.timekeeper import skipped
 from tocsin.problems import Conflict, NotFound
 from tocsin.schemas import schedules as wire
 from tocsin.schemas.wire import rfc3339
@@ -29,9 +31,10 @@ __all__ = ["Lifecycle", "change", "happened"]
 class Lifecycle:
     """The verbs of one schedule."""
 
-    def __init__(self, ids: Ids, deliveries: Deliveries) -> None:
+    def __init__(self, ids: Ids, deliveries: Deliveries, runs: Runs) -> None:
         self._ids = ids
         self._deliveries = deliveries
+        self._runs = runs
 
     async def pause(
         self, db: AsyncSession, agent_id: str, name: str, reason: str | None, conditions: Preconditions, now: datetime
@@ -76,15 +79,24 @@ class Lifecycle:
         schedule = await locked(db, agent_id, name, conditions)
         if schedule.state == "completed":
             raise Conflict("the schedule is completed: it has no slot to come, so there is none to skip")
-        opened = await register.lock_open(db, schedule.id)
+        opened = await register.lock_own(db, schedule.id)
         ahead = await register.skipped_ahead(db, schedule.id, now)
         if len(ahead) >= limits.skips_ahead_max:
             raise Conflict(f"{len(ahead)} slots to come are skipped already, the most there may be; pause it instead")
-        planned = min((fire for fire in opened if _is_planned(fire)), key=lambda fire: fire.scheduled_at, default=None)
+        to_come = (fire for fire in opened if not fire.waits)
+        planned = min(to_come, key=lambda fire: fire.scheduled_at, default=None)
         if planned is not None:
             await journal.skip(db, schedule, [planned], "owner", now)
         fire_id = planned.id if planned else await _skip_unplanned(db, schedule, ahead, now)
         await _complete_if_done(db, schedule, [fire for fire in opened if fire is not planned], now)
+        return shown_fire(await _journalled(db, schedule, fire_id))
+
+    async def complete(self, db: AsyncSession, agent_id: str, name: str, fire_id: str, now: datetime) -> wire.Fire:
+        """The agent says that a run is done. Saying it again changes nothing."""
+        schedule = await locked(db, agent_id, name)
+        fire = require(await register.fire(db, schedule.id, fire_id), "fire")
+        if not await self._runs.report(db, fire_id, schedule.id, now) and fire.completed_at is None:
+            raise Conflict(f"the fire is {fire.state}, and nothing waits for its run to end")
         return shown_fire(await _journalled(db, schedule, fire_id))
 
     async def delete(
@@ -92,7 +104,7 @@ class Lifecycle:
     ) -> None:
         """Remove it. Nothing of it fires any more; its journal stays."""
         schedule = await locked(db, agent_id, name, conditions)
-        opened = await register.lock_open(db, schedule.id)
+        opened = await register.lock_all(db, schedule.id)
         await register.skip(db, [fire.id for fire in opened], "deleted")
         told = [skipped(f.id, agent_id, schedule.id, f.scheduled_at, "deleted", now) for f in opened]
         await record(db, happened("deleted", schedule, now), *told)
@@ -105,7 +117,7 @@ async def change(db: AsyncSession, schedule: Schedule, change: Change, now: date
     Slots to come are planned anew where the change may move them; other open fires are carried along. A completed
     schedule is taken up again if it has a slot to come.
     """
-    opened = await register.lock_open(db, schedule.id)
+    opened = await register.lock_own(db, schedule.id)
     if change.timing:
         opened = await journal.withdraw(db, schedule, opened, "changed", now)
         await journal.pass_by(db, schedule, "paused" if schedule.state == "paused" else "changed", now)
@@ -114,7 +126,7 @@ async def change(db: AsyncSession, schedule: Schedule, change: Change, now: date
         setattr(schedule, column, value)
     if schedule.max_fires is not None and not was_bounded:
         schedule.fired = await register.count_fired(db, schedule.id, schedule.max_fires)
-    if change.timing or schedule.state == "completed":
+    if change.timing or schedule.next_fire is None:
         schedule.next_fire = await journal.following(db, schedule, now, new="spec" in change.columns)
     if _is_exhausted(schedule):
         opened = await journal.withdraw(db, schedule, opened, "max_fires", now)
@@ -138,9 +150,9 @@ def happened(verb: str, schedule: Schedule, now: datetime, **more: Any) -> Happe
 
 
 async def _pause(db: AsyncSession, schedule: Schedule, reason: str | None, now: datetime) -> None:
-    opened = await register.lock_open(db, schedule.id)
+    opened = await register.lock_own(db, schedule.id)
     if schedule.state == "active":
-        await journal.withdraw(db, schedule, opened, "paused", now, buffered=True)
+        await journal.withdraw(db, schedule, opened, "paused", now, waiting=True)
         schedule.state, schedule.paused_at = "paused", now
     schedule.pause_reason = reason
     await _new_version(db, schedule, now)
@@ -148,7 +160,7 @@ async def _pause(db: AsyncSession, schedule: Schedule, reason: str | None, now: 
 
 
 async def _resume(db: AsyncSession, schedule: Schedule, now: datetime) -> None:
-    opened = await register.lock_open(db, schedule.id)
+    opened = await register.lock_own(db, schedule.id)
     await journal.pass_by(db, schedule, "paused", now)
     schedule.next_fire = None if _is_exhausted(schedule) else await journal.following(db, schedule, now)
     schedule.state, schedule.pause_reason, schedule.paused_at, schedule.give_ups = "active", None, None, 0
@@ -182,10 +194,9 @@ async def _new_version(db: AsyncSession, schedule: Schedule, now: datetime) -> N
     await register.carry_along(db, schedule.id, schedule.version)
 
 
-async def _complete_if_done(db: AsyncSession, schedule: Schedule, opened: Iterable[Open], now: datetime) -> None:
+async def _complete_if_done(db: AsyncSession, schedule: Schedule, opened: Sequence[Open], now: datetime) -> None:
     """Complete an active schedule that has nothing left to plan or to fire."""
-    own = any(fire.kind == "auto" for fire in opened)
-    if schedule.state == "active" and schedule.next_fire is None and not own:
+    if schedule.state == "active" and schedule.next_fire is None and not opened:
         schedule.state, schedule.updated_at = "completed", now
         await record(db, happened("completed", schedule, now))
     await db.flush()
@@ -195,10 +206,6 @@ async def _journalled(db: AsyncSession, schedule: Schedule, fire_id: str) -> Fir
     fire = await register.fire(db, schedule.id, fire_id)
     assert fire is not None, "written in this very transaction"
     return fire
-
-
-def _is_planned(fire: Open) -> bool:
-    return fire.kind == "auto" and fire.state == "planned"
 
 
 def _is_exhausted(schedule: Schedule) -> bool:

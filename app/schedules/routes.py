@@ -87,9 +87,9 @@ async def pause_schedule(
 
     None of its slots fires until it is resumed. What is triggered or backfilled fires all the same.
     """
-    return _replied(
-        call, await call.service.lifecycle.pause(call.db, call.agent.id, id, body.reason, conditions, call.now)
-    )
+    shown = await call.service.lifecycle.pause(call.db, call.agent.id, id, body.reason, conditions, call.now)
+    call.ring("schedules")  # what is backfilled may have waited for what does not fire now
+    return _replied(call, shown)
 
 
 async def resume_schedule(call: Call[Schedules], id: str, conditions: Preconditions) -> Reply[Schedule]:
@@ -137,6 +137,17 @@ async def list_fires(call: Call[Schedules], id: str, query: FireQuery) -> Page[F
     return await call.service.list_fires(call.db, call.agent.id, id, query)
 
 
+async def complete_fire(call: Call[Schedules], id: str, fire_id: str) -> Fire:
+    """Report that a run is done.
+
+    With `"completion": "report"` a run is outstanding until then, or until its time is up; what waits for it goes on.
+    To report it with the answer to the webhook instead, answer 2xx with `{"completed": true}`.
+    """
+    fire = await call.service.lifecycle.complete(call.db, call.agent.id, id, fire_id, call.now)
+    call.ring("schedules")
+    return fire
+
+
 async def create_backfill(call: Call[Schedules], id: str, body: NewBackfill) -> Backfill:
     """Fire the slots of a range of the past after all.
 
@@ -163,7 +174,9 @@ async def cancel_backfill(call: Call[Schedules], id: str, backfill_id: str) -> B
 
     What has not fired yet is skipped. One that has come to its end stays as it is.
     """
-    return await call.service.backfills.cancel(call.db, call.agent.id, id, backfill_id, call.now)
+    backfill = await call.service.backfills.cancel(call.db, call.agent.id, id, backfill_id, call.now)
+    call.ring("schedules")  # slots of its own may have waited for what does not fire now
+    return backfill
 
 
 def _replied(call: Call[Schedules], shown: Schedule, *, created: bool = False) -> Reply[Schedule]:
@@ -193,6 +206,7 @@ OPERATIONS = (
     Operation("POST", "/v1/schedules/{id}/skip-next", skip_next_fire, problems=(Conflict,)),
     Operation("GET", "/v1/schedules/{id}/upcoming", list_upcoming_fires, problems=(Conflict,)),
     Operation("GET", "/v1/schedules/{id}/fires", list_fires),
+    Operation("POST", "/v1/schedules/{id}/fires/{fire_id}/complete", complete_fire, problems=(Conflict,)),
     Operation(
         "POST",
         "/v1/schedules/{id}/backfill",

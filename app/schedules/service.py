@@ -1,14 +1,12 @@
 """The verbs of schedules: register, replace, look ahead, look back; and keep time, which is the worker's side."""
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Deliveries
 from app.events import record
 from app.kit import limits, pages
@@ -25,6 +23,7 @@ from app.schedules.journal import first_slot
 from app.schedules.lifecycle import Lifecycle, change, happened
 from app.schedules.models import Fire, Schedule
 from app.schedules.register import Filter
+from app.schedules.runs import Runs
 from app.schedules.shown import previewed, shown, shown_fire
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.timing import Timing
@@ -58,12 +57,16 @@ class Schedules:
         self._deliveries = deliveries
         self._settings = settings
         self._timekeeper = Timekeeper(transaction, clock, wake, deliveries)
-        self.lifecycle = Lifecycle(ids, deliveries)
+        self._runs = Runs(transaction, clock, wake)
+        self.lifecycle = Lifecycle(ids, deliveries, self._runs)
         self.backfills = Backfills(ids, deliveries)
         self.plan_next = self._timekeeper.plan_next
         self.take_over_next = self._timekeeper.take_over_next
         self.fire_next = self._timekeeper.fire_next
         self.release = self._timekeeper.release
+        self.catch_up_next = self._timekeeper.catch_up_next
+        self.concluded = self._runs.concluded
+        self.time_out_next = self._runs.time_out_next
 
     async def create(self, db: AsyncSession, agent_id: str, new: wire.NewSchedule, now: datetime) -> wire.Schedule:
         """Register a schedule. An instant that has just passed fires at once; one long past is refused."""
@@ -153,10 +156,6 @@ class Schedules:
         """What a spec means, and when it would fire."""
         timing = Timing(asked.recurrence(), asked.starts_at, asked.ends_at)
         return previewed(timing, timing.bounded.preview(asked.after or now, asked.count), asked.after or now)
-
-    async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
-        """What has become of rings that we sent: see `Listener`."""
-        return False
 
     async def _added(
         self, db: AsyncSession, agent_id: str, chosen_id: str | None, new: wire.NewSchedule, now: datetime
