@@ -18,6 +18,7 @@ from app.schedules.models import Fire, Schedule
 from app.schedules.runs import Runs
 from app.schedules.store import Progress
 from app.schedules.timekeeper import Timekeeper, skipped
+from app.schedules.upkeep import Upkeep
 from tocsin.problems import BadRecurrence, Conflict, InvalidCursor
 from tocsin.recurrence import Recurrence, zone_database_version
 from tocsin.schemas import schedules as wire
@@ -41,9 +42,12 @@ class Schedules:
         self.fire_next = self._timekeeper.fire_next
         self.release = self._timekeeper.release
         self.catch_up_next = self._timekeeper.catch_up_next
-        self._runs = Runs(transaction, clock, wake)
-        self.concluded = self._runs.concluded
-        self.time_out_next = self._runs.time_out_next
+        self.runs = Runs(transaction, clock, wake)
+        self.concluded = self.runs.concluded
+        self.time_out_next = self.runs.time_out_next
+        self._upkeep = Upkeep(transaction, clock, wake)
+        self.recompute_next = self._upkeep.recompute_next
+        self.check = self._upkeep.check
 
     async def create(self, db: AsyncSession, agent_id: str, new: wire.NewSchedule, now: datetime) -> wire.Schedule:
         """Register a schedule. An instant that has just passed fires at once; one long past is refused."""
