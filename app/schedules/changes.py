@@ -122,9 +122,7 @@ def withdrawn(opened: Iterable[Open], now: datetime, *, buffered: bool) -> Withd
     planned = [fire for fire in own if fire.state == "planned"]
     return Withdrawal(
         unplanned=[fire for fire in planned if fire.scheduled_at > now],
-        skipped=[
-            fire for fire in own if (buffered if fire.state == "buffered" else fire.scheduled_at <= now)
-        ],
+        skipped=[fire for fire in own if (buffered if fire.state == "buffered" else fire.scheduled_at <= now)],
     )
 
 

@@ -1,6 +1,6 @@
 """The worker's side of schedules: plan what falls due, hold it until its time, hand it over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -88,13 +88,14 @@ class Timekeeper:
             async with self._transaction() as db:
                 now = await self._now(db)
                 due = self._holding.due(now, limits.fire_batch_max)
-                fired = await self._hand_over(db, due, now) if due else []
+                fired, take_off = await self._hand_over(db, due, now)
         except BaseException:
             # Nothing has changed. Hold them on; should that be too late, others take them over.
             self._holding.take(due)
             raise
-        # The message is as durable as the fire. If we die here, the sweep of deliveries finds it.
-        self._wake.ring("deliveries")
+        # The message is as durable as the fire. If we die here, a sweep finds its delivery: at once, or when the lease
+        # ends that it was dispatched with.
+        take_off()
         self._measure(fired)
         return len(due)
 
@@ -105,20 +106,25 @@ class Timekeeper:
             async with self._transaction() as db:
                 await store.release(db, held, await self._now(db))
 
-    async def _hand_over(self, db: AsyncSession, due: Sequence[Held], now: datetime) -> list[Ripe]:
-        """Ring for those that are to ring, and conclude all that are still ours. Returns those that rang."""
+    async def _hand_over(
+        self, db: AsyncSession, due: Sequence[Held], now: datetime
+    ) -> tuple[list[Ripe], Callable[[], None]]:
+        """Ring for those that are to ring, and conclude all that are still ours.
+
+        Returns those that rang, and what to call after the commit.
+        """
         ripe = await store.ripe(db, due)
         verdicts = [(fire, _judged(fire)) for fire in ripe]
         ringing = [fire for fire, verdict in verdicts if isinstance(verdict, Ring)]
-        sent = await self._deliveries.send(db, [_outgoing(fire, now) for fire in ringing], now)
-        messages = {fire.id: each.message_id for fire, each in zip(ringing, sent, strict=True)}
+        dispatched = await self._deliveries.dispatch(db, [_outgoing(fire, now) for fire in ringing], now)
+        messages = {fire.id: each.message_id for fire, each in zip(ringing, dispatched.sent, strict=True)}
         if ripe:
             await store.conclude(db, [_concluded(fire, verdict, messages, now) for fire, verdict in verdicts])
             await record(db, *(_happened(fire, verdict, now) for fire, verdict in verdicts))
         last = [fire.schedule_id for fire in ripe if fire.next_fire is None]
         if last:
             await store.complete(db, last, now)
-        return ringing
+        return ringing, dispatched.take_off
 
     def _hold(self, fires: Sequence[Held]) -> None:
         if fires:
