@@ -18,7 +18,7 @@ from tocsin.problems import Problem
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
-_WHOLE = frozenset({"id", "endpoint_id", "subject", "state"})
+_WHOLE = frozenset({"id", "endpoint_id", "subject", "state", "slot", "next", "last"})
 _TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
 
 
