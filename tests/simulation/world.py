@@ -268,7 +268,17 @@ class World:
             raise Broken("\n".join([f"at {self.clock.shown}", *lines]))
 
 
-EMPTIED = ("schedule_skips", "backfills", "fires", "schedules", "deliveries", "messages", "events", "endpoints", "agents")
+EMPTIED = (
+    "schedule_skips",
+    "backfills",
+    "fires",
+    "schedules",
+    "deliveries",
+    "messages",
+    "events",
+    "endpoints",
+    "agents",
+)
 _RINGS = "select cast(body as json) -> 'data' ->> 'fire_id' from messages where type = 'schedule.fired'"
 _TOLD = "select kind, subject from events where kind in ('fire.fired', 'fire.skipped')"
 _ENDPOINT = """
