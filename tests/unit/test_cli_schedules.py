@@ -393,7 +393,7 @@ def test_a_schedule_is_added_as_the_issue_says(relay: Relay, typing: Type, tmp_p
     ("typed", "told"),
     [
         (["--jitter", "soon"], "jitter: 'soon' is not a duration"),
-        (["--buffer-max", "5"], "buffer_max goes with overlap 'buffer_all', which is 'allow' here"),
+        (["--buffer-max", "5"], "buffer_max: goes with overlap 'buffer_all' only, which is 'allow' here"),
         (["--create-only"], "go with --id"),
     ],
 )
