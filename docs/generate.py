@@ -18,13 +18,14 @@ from pydantic.fields import FieldInfo
 from app.kit import limits
 from app.kit.ids import derived_id
 from app.settings import Part, Settings
-from docs import vectors
+from docs import clock_changes, vectors
 from tocsin import problems, webhooks
 from tocsin.problems import ALL, Problem
 from tocsin.recurrence import Occurrence
 
 HERE = Path(__file__).parent
 PROTOCOL = HERE / "protocol"
+CONCEPTS = HERE / "concepts"
 REQUEST_ID = "req_06nnr8a4k2v9w3d7s1y5t0f6mc"
 
 _BLOCK = re.compile(r"(?P<open><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
@@ -42,7 +43,7 @@ def pages() -> dict[Path, str]:
         PROTOCOL / "vectors.json": json.dumps(vectors.everything(), indent=2) + "\n",
         HERE / "settings.md": settings_page(),
     }
-    written = sorted(path for path in PROTOCOL.glob("*.md") if path not in whole)
+    written = sorted(path for folder in (PROTOCOL, CONCEPTS) for path in folder.glob("*.md") if path not in whole)
     return whole | {path: filled(path.read_text(encoding="utf-8")) for path in written}
 
 
@@ -119,6 +120,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "conditional-base": lambda: fenced("text", vectors.CONDITIONAL_WRITE.base),
     "conditional-request": lambda: fenced("http", vectors.CONDITIONAL_WRITE.text),
     "clock-changes": clock_changes_block,
+    "clock-changes-compared": clock_changes.compared,
     "event-id": event_id_block,
     "ring-keys": ring_keys_block,
     "fire-content": lambda: fenced("text", vectors.FIRED.content),
