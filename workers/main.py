@@ -44,6 +44,8 @@ DUTIES: Mapping[str, Duty] = {
     "fires": Duty(schedules.fire),
     "late_fires": Duty(schedules.catch_up, sweep_seconds=limits.catch_up_seconds),
     "runs": Duty(schedules.end_runs),
+    "time_zones": Duty(schedules.recompute, sweep_seconds=limits.recompute_sweep_seconds),
+    "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
     "watchers": Duty(watchers.look),
     "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),

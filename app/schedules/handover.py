@@ -17,7 +17,7 @@ from app.schedules.overlap import Tally, after
 from app.schedules.ring import outgoing
 from tocsin.schemas.wire import rfc3339
 
-__all__ = ["HandedOver", "hand_over", "happened", "skipped"]
+__all__ = ["HandedOver", "complete", "hand_over", "happened", "skipped"]
 
 Judged = Sequence[tuple[Ripe, Verdict]]
 
@@ -102,11 +102,16 @@ async def _settle(
         await fires.count_fired(db, counted)
     waiting = [id_ for id_, tally in after_all.items() if not tally.is_empty]
     passed_on = await turns.pass_on(db, waiting, now) if waiting else 0
-    ending = {fire.schedule_id for fire in guarded if fire.next_fire is None} | counted.keys()
-    if ending:
-        completed = await fires.complete(db, sorted(ending), now)
-        await record(db, *(Happened("schedule.completed", id_, agent, now) for id_, agent in completed))
+    ending = {fire.schedule_id for fire in guarded if fire.is_own and fire.next_fire is None} | counted.keys()
+    await complete(db, sorted(ending), now)
     return passed_on
+
+
+async def complete(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> None:
+    """Complete those of these locked schedules that have no slot left to plan or to fire."""
+    if schedule_ids:
+        completed = await fires.complete(db, schedule_ids, now)
+        await record(db, *(Happened("schedule.completed", id_, agent, now) for id_, agent in completed))
 
 
 def _concluded(fire: Ripe, verdict: Verdict, messages: Mapping[str, Sent], now: datetime) -> Conclusion:
