@@ -112,7 +112,7 @@ def _derivations(prefix: str, name: str, names: Sequence[str], keys: Sequence[Se
     """What each id is a hash of."""
     blocks: list[str] = []
     for parts in keys:
-        lines = [f"{name:<12} {part}" for name, part in zip(names, parts, strict=True)]
+        lines = [f"{what:<12} {part}" for what, part in zip(names, parts, strict=True)]
         text = "".join(f"{len(part):08x}{part.encode().hex()}" for part in parts)
         blocks.append("\n".join([*lines, f"{'hashed':<12} {text}", f"{name:<12} {derived_id(prefix, *parts)}"]))
     return fenced("text", "\n\n".join(blocks))
