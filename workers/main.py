@@ -42,6 +42,8 @@ DUTIES: Mapping[str, Duty] = {
     "endpoints": Duty(deliveries.verify),
     "schedules": Duty(schedules.plan),
     "fires": Duty(schedules.fire),
+    "late_fires": Duty(schedules.catch_up, sweep_seconds=limits.catch_up_seconds),
+    "runs": Duty(schedules.end_runs),
     "watchers": Duty(watchers.look),
     "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),

@@ -65,6 +65,7 @@ catch_up_slots_max = 100  # of one schedule in one round
 catch_up_seconds = 0.25  # between two rounds of late fires, each of
 catch_up_batch_max = 50
 overdue_seconds = 0.25  # while a live fire is later than this, no late one is taken
+clock_look_seconds = 0.1  # a look at the database's clock that is older is not relied on by a sweep
 buffer_fires_default = 100
 completion_seconds_default = 86_400
 recompute_batch_max = 200

@@ -1,12 +1,10 @@
 """The verbs of schedules: register, look ahead, list, delete; and keep time, which is the worker's side."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Deliveries
 from app.events import Happened, record
 from app.kit import limits, pages
@@ -17,6 +15,7 @@ from app.kit.operations import require
 from app.kit.wake import Wake
 from app.schedules import store
 from app.schedules.models import Fire, Schedule
+from app.schedules.runs import Runs
 from app.schedules.store import Progress
 from app.schedules.timekeeper import Timekeeper, skipped
 from tocsin.problems import BadRecurrence, Conflict, InvalidCursor
@@ -41,6 +40,10 @@ class Schedules:
         self.take_over_next = self._timekeeper.take_over_next
         self.fire_next = self._timekeeper.fire_next
         self.release = self._timekeeper.release
+        self.catch_up_next = self._timekeeper.catch_up_next
+        self._runs = Runs(transaction, clock, wake)
+        self.concluded = self._runs.concluded
+        self.time_out_next = self._runs.time_out_next
 
     async def create(self, db: AsyncSession, agent_id: str, new: wire.NewSchedule, now: datetime) -> wire.Schedule:
         """Register a schedule. An instant that has just passed fires at once; one long past is refused."""
@@ -95,10 +98,6 @@ class Schedules:
         before = _position(pages.decode(query.cursor))
         rows = await store.fires(db, schedule_id, query.state, before, query.limit + 1)
         return pages.page(rows, query.limit, _shown_fire, lambda row: row.scheduled_at.isoformat())
-
-    async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
-        """What has become of rings that we sent: see `Listener`."""
-        return False
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""

@@ -1,7 +1,7 @@
 """What can be done to a relay and its schedules, as values: a list of them is a story that can be told again."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tests.simulation.slots import Spec
 
@@ -32,7 +32,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Trip:
-    """A planner's next-but-`after` transaction fails at this moment. It dies of it, or goes on with what it remembers."""
+    """A planner's transaction fails at this moment, the next or one `after` it. It dies of it, or goes on."""
 
     planner: int
     moment: Moment
@@ -91,8 +91,3 @@ class Story:
     def __str__(self) -> str:
         lines = "\n".join(f"    {action!r}," for action in self.actions)
         return f"Story(seed={self.seed}, planners={self.planners}, actions=(\n{lines}\n))"
-
-
-def of(action: Action) -> dict[str, Any]:
-    """The members of an action."""
-    return dict(vars(action))

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from app.kit import limits
 from app.kit.ids import derived_id
 from tests.simulation.lives import Era, Life
 from tocsin.schemas.wire import rfc3339
@@ -33,12 +34,28 @@ class Page:
         return [fire for fire in self.fires if fire.kind == "auto"]
 
 
+_lease = timedelta(seconds=limits.fire_lease_seconds)
+
 Law = Callable[[Life, Page], Iterator[str]]
 
 
-def complaints(life: Life, page: Page) -> list[str]:
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with the journal of one schedule, and by which law."""
+
+    schedule: int
+    law: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"schedule {self.schedule}, {self.law}: {self.detail}"
+
+
+def complaints(life: Life, page: Page, laws: Sequence[Law]) -> Iterator[Complaint]:
     """What is wrong with the journal of this schedule."""
-    return [complaint for law in LAWS for complaint in law(life, page)]
+    for law in laws:
+        for detail in law(life, page):
+            yield Complaint(life.number, law.__name__, detail)
 
 
 def every_slot_is_there_once(life: Life, page: Page) -> Iterator[str]:
@@ -113,7 +130,7 @@ def runs_rise(life: Life, page: Page) -> Iterator[str]:
             yield f"run {fire.run} of {fire.scheduled_at} comes after run {before.run} of {before.scheduled_at}"
 
 
-LAWS: Sequence[Law] = (
+ALWAYS: Sequence[Law] = (
     every_slot_is_there_once,
     every_row_is_a_slot,
     nothing_is_early,
@@ -124,13 +141,17 @@ LAWS: Sequence[Law] = (
 )
 
 
-def unfinished(life: Life, page: Page) -> Iterator[str]:
-    """What is wrong once everybody has done all there is to do: nothing due is open, nobody is behind."""
+def nothing_is_left_undone(life: Life, page: Page) -> Iterator[str]:
+    """Once everybody has done all there is to do, nothing is open that could be concluded, and nobody is behind."""
     for fire in page.fires:
-        if fire.state in OPEN and fire.fire_at <= page.now:
+        # What somebody held who is dead now is taken over when its lease ends.
+        if fire.state in OPEN and fire.fire_at <= page.now - _lease:
             yield f"{fire.id} of {fire.scheduled_at} is still {fire.state} at {page.now}"
     if _is_active(page) and page.schedule.next_fire is not None and page.schedule.next_fire <= page.now:
         yield f"next_fire {page.schedule.next_fire} has passed at {page.now}"
+
+
+AT_REST: Sequence[Law] = (*ALWAYS, nothing_is_left_undone)
 
 
 def _passed(page: Page) -> int:

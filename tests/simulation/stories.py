@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from tests.simulation.actions import (
     Action,
@@ -11,6 +11,7 @@ from tests.simulation.actions import (
     Delete,
     Kill,
     Leave,
+    Moment,
     Pass,
     SetClock,
     Story,
@@ -90,7 +91,7 @@ class _Teller:
         return Together(self._work(), self._dice.choice([self._work, self._work, self._delete])())
 
     def _trip(self) -> Action:
-        moment = self._dice.choice(["before the commit", "after the commit"])
+        moment: Moment = self._dice.choice(get_args(Moment))
         return Trip(self._planner(), moment, self._dice.randint(0, 2), self._dice.random() < 0.5)
 
     def _kill(self) -> Action:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from app.kit.database import Database
 from tests.simulation.actions import Action, Story
-from tests.simulation.world import World
+from tests.simulation.world import Broken, World
 
 actions_between_checks = 12
 shrinking_stories_max = 200
@@ -17,7 +17,11 @@ class Told:
 
     story: Story
     schedules: int
-    complaint: str | None
+    complaint: str | None = None
+    law: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.complaint}\n{self.story}"
 
 
 async def tell(database: Database, story: Story) -> Told:
@@ -30,22 +34,25 @@ async def tell(database: Database, story: Story) -> Told:
             if number % actions_between_checks == 0:
                 await world.check()
         await world.finish()
+    except Broken as broken:
+        return Told(story, len(world.lives), str(broken), broken.law)
     except Exception as error:
-        return Told(story, len(world.lives), f"{type(error).__name__}: {error}")
-    return Told(story, len(world.lives), None)
+        return Told(story, len(world.lives), f"{type(error).__name__}: {error}", type(error).__name__)
+    return Told(story, len(world.lives))
 
 
 async def shortened(database: Database, told: Told) -> Told:
-    """A shorter story that goes wrong, too; as short as some hundred attempts make it."""
+    """A shorter story that breaks the same law; as short as some hundred attempts make it."""
     best, attempts = told, 0
 
     async def fails(actions: Sequence[Action]) -> bool:
         nonlocal best, attempts
         attempts += 1
         again = await tell(database, replace(told.story, actions=tuple(actions)))
-        if again.complaint is not None:
-            best = again
-        return again.complaint is not None
+        if again.law != told.law:
+            return False
+        best = again
+        return True
 
     actions: Sequence[Action] = told.story.actions
     size = max(1, len(actions) // 2)

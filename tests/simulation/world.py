@@ -20,6 +20,7 @@ from app.kit.outbound import Outbound
 from app.kit.wake import Silence
 from app.schedules.service import Schedules
 from app.settings import DeliverySettings
+from app.tables import metadata
 from tests.simulation.actions import (
     Action,
     Create,
@@ -34,7 +35,7 @@ from tests.simulation.actions import (
     Trip,
     Work,
 )
-from tests.simulation.law import Page, complaints, unfinished
+from tests.simulation.law import ALWAYS, AT_REST, Complaint, Law, Page, complaints
 from tests.simulation.lives import Life
 from tests.simulation.slots import Timing
 from tests.world import EPOCH, OwnClock
@@ -43,10 +44,15 @@ from tocsin.schemas.schedules import NewSchedule
 
 AGENT, ENDPOINT = "agt_00000000000000000000000001", "ep_00000000000000000000000001"
 rounds_max = 200
+complaints_shown_max = 12
 
 
 class Broken(AssertionError):
     """The law does not hold."""
+
+    def __init__(self, now: datetime, complaints: Sequence[Complaint]) -> None:
+        super().__init__("\n".join([f"at {now}", *map(str, complaints[:complaints_shown_max])]))
+        self.law = complaints[0].law
 
 
 class Crash(Exception):
@@ -76,16 +82,13 @@ class Planner:
 
     def __init__(self, world: "World") -> None:
         self._database = world.database
-        self._trip: Trip | None = None
+        self.trips: Trip | None = None
         self._countdown = 0
         self.schedules = world.schedules(self.transaction)
 
-    def trip(self, trip: Trip) -> None:
-        self._trip, self._countdown = trip, trip.after
-
-    @property
-    def trips(self) -> Trip | None:
-        return self._trip
+    def trip(self, trip: Trip | None) -> None:
+        """Fail like this from now on; None: no more."""
+        self.trips, self._countdown = trip, trip.after if trip else 0
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
@@ -105,7 +108,7 @@ class Planner:
             await getattr(self.schedules, step)()
 
     def _stumble(self, moment: Moment) -> None:
-        if self._trip is not None and self._trip.moment == moment and self._countdown <= 0:
+        if self.trips is not None and self.trips.moment == moment and self._countdown <= 0:
             raise Crash
 
 
@@ -140,8 +143,9 @@ class World:
     async def furnish(self) -> None:
         """Empty the database, but for an agent with an endpoint."""
         async with self.database.transaction() as db:
-            for table in EMPTIED:
-                await db.execute(text(f"delete from {table}"))
+            for table in reversed(metadata.sorted_tables):
+                if table.name in _USED:
+                    await db.execute(table.delete())
             await db.execute(text("insert into agents (id, created_at) values (:id, :at)"), {"id": AGENT, "at": EPOCH})
             await db.execute(text(_ENDPOINT), {"id": ENDPOINT, "agent": AGENT, "at": EPOCH})
 
@@ -167,19 +171,22 @@ class World:
                 with suppress(Problem):
                     await self._ask(action)
 
-    async def check(self) -> None:
+    async def check(self, laws: Sequence[Law] = ALWAYS) -> None:
         """Hold every journal against the law."""
-        self._complain({life.number: complaints(life, page) for life, page in await self._pages()})
+        found = [complaint for life, page in await self._pages() for complaint in complaints(life, page, laws)]
+        if found:
+            raise Broken(self.clock.shown, found)
 
     async def finish(self) -> None:
         """Let everybody do all there is to do, and hold every journal against the law once more."""
+        for planner in self._planners:
+            planner.trip(None)
         for number in range(len(self._planners)):
             await self._work(number, "work")
         # Whatever the dead still held, somebody else holds after this.
-        self.clock.at += timedelta(seconds=limits.fire_lease_seconds)
+        self.clock.at += timedelta(seconds=limits.plan_ahead_seconds + limits.fire_lease_seconds)
         await self._settle()
-        await self.check()
-        self._complain({life.number: [*unfinished(life, page)] for life, page in await self._pages()})
+        await self.check(AT_REST)
 
     async def _settle(self) -> None:
         before = None
@@ -190,7 +197,7 @@ class World:
             if after == before:
                 return
             before = after
-        raise Broken(f"not at rest after {rounds_max} rounds")
+        raise TimeoutError(f"not at rest after {rounds_max} rounds")
 
     async def _standing(self) -> Sequence[Any]:
         return await self._read("select state, count(*) from fires group by state order by state")
@@ -200,12 +207,9 @@ class World:
         try:
             await planner.take(step)
         except Crash:
-            trip = planner.trips
-            assert trip is not None
-            if trip.dies:
+            if planner.trips is not None and planner.trips.dies:
                 self._replace(number)
-            else:
-                planner._trip = None
+            planner.trip(None)
 
     def _replace(self, number: int) -> None:
         self._planners[number] = Planner(self)
@@ -262,13 +266,19 @@ class World:
         async with self.database.transaction() as db:
             return (await db.execute(text(question))).all()
 
-    def _complain(self, complaints: dict[int, list[str]]) -> None:
-        if any(complaints.values()):
-            lines = [f"schedule {number}: {line}" for number, found in complaints.items() for line in found[:5]]
-            raise Broken("\n".join([f"at {self.clock.shown}", *lines]))
 
-
-EMPTIED = ("schedule_skips", "backfills", "fires", "schedules", "deliveries", "messages", "events", "endpoints", "agents")
+_USED = {
+    "agents",
+    "attempts",
+    "backfills",
+    "deliveries",
+    "endpoints",
+    "events",
+    "fires",
+    "messages",
+    "schedule_skips",
+    "schedules",
+}
 _RINGS = "select cast(body as json) -> 'data' ->> 'fire_id' from messages where type = 'schedule.fired'"
 _TOLD = "select kind, subject from events where kind in ('fire.fired', 'fire.skipped')"
 _ENDPOINT = """

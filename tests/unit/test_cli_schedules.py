@@ -362,8 +362,8 @@ def typing(relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     """Types a command, and gives what it prints."""
     key = PrivateKey.from_seed(bytes(32)).text
 
-    def type_(*words: str) -> str:
-        monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", key, "schedule", *words])
+    def type_(*typed: str) -> str:
+        monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", key, "schedule", *typed])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         told = capfd.readouterr()
@@ -380,8 +380,8 @@ def lines(printed: str) -> list[str]:
 def test_a_schedule_is_added_as_the_issue_says(relay: Relay, typing: Type, tmp_path: Path) -> None:
     (tmp_path / "payload").write_text('{"task": "report"}')
     relay.answers["POST /v1/schedules"] = schedule(next_fire=NOW, payload={"task": "report"})
-    words = ["add", "--cron", "0 9 * * 1-5", "--tz", BERLIN, "--endpoint", "ep_1", "--payload"]
-    told = lines(typing(*words, f"@{tmp_path / 'payload'}"))
+    typed = ["add", "--cron", "0 9 * * 1-5", "--tz", BERLIN, "--endpoint", "ep_1", "--payload"]
+    told = lines(typing(*typed, f"@{tmp_path / 'payload'}"))
     _, _, sent = relay.asked[0]
     assert sent["spec"] == {"cron": "0 9 * * 1-5", "timezone": BERLIN}
     assert (sent["endpoint_id"], sent["payload"]) == ("ep_1", {"task": "report"})
@@ -390,12 +390,12 @@ def test_a_schedule_is_added_as_the_issue_says(relay: Relay, typing: Type, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("words", "field", "expected"),
+    ("typed", "field", "expected"),
     [([], "If-Match", None), (["--if-version", "3"], "If-Match", '"3"'), (["--create-only"], "If-None-Match", "*")],
 )
-def test_a_chosen_id_is_put(relay: Relay, typing: Type, words: list[str], field: str, expected: str | None) -> None:
+def test_a_chosen_id_is_put(relay: Relay, typing: Type, typed: list[str], field: str, expected: str | None) -> None:
     relay.answers["PUT /v1/schedules/daily"] = schedule(chosen_id="daily")
-    assert "sch_1  daily" in typing("add", "--id", "daily", "--every", "1d", "--endpoint", "ep_1", *words)
+    assert "sch_1  daily" in typing("add", "--id", "daily", "--every", "1d", "--endpoint", "ep_1", *typed)
     _, headers, _ = relay.asked[0]
     assert {name.title(): value for name, value in headers.items()}.get(field) == expected
 
@@ -443,18 +443,26 @@ def test_showing_a_schedule_tells_what_is_to_come_and_what_became(relay: Relay, 
     assert told[8].endswith(words.SHIFTS["moved"])
 
 
-def test_a_paused_schedule_has_nothing_to_come(relay: Relay, typing: Type) -> None:
+def test_what_is_to_come_of_a_paused_schedule_comes_only_if_it_is_resumed(relay: Relay, typing: Type) -> None:
     relay.answers["GET /v1/schedules/sch_1"] = schedule(state="paused", pause_reason="holidays")
+    relay.answers["GET /v1/schedules/sch_1/upcoming"] = preview_of(moved())
     relay.answers["GET /v1/schedules/sch_1/fires"] = Page[Fire](items=[])
     told = lines(typing("show", "sch_1"))
     assert "state paused: holidays" in told
-    assert told[-4:] == ["Next", "It is paused.", "Last", "It has had no slot yet."]
+    assert told[-4] == "Next, if it were resumed now"
+    assert told[-2:] == ["Last", "It has had no slot yet."]
+
+
+def test_a_completed_schedule_has_nothing_to_come(relay: Relay, typing: Type) -> None:
+    relay.answers["GET /v1/schedules/sch_1"] = schedule(state="completed", runs=1)
+    relay.answers["GET /v1/schedules/sch_1/fires"] = Page[Fire](items=[fire()])
+    assert "Next" not in typing("show", "sch_1")
 
 
 def test_fires_are_filtered_by_the_relay(relay: Relay, typing: Type) -> None:
     relay.answers["GET /v1/schedules/sch_1/fires"] = Page[Fire](items=[fire()])
-    words = ["--state", "skipped", "--kind", "auto", "--backfill", "bkf_1", "--since", "2026-11-22T08:00:00.0005Z"]
-    assert "fir_1" in typing("fires", "sch_1", *words, "--until", "2026-11-22T09:00:00Z")
+    typed = ["--state", "skipped", "--kind", "auto", "--backfill", "bkf_1", "--since", "2026-11-22T08:00:00.0005Z"]
+    assert "fir_1" in typing("fires", "sch_1", *typed, "--until", "2026-11-22T09:00:00Z")
     query = relay.asked[0][2]
     assert query["since"] == ["2026-11-22T08:00:00.000500+00:00"]
     assert query["until"] == ["2026-11-22T09:00:00+00:00"]
@@ -470,13 +478,13 @@ STEPS: list[tuple[list[str], str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "asked", "sent", "told"), STEPS, ids=[step[0][0] for step in STEPS])
-def test_stepping_in(relay: Relay, typing: Type, words: list[str], asked: str, sent: Any, told: str) -> None:
-    is_about_a_fire = words[0] in {"trigger", "skip-next", "complete"}
+@pytest.mark.parametrize(("typed", "asked", "sent", "told"), STEPS, ids=[step[0][0] for step in STEPS])
+def test_stepping_in(relay: Relay, typing: Type, typed: list[str], asked: str, sent: Any, told: str) -> None:
+    is_about_a_fire = typed[0] in {"trigger", "skip-next", "complete"}
     relay.answers[asked] = fire(kind="manual", state="planned") if is_about_a_fire else schedule(next_fire=NOW)
-    assert told in typing(*words)
+    assert told in typing(*typed)
     assert [(one, body) for one, _, body in relay.asked] == [(asked, sent)]
-    [printed] = typing(*words, "--json").splitlines()
+    [printed] = typing(*typed, "--json").splitlines()
     assert json.loads(printed)["id"] in {"sch_1", "fir_1"}
 
 
@@ -490,8 +498,8 @@ def test_a_preview_needs_no_relay_and_no_key(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("TOCSIN_URL", "http://127.0.0.1:1")
-    words = ["preview", "--cron", "30 2 * * *", "--tz", BERLIN, "--after", "2027-03-26T12:00:00Z", "-n", "2"]
-    monkeypatch.setattr("sys.argv", ["tocsin", "schedule", *words])
+    typed = ["preview", "--cron", "30 2 * * *", "--tz", BERLIN, "--after", "2027-03-26T12:00:00Z", "-n", "2"]
+    monkeypatch.setattr("sys.argv", ["tocsin", "schedule", *typed])
     with pytest.raises(SystemExit):
         cli.main()
     told = lines(capfd.readouterr().out)
@@ -507,8 +515,8 @@ def test_a_preview_needs_no_relay_and_no_key(
 
 def test_a_backfill_is_asked_for_and_left_alone(relay: Relay, typing: Type) -> None:
     relay.answers["POST /v1/schedules/sch_1/backfill"] = backfill(open=3)
-    words = ["backfill", "sch_1", "--from", "2026-11-22T08:00:00Z", "--to", "2026-11-22T09:00:00Z", "--no-wait"]
-    assert lines(typing(*words, "--overlap", "buffer_all")) == ["bkf_1 running 0 of 3 slots"]
+    typed = ["backfill", "sch_1", "--from", "2026-11-22T08:00:00Z", "--to", "2026-11-22T09:00:00Z", "--no-wait"]
+    assert lines(typing(*typed, "--overlap", "buffer_all")) == ["bkf_1 running 0 of 3 slots"]
     sent = {"start": "2026-11-22T08:00:00.000Z", "end": "2026-11-22T09:00:00.000Z", "overlap": "buffer_all"}
     assert relay.asked[0][2] == sent
 
@@ -520,9 +528,11 @@ def test_a_finished_backfill_is_not_waited_for(relay: Relay, typing: Type) -> No
 
 def test_backfills_are_listed_and_cancelled(relay: Relay, typing: Type) -> None:
     relay.answers["GET /v1/schedules/sch_1/backfills"] = Page[Backfill](items=[backfill(open=1)])
-    relay.answers["DELETE /v1/schedules/sch_1/backfills/bkf_1"] = schedule()
+    cancelled = backfill(open=0, state="cancelled", fired=1, skipped=2)
+    relay.answers["DELETE /v1/schedules/sch_1/backfills/bkf_1"] = cancelled
     assert "bkf_1" in typing("backfills", "ls", "sch_1")
-    assert "bkf_1 is cancelled" in typing("backfills", "cancel", "sch_1", "bkf_1")
+    [told] = lines(typing("backfills", "cancel", "sch_1", "bkf_1"))
+    assert told == "bkf_1 cancelled 3 of 3 slots: 1 fired, 2 skipped"
 
 
 def test_a_backfill_is_told_of_whenever_it_gets_further(relay: Relay) -> None:

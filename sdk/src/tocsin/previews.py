@@ -9,27 +9,25 @@
 `POST /v1/schedules/preview` answers the same, with the relay's clock and its release of the time zone database.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tocsin.recurrence import Occurrence, zone_database_version
-from tocsin.schemas.schedules import AskedPreview, PreviewedFire, SchedulePreview
+from tocsin.schemas.schedules import AskedPreview, PreviewedFire, PreviewWarning, SchedulePreview
 
 __all__ = ["preview"]
 
-_before = timedelta(microseconds=1)
-
 
 def preview(asked: AskedPreview, now: datetime) -> SchedulePreview:
-    """What a spec means, and its next slots. Raises BadRecurrence, which points into the spec."""
-    recurrence = asked.recurrence()
+    """What a spec means, its next slots within the bounds, and what may not be meant.
+
+    Raises BadRecurrence, which points into the spec.
+    """
+    recurrence = asked.recurrence().within(asked.starts_at, asked.ends_at)
     after = asked.after or now
-    if asked.starts_at is not None and asked.starts_at > after:
-        after = asked.starts_at - _before
-    slots = recurrence.preview(after, asked.count)
     return SchedulePreview(
         explanation=recurrence.explain(),
-        fires=[_shown(slot) for slot in slots if asked.ends_at is None or slot.at <= asked.ends_at],
-        warnings=[],
+        fires=[_shown(slot) for slot in recurrence.preview(after, asked.count)],
+        warnings=[PreviewWarning(code=one.code, detail=one.sentence) for one in recurrence.warnings(after)],
         timezone_database=zone_database_version,
     )
 

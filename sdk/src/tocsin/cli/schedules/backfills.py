@@ -29,9 +29,14 @@ poll_seconds = 0.5
 def backfill(
     id: ScheduleId,
     start: Annotated[
-        str, typer.Option("--from", help="The first instant: 2027-01-01T00:00:00Z, or 2d for two days ago.")
+        str,
+        typer.Option(
+            "--from", help="The first instant: 2027-01-01T00:00:00Z, or 2d for two days ago.", metavar="INSTANT"
+        ),
     ],
-    end: Annotated[str | None, typer.Option("--to", help="Slots before this instant; default: now.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Slots before this instant; default: now.", metavar="INSTANT")
+    ] = None,
     overlap: Annotated[
         Literal["allow", "skip", "buffer_all"],
         typer.Option(help="Between these runs: all at once, only while none is under way, or in order."),
@@ -41,8 +46,8 @@ def backfill(
 ) -> None:
     """Fire the past slots of a range after all, at a measured pace, and never ahead of those that are due.
 
-    tocsin schedule backfill daily-report --from 2027-01-01T00:00:00Z --to 2027-02-01T00:00:00Z
-    tocsin schedule backfill daily-report --from 6h --overlap buffer_all --no-wait
+    tocsin schedule backfill daily-report --from 2027-01-01T00:00:00Z
+    tocsin schedule backfill daily-report --from 2d --to 1d --overlap buffer_all
     """
     now = datetime.now(UTC)
     first, last = past(start, "--from", now), now if end is None else past(end, "--to", now)
@@ -71,11 +76,10 @@ def watch_backfill(id: ScheduleId, backfill_id: BackfillId, as_json: AsJson = Fa
 
 @backfills.command("rm", hidden=True)
 @backfills.command("cancel")
-def cancel_backfill(id: ScheduleId, backfill_id: BackfillId) -> None:
+def cancel_backfill(id: ScheduleId, backfill_id: BackfillId, as_json: AsJson = False) -> None:
     """Skip what of a backfill has not fired yet."""
     with client() as relay:
-        relay.schedules.cancel_backfill(id, backfill_id)
-    show.done(f"{backfill_id} is cancelled; what has fired, has fired")
+        _show_all([relay.schedules.cancel_backfill(id, backfill_id)], as_json)
 
 
 def _watch(relay: "Client", id: str, found: "Backfill", as_json: bool) -> None:
