@@ -15,7 +15,7 @@ from app.schedules import journal, register
 from app.schedules.changes import Change, Open, first_free
 from app.schedules.found import described, locked, require_rung, timing_of
 from app.schedules.handover import skipped
-from app.schedules.models import Fire, Schedule
+from app.schedules.models import Schedule
 from app.schedules.planning import Slot
 from app.schedules.runs import Runs
 from app.schedules.shown import shown_fire
@@ -68,7 +68,7 @@ class Lifecycle:
         entry = journal.entry(schedule, Slot(slot, "planned"), now, kind=kind)
         await journal.add(db, schedule, [entry], now)
         await record(db, happened("triggered", schedule, now, fire_id=entry.id))
-        return shown_fire(await _journalled(db, schedule, entry.id))
+        return await self._shown_fire(db, schedule, entry.id)
 
     async def skip_next(
         self, db: AsyncSession, agent_id: str, name: str, conditions: Preconditions, now: datetime
@@ -87,7 +87,7 @@ class Lifecycle:
             await journal.skip(db, schedule, [planned], "owner", now)
         fire_id = planned.id if planned else await _skip_unplanned(db, schedule, ahead, now)
         await _complete_if_done(db, schedule, [fire for fire in opened if fire is not planned], now)
-        return shown_fire(await _journalled(db, schedule, fire_id))
+        return await self._shown_fire(db, schedule, fire_id)
 
     async def complete(self, db: AsyncSession, agent_id: str, name: str, fire_id: str, now: datetime) -> wire.Fire:
         """The agent says that a run is done. Saying it again changes nothing."""
@@ -95,7 +95,7 @@ class Lifecycle:
         fire = require(await register.fire(db, schedule.id, fire_id), "fire")
         if not await self._runs.report(db, fire_id, schedule.id, now) and fire.completed_at is None:
             raise Conflict(f"the fire is {fire.state}, and nothing waits for its run to end")
-        return shown_fire(await _journalled(db, schedule, fire_id))
+        return await self._shown_fire(db, schedule, fire_id)
 
     async def delete(
         self, db: AsyncSession, agent_id: str, name: str, conditions: Preconditions, now: datetime
@@ -107,6 +107,11 @@ class Lifecycle:
         told = [skipped(f.id, agent_id, schedule.id, f.scheduled_at, "deleted", now) for f in opened]
         await record(db, happened("deleted", schedule, now), *told)
         await register.delete(db, schedule.id)
+
+    async def _shown_fire(self, db: AsyncSession, schedule: Schedule, fire_id: str) -> wire.Fire:
+        fire = require(await register.fire(db, schedule.id, fire_id), "fire")
+        told = await self._deliveries.progress(db, [fire.delivery_id] if fire.delivery_id else [])
+        return shown_fire(fire, told.get(fire.delivery_id or ""))
 
 
 async def change(db: AsyncSession, schedule: Schedule, change: Change, now: datetime) -> None:
@@ -166,12 +171,6 @@ async def _complete_if_done(db: AsyncSession, schedule: Schedule, opened: Sequen
         schedule.state, schedule.updated_at = "completed", now
         await record(db, happened("completed", schedule, now))
     await db.flush()
-
-
-async def _journalled(db: AsyncSession, schedule: Schedule, fire_id: str) -> Fire:
-    fire = await register.fire(db, schedule.id, fire_id)
-    assert fire is not None, "written in this very transaction"
-    return fire
 
 
 def _is_exhausted(schedule: Schedule) -> bool:

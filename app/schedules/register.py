@@ -244,11 +244,10 @@ async def fires(db: AsyncSession, schedule_id: str, wanted: Filter, limit: int) 
     return (await db.scalars(question.limit(limit))).all()
 
 
-async def fire(db: AsyncSession, schedule_id: str, fire_id: str, *, lock: bool = False) -> Fire | None:
-    """One fire of a schedule."""
+async def fire(db: AsyncSession, schedule_id: str, fire_id: str) -> Fire | None:
+    """One fire of a schedule, as it is now."""
     question = select(Fire).where(col(Fire.id) == fire_id, col(Fire.schedule_id) == schedule_id)
-    question = question.with_for_update() if lock else question
-    return (await db.scalars(question.execution_options(populate_existing=lock))).one_or_none()
+    return (await db.scalars(question.execution_options(populate_existing=True))).one_or_none()
 
 
 async def left_behind(db: AsyncSession, agent_id: str, schedule_id: str) -> bool:

@@ -138,12 +138,7 @@ class Schedules:
         wanted = Filter(query.state, query.kind, query.backfill, query.since, query.until, before)
         rows = await register.fires(db, schedule.id if schedule else name, wanted, query.limit + 1)
         progress = await self._deliveries.progress(db, [row.delivery_id for row in rows if row.delivery_id])
-
-        def item(row: Fire) -> wire.Fire:
-            delivery = progress.get(row.delivery_id or "")
-            return shown_fire(row, delivery.state, delivery.attempts) if delivery else shown_fire(row)
-
-        return pages.page(rows, query.limit, item, lambda row: f"{row.scheduled_at.isoformat()} {row.kind}")
+        return pages.page(rows, query.limit, lambda row: shown_fire(row, progress.get(row.delivery_id or "")), _cursor)
 
     async def upcoming(
         self, db: AsyncSession, agent_id: str, name: str, count: int, now: datetime
@@ -223,6 +218,10 @@ def _chosen(name: str) -> str:
     if not _CHOSEN_ID.fullmatch(name):
         raise InvalidId
     return name
+
+
+def _cursor(fire: Fire) -> str:
+    return f"{fire.scheduled_at.isoformat()} {fire.kind}"
 
 
 def _position(cursor: str | None) -> tuple[datetime, str] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from app.schedules.changes import terms
 from app.schedules.models import Backfill, Fire, Schedule
@@ -60,7 +61,17 @@ _OF_A_FIRE = frozenset(
 )
 
 
-def shown_fire(fire: Fire, delivery_state: str | None = None, attempts: int = 0) -> wire.Fire:
+class Progressed(Protocol):
+    """How far a delivery has got."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def attempts(self) -> int: ...
+
+
+def shown_fire(fire: Fire, delivery: Progressed | None) -> wire.Fire:
     """A fire, with how far its delivery has got."""
     kind, _, of = fire.kind.partition(":")
     lateness = None if fire.fired_at is None else (fire.fired_at - fire.fire_at) // timedelta(milliseconds=1)
@@ -70,8 +81,8 @@ def shown_fire(fire: Fire, delivery_state: str | None = None, attempts: int = 0)
             "kind": kind,
             "backfill_id": of if kind == "backfill" else None,
             "lateness_ms": lateness,
-            "delivery_state": delivery_state,
-            "attempts": attempts,
+            "delivery_state": delivery.state if delivery else None,
+            "attempts": delivery.attempts if delivery else 0,
         }
     )
 
