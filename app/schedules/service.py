@@ -27,6 +27,7 @@ from app.schedules.runs import Runs
 from app.schedules.shown import previewed, shown, shown_fire
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.timing import Timing
+from app.schedules.upkeep import Upkeep
 from app.settings import ScheduleSettings
 from tocsin.problems import Conflict, InvalidCursor, InvalidId, NotFound
 from tocsin.recurrence import zone_database_version
@@ -57,16 +58,19 @@ class Schedules:
         self._deliveries = deliveries
         self._settings = settings
         self._timekeeper = Timekeeper(transaction, clock, wake, deliveries)
-        self._runs = Runs(transaction, clock, wake)
-        self.lifecycle = Lifecycle(ids, deliveries, self._runs)
+        self.runs = Runs(transaction, clock, wake)
+        self.lifecycle = Lifecycle(ids, deliveries, self.runs)
         self.backfills = Backfills(ids, deliveries)
         self.plan_next = self._timekeeper.plan_next
         self.take_over_next = self._timekeeper.take_over_next
         self.fire_next = self._timekeeper.fire_next
         self.release = self._timekeeper.release
         self.catch_up_next = self._timekeeper.catch_up_next
-        self.concluded = self._runs.concluded
-        self.time_out_next = self._runs.time_out_next
+        self.concluded = self.runs.concluded
+        self.time_out_next = self.runs.time_out_next
+        self._upkeep = Upkeep(transaction, clock, wake)
+        self.recompute_next = self._upkeep.recompute_next
+        self.check = self._upkeep.check
 
     async def create(self, db: AsyncSession, agent_id: str, new: wire.NewSchedule, now: datetime) -> wire.Schedule:
         """Register a schedule. An instant that has just passed fires at once; one long past is refused."""

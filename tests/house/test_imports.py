@@ -36,6 +36,7 @@ ACTORS = {
     "app.schedules.runs",
     "app.schedules.timekeeper",
     "app.schedules.turns",
+    "app.schedules.upkeep",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",
