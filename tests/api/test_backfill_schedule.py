@@ -1,6 +1,7 @@
 """Slots of the past are fired after all: each once, under an id of its own."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.world import EPOCH, OwnClock, TestAgent
 MORNING = {"start": "2026-11-22T06:00:00Z", "end": "2026-11-22T09:00:00Z"}
 
 
-async def backfill(agent: TestAgent, name: str, **asked: str) -> dict[str, object]:
+async def backfill(agent: TestAgent, name: str, **asked: str) -> dict[str, Any]:
     answer = await agent.post(f"/v1/schedules/{name}/backfill", {**MORNING, **asked})
     assert answer.status_code == 201, answer.text
     return answer.json()
