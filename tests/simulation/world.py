@@ -19,7 +19,7 @@ from app.kit.ids import Ids
 from app.kit.outbound import Outbound
 from app.kit.wake import Silence
 from app.schedules.service import Schedules
-from app.settings import DeliverySettings
+from app.settings import DeliverySettings, ScheduleSettings
 from app.tables import metadata
 from tests.simulation.actions import (
     Action,
@@ -137,7 +137,12 @@ class World:
     def schedules(self, transaction: Any) -> Schedules:
         """The schedules of one process."""
         return Schedules(
-            transaction=transaction, clock=self.clock, ids=self._ids, wake=Silence(), deliveries=self._deliveries
+            transaction=transaction,
+            clock=self.clock,
+            ids=self._ids,
+            wake=Silence(),
+            deliveries=self._deliveries,
+            settings=ScheduleSettings(),
         )
 
     async def furnish(self) -> None:
@@ -241,7 +246,7 @@ class World:
     async def _delete(self, db: AsyncSession, number: int, now: datetime) -> None:
         life = self._alive[number]
         cursor = (await db.execute(text("select next_fire from schedules where id = :id"), {"id": life.id})).scalar()
-        await self._door.delete(db, AGENT, life.id, now)
+        await self._door.lifecycle.delete(db, AGENT, life.id, now)
         del self._alive[number]
         life.end(now if cursor is None else min(now, cursor - timedelta(seconds=1)), await self._last_slot(db, life))
         life.deleted = True
