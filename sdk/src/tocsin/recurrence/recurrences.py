@@ -8,7 +8,7 @@ from itertools import islice
 from tocsin.recurrence.exclusions import Exclusion
 from tocsin.recurrence.occurrences import Occurrence, Shift
 from tocsin.recurrence.pitfalls import SpecWarning, pitfalls
-from tocsin.recurrence.rules import TICK, Rule, has_slot
+from tocsin.recurrence.rules import TICK, Rule, first_after, has_slot
 from tocsin.recurrence.specs import Spec, read
 
 
@@ -106,7 +106,7 @@ class Recurrence:
             return self.exclusion.next_after(self.rules, after)
         if len(self.rules) == 1:
             return self.rules[0].next_after(after)
-        return min((slot for rule in self.rules if (slot := rule.next_after(after)) is not None), default=None)
+        return first_after(self.rules, after)
 
     def _occurrence(self, slot: datetime, previous: datetime) -> Occurrence:
         """A slot on the clock of the first rule that has it."""

@@ -1,6 +1,6 @@
 """What every simple way of recurring knows about itself."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -46,6 +46,11 @@ class Rule(Protocol):
     def explain(self) -> str:
         """It in plain English."""
         ...
+
+
+def first_after(rules: Sequence[Rule], after: datetime) -> datetime | None:
+    """The first slot of any of them that is strictly later than `after`."""
+    return min((slot for rule in rules if (slot := rule.next_after(after)) is not None), default=None)
 
 
 def has_slot(rule: Rule, moment: datetime) -> bool:
