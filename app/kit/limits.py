@@ -75,7 +75,10 @@ check_overdue_seconds = 15  # a slot that is not in the journal by then says tha
 check_counted_max = 10_000
 check_named_max = 5
 schedule_past_seconds = 60  # an instant that lies no further back fires at once
-schedules_per_agent_max = 10_000
+schedule_writers_max = 500  # schedules of one agent that may be in the middle of being added
+put_tries_max = 3
+skips_ahead_max = 100  # slots to come that are skipped in advance
+backfill_days_max = 3_660
 upcoming_fires_max = 5
 
 # Payments: how long a settlement may take, how long it is left to the process that asked for it (longer, by all that

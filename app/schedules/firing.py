@@ -59,7 +59,8 @@ class Ripe:
     @property
     def is_guarded(self) -> bool:
         """Whether it may be judged only under the lock of its schedule: more than the fire itself changes with it."""
-        return self.version is not None and (self.is_tracked or self.max_fires is not None or self.next_fire is None)
+        ends = self.is_own and (self.max_fires is not None or self.next_fire is None)
+        return self.version is not None and (self.is_tracked or ends)
 
 
 def judge(fire: Ripe, tally: Tally) -> Verdict:

@@ -6,7 +6,6 @@ A change locks its schedule first, and then every open fire of it, in the order 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -53,15 +52,24 @@ async def take_turns(db: AsyncSession, agent_id: str) -> None:
 # Open fires
 
 
-async def lock_open(db: AsyncSession, schedule_id: str) -> Sequence[Open]:
-    """The open fires of a schedule that we have locked, locked too. Who was about to hand one over has done so by now.
+async def lock_own(db: AsyncSession, schedule_id: str) -> Sequence[Open]:
+    """The open fires of a schedule's own slots, locked; the schedule is. Who was about to hand one over has by now.
 
     In the order in which a worker locks them to hand them over: all at once, as two rounds could wait in a circle.
     """
+    return await _lock_open(db, schedule_id, "kind = 'auto'")
+
+
+async def lock_all(db: AsyncSession, schedule_id: str) -> Sequence[Open]:
+    """The same, and the open fires that were triggered or backfilled."""
+    return await _lock_open(db, schedule_id, "true")
+
+
+async def _lock_open(db: AsyncSession, schedule_id: str, which: str) -> Sequence[Open]:
     statement = text(
-        """
-        select id, kind, state, scheduled_at, previous from fires
-        where schedule_id = :id and state in ('planned', 'buffered') order by id for update
+        f"""
+        select id, kind, state = 'buffered' or outstanding, scheduled_at, previous from fires
+        where schedule_id = :id and state in ('planned', 'buffered') and {which} order by id for update
         """
     )
     return [Open(*row) for row in await db.execute(statement, {"id": schedule_id})]
@@ -76,7 +84,7 @@ async def skip(db: AsyncSession, fire_ids: Sequence[str], reason: str) -> None:
     """Let these fires, which we have locked, pass for this reason."""
     statement = text(
         """
-        update fires set state = 'skipped', reason = :reason, due_at = null
+        update fires set state = 'skipped', reason = :reason, due_at = null, outstanding = false
         where id = any(cast(:ids as text[]))
         """
     )
@@ -84,10 +92,11 @@ async def skip(db: AsyncSession, fire_ids: Sequence[str], reason: str) -> None:
 
 
 async def carry_along(db: AsyncSession, schedule_id: str, version: int) -> None:
-    """Let the open fires of a schedule, which we have locked, count as those of its new version."""
+    """Let the open fires of a schedule's own slots, which we have locked, count as those of its new version."""
     statement = text(
         """
-        update fires set version = :version where schedule_id = :id and state in ('planned', 'buffered')
+        update fires set version = :version
+        where schedule_id = :id and state in ('planned', 'buffered') and kind = 'auto'
         """
     )
     await db.execute(statement, {"id": schedule_id, "version": version})
@@ -229,11 +238,10 @@ async def fires(db: AsyncSession, schedule_id: str, wanted: Filter, limit: int) 
     return (await db.scalars(question.limit(limit))).all()
 
 
-async def fire(db: AsyncSession, schedule_id: str, fire_id: str, *, lock: bool = False) -> Fire | None:
-    """One fire of a schedule."""
+async def fire(db: AsyncSession, schedule_id: str, fire_id: str) -> Fire | None:
+    """One fire of a schedule, as it is now."""
     question = select(Fire).where(col(Fire.id) == fire_id, col(Fire.schedule_id) == schedule_id)
-    question = question.with_for_update() if lock else question
-    return (await db.scalars(question.execution_options(populate_existing=lock))).one_or_none()
+    return (await db.scalars(question.execution_options(populate_existing=True))).one_or_none()
 
 
 async def left_behind(db: AsyncSession, agent_id: str, schedule_id: str) -> bool:
@@ -286,10 +294,3 @@ async def tallies(db: AsyncSession, asked: Sequence[Backfill]) -> dict[str, Tall
     )
     rows = await db.execute(statement, {"ids": [one.id for one in asked]})
     return {id_: Tally(*counts) for id_, *counts in rows}
-
-
-async def write(db: AsyncSession, schedule: Schedule, columns: Mapping[str, Any]) -> None:
-    """Give a schedule that we have locked these columns."""
-    for column, value in columns.items():
-        setattr(schedule, column, value)
-    await db.flush()

@@ -113,6 +113,8 @@ def _give_ups(before: int, run: Run, each: Concluded) -> int:
 def _happened(run: Run, each: Concluded, now: datetime) -> Happened | None:
     if each.state == "failed" and run.state == "fired":
         return Happened("fire.given_up", run.id, run.agent_id, now, {**_about(run), "reason": "gave_up"})
+    if each.state == "delivered" and run.state == "dead":
+        return Happened("fire.recovered", run.id, run.agent_id, now, _about(run))
     return None
 
 

@@ -7,85 +7,9 @@ from datetime import datetime
 import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
 
 from app.schedules.entries import Advanced, Entry, Plannable
-from app.schedules.models import Fire, Schedule
-
-# Schedules
-
-
-async def schedule(db: AsyncSession, agent_id: str, schedule_id: str, *, lock: bool = False) -> Schedule | None:
-    """This agent's schedule."""
-    question = select(Schedule).where(col(Schedule.id) == schedule_id, col(Schedule.agent_id) == agent_id)
-    # Not for update: counting what was skipped refers to the schedule, and is done while fires are locked.
-    return (await db.scalars(question.with_for_update(key_share=True) if lock else question)).one_or_none()
-
-
-async def schedules(
-    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
-) -> Sequence[Schedule]:
-    """An agent's schedules, oldest first."""
-    question = select(Schedule).where(col(Schedule.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Schedule.state) == state)
-    if after is not None:
-        question = question.where(col(Schedule.id) > after)
-    return (await db.scalars(question.order_by(col(Schedule.id)).limit(limit))).all()
-
-
-async def count(db: AsyncSession, agent_id: str, up_to: int) -> int:
-    """How many schedules an agent has; counts no further than `up_to`."""
-    statement = text("select count(*) from (select 1 from schedules where agent_id = :agent limit :limit) as t")
-    return (await db.execute(statement, {"agent": agent_id, "limit": up_to})).scalar_one()
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a schedule has got, by its journal."""
-
-    planned: int = 0
-    next_planned: datetime | None = None
-    last_fired: datetime | None = None
-
-
-async def progress(db: AsyncSession, schedule_ids: Sequence[str]) -> dict[str, Progress]:
-    """The progress of each of these schedules."""
-    statement = text(
-        """
-        select s.id, p.planned, p.next_planned, f.scheduled_at
-        from unnest(cast(:ids as text[])) as s(id)
-        cross join lateral (
-            select count(*) as planned, min(scheduled_at) as next_planned
-            from fires where schedule_id = s.id and state = 'planned'
-        ) p
-        left join lateral (
-            select scheduled_at from fires where schedule_id = s.id and kind = 'auto' and state = 'fired'
-            order by scheduled_at desc limit 1
-        ) f on true
-        """
-    )
-    rows = await db.execute(statement, {"ids": list(schedule_ids)})
-    return {id_: Progress(planned, next_planned, last_fired) for id_, planned, next_planned, last_fired in rows}
-
-
-async def delete(db: AsyncSession, schedule_id: str) -> Sequence[Fire]:
-    """Delete a schedule; what was planned of it is skipped. Returns what was."""
-    statement = text(
-        """
-        with planned as (
-            -- In the order in which a worker locks them to hand them over.
-            select id from fires where schedule_id = :id and state = 'planned' order by id for update
-        )
-        update fires set state = 'skipped', reason = 'deleted', due_at = null
-        from planned where fires.id = planned.id returning fires.*
-        """
-    )
-    rows = await db.scalars(select(Fire).from_statement(statement), {"id": schedule_id})
-    skipped = rows.all()
-    await db.execute(text("delete from schedules where id = :id"), {"id": schedule_id})
-    return skipped
-
+from app.schedules.recomputing import Recomputed, Zoned
 
 # Planning
 
@@ -217,16 +141,40 @@ async def advance(db: AsyncSession, advanced: Sequence[Advanced]) -> None:
     await db.execute(statement, {"advanced": orjson.dumps(advanced).decode()})
 
 
-# Reading
+# Upkeep
 
 
-async def fires(
-    db: AsyncSession, schedule_id: str, state: str | None, before: datetime | None, limit: int
-) -> Sequence[Fire]:
-    """The journal of a schedule, latest slot first."""
-    question = select(Fire).where(col(Fire.schedule_id) == schedule_id, col(Fire.kind) == "auto")
-    if state is not None:
-        question = question.where(col(Fire.state) == state)
-    if before is not None:
-        question = question.where(col(Fire.scheduled_at) < before)
-    return (await db.scalars(question.order_by(col(Fire.scheduled_at).desc()).limit(limit))).all()
+async def outdated(db: AsyncSession, tzdata: str, limit: int) -> Sequence[Zoned]:
+    """Schedules whose next slots were computed with an older time zone database, locked."""
+    # Only older: beside a worker that is newer than us, we would take turns for ever.
+    statement = text(
+        """
+        select id, agent_id, spec::text, starts_at, ends_at, jitter_seconds, next_fire, last_fire, runs from schedules
+        where tzdata < :tzdata order by tzdata limit :limit for no key update skip locked
+        """
+    )
+    return [Zoned(*row) for row in await db.execute(statement, {"tzdata": tzdata, "limit": limit})]
+
+
+async def recomputed(db: AsyncSession, recomputed: Sequence[Recomputed]) -> None:
+    """Write what our time zone database says of these locked schedules, in one statement."""
+    if not recomputed:
+        return
+    statement = text(
+        """
+        update schedules s set next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs, tzdata = p.tzdata
+        from json_populate_recordset(null::schedules, cast(:recomputed as json)) as p
+        where s.id = p.id
+        """
+    )
+    await db.execute(statement, {"recomputed": orjson.dumps(recomputed).decode()})
+
+
+async def overdue(db: AsyncSession, before: datetime, counted: int, named: int) -> tuple[int, Sequence[str]]:
+    """How many schedules have a slot from before this time that is not in the journal, counted up to a bound; and the
+    ids of a few, the most overdue first."""
+    statement = text(
+        "select id from schedules where state = 'active' and next_fire < :before order by next_fire limit :limit"
+    )
+    ids = list((await db.execute(statement, {"before": before, "limit": counted})).scalars())
+    return len(ids), ids[:named]
