@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -24,8 +24,6 @@ from tocsin.recurrence.zones import is_fixed
 
 DstRule = Literal["debian", "skip_gap"]
 
-_FIRST: Final = datetime(1900, 1, 2, tzinfo=UTC)
-_LAST_YEAR: Final = 9900
 _WHOLE_DAY: Final = (1 << 86_400) - 1
 
 
@@ -46,9 +44,7 @@ class Cron:
 
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly later than `after`, in UTC; None when there is none within fifty years."""
-        if after.year > _LAST_YEAR:
-            return None
-        instant = self._next_instant(to_instant(max(after, _FIRST)))
+        instant = self._next_instant(to_instant(after))
         return None if instant is None else to_datetime(instant)
 
     def _next_instant(self, after: int) -> int | None:

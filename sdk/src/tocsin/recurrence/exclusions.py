@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from tocsin.recurrence.civil import to_datetime, to_instant
 from tocsin.recurrence.cron import Cron
-from tocsin.recurrence.rules import TICK, Rule, first_after, has_slot
+from tocsin.recurrence.rules import LAST, TICK, Rule, first_after, has_slot
 from tocsin.recurrence.times import united
 
 _slots_tried: Final = 8  # one by one, before whole days
@@ -106,7 +106,7 @@ class Exclusion:
         known: dict[Hashable, int | None] = {}
         slot: datetime | None = start
         for _ in range(covered_days_max):
-            if slot is None:
+            if slot is None or slot > LAST:
                 return None
             day, tod = divmod(to_instant(slot), 86_400)
             layout = (tod, *(rule.layout(day) for rule in rules), *(part.layout(day) for part in self.parts))

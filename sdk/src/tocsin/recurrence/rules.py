@@ -1,13 +1,16 @@
 """What every simple way of recurring knows about itself."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from tocsin.recurrence.occurrences import Occurrence
 
 TICK: Final = timedelta(microseconds=1)
 """The finest step of time: strictly later than `moment - TICK` is `moment` or later."""
+# Slots lie in these years, so that no zone's clock ever leaves the calendar.
+FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(9900, 1, 1, tzinfo=UTC)
 
 
 class Rule(Protocol):
