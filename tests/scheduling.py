@@ -10,6 +10,7 @@ from sqlalchemy import text
 from app.kit.database import Database
 from app.kit.due import drain
 from app.kit.ids import Ids
+from app.schedules.entries import fire_id
 from app.schedules.timekeeper import Timekeeper
 from tests.world import EPOCH
 
@@ -50,6 +51,27 @@ async def add(
     return row["id"]
 
 
+async def add_fire(database: Database, schedule_id: str, slot: datetime, kind: str, **columns: Any) -> str:
+    """Write a fire into the journal, due now, as a request of its agent does; returns its id."""
+    row = {
+        "schedule_id": schedule_id,
+        "scheduled_at": slot,
+        "kind": kind,
+        "id": fire_id(schedule_id, kind, slot),
+        "agent_id": AGENT,
+        "version": 1,
+        "state": "planned",
+        "fire_at": slot,
+        "due_at": slot,
+        "attempts": 0,
+        "planned_at": slot,
+        **columns,
+    }
+    statement = f"insert into fires ({', '.join(row)}) values ({', '.join(f':{name}' for name in row)})"
+    await execute(database, statement, **row)
+    return row["id"]
+
+
 async def execute(database: Database, statement: str, **values: Any) -> None:
     """Change something, past the API."""
     async with database.transaction() as db:
@@ -80,7 +102,5 @@ async def rung(database: Database) -> list[dict[str, Any]]:
 
 async def work(keeper: Timekeeper) -> None:
     """What a worker does when its bells ring."""
-    await drain(keeper.plan_next)
-    await drain(keeper.take_over_next)
-    await drain(keeper.fire_next)
-    await drain(keeper.catch_up_next)
+    for step in (keeper.plan_next, keeper.take_over_next, keeper.fire_next, keeper.catch_up_next):
+        await drain(step)

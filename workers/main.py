@@ -44,6 +44,8 @@ DUTIES: Mapping[str, Duty] = {
     "fires": Duty(schedules.fire),
     "late_fires": Duty(schedules.catch_up, sweep_seconds=limits.catch_up_seconds),
     "runs": Duty(schedules.end_runs),
+    "time_zones": Duty(schedules.recompute, sweep_seconds=limits.recompute_sweep_seconds),
+    "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
     "watchers": Duty(watchers.look),
     "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
@@ -62,6 +64,7 @@ async def work(settings: Settings) -> None:
         for feature, duty in DUTIES.items():
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
+        services.deliveries.start()
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
@@ -69,6 +72,7 @@ async def work(settings: Settings) -> None:
         services.deliveries.stop()
         await _end(listening)
         await bells.close()
+        await deliveries.land(services)
         await services.schedules.release()
     log.info("the worker has stopped")
 

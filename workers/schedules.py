@@ -23,3 +23,13 @@ async def catch_up(services: Services) -> None:
 async def end_runs(services: Services) -> None:
     """End the runs that nobody reported in time."""
     await drain(services.schedules.time_out_next)
+
+
+async def recompute(services: Services) -> None:
+    """Compute slots anew where a newer time zone database may have moved them."""
+    await drain(services.schedules.recompute_next)
+
+
+async def check(services: Services) -> None:
+    """Say so when slots pass that nobody has planned."""
+    await services.schedules.check()

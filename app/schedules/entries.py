@@ -92,6 +92,11 @@ class Prepared:
     held: Sequence[Held]
     refusal: str | None = None
 
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing is left to plan."""
+        return self.advanced.next_fire is None and self.refusal is None
+
 
 def fire_id(schedule_id: str, kind: str, scheduled_at: datetime) -> str:
     """The id that a slot always has: whoever plans it, however often."""

@@ -15,7 +15,11 @@ from app.schedules.holding import Held
 _lease = timedelta(seconds=limits.fire_lease_seconds)
 _overdue = timedelta(seconds=limits.overdue_seconds)
 
-_GUARDED = "(t.overlap <> 'allow' or s.overlap <> 'allow' or s.max_fires is not null or s.next_fire is null) is true"
+# As `Ripe.is_guarded`.
+_GUARDED = """(
+    t.outstanding or t.overlap <> 'allow' or s.overlap <> 'allow'
+    or (t.kind = 'auto' and (s.max_fires is not null or s.next_fire is null))
+) is true"""
 
 
 # Holding
@@ -31,7 +35,8 @@ async def take_over(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
         ), taken as (
             -- A lease counts from the time of the fire: until then there is nothing that its holder could fail to do.
             update fires f set due_at = greatest(:now, f.fire_at) + cast(:lease as interval), attempts = f.attempts + 1
-            from due where f.id = due.id returning f.fire_at, f.id, f.attempts, f.schedule_id, f.overlap
+            from due where f.id = due.id returning f.fire_at, f.id, f.attempts, f.schedule_id, f.overlap,
+                f.kind, f.outstanding
         )
         select t.fire_at, t.id, t.attempts, t.schedule_id, {_GUARDED}
         from taken t left join schedules s on s.id = t.schedule_id
@@ -55,7 +60,8 @@ async def take_late(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
             order by due_at limit :limit for update skip locked
         ), taken as (
             update fires f set due_at = :now + cast(:lease as interval), attempts = f.attempts + 1
-            from due where f.id = due.id returning f.fire_at, f.id, f.attempts, f.schedule_id, f.overlap
+            from due where f.id = due.id returning f.fire_at, f.id, f.attempts, f.schedule_id, f.overlap,
+                f.kind, f.outstanding
         )
         select t.fire_at, t.id, t.attempts, t.schedule_id, {_GUARDED}
         from taken t left join schedules s on s.id = t.schedule_id
@@ -154,12 +160,14 @@ async def count_fired(db: AsyncSession, counts: Mapping[str, int]) -> None:
 
 
 async def complete(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> list[tuple[str, str]]:
-    """Complete those of these locked schedules that have nothing left to plan or to fire; returns them with agents."""
+    """Complete those of these locked schedules that have no slot left to plan or to fire; returns them with agents."""
     statement = text(
         """
         update schedules s set state = 'completed', updated_at = :now
         where id = any(cast(:ids as text[])) and state = 'active' and next_fire is null
-            and not exists (select from fires where schedule_id = s.id and state in ('planned', 'buffered'))
+            and not exists (
+                select from fires where schedule_id = s.id and state in ('planned', 'buffered') and kind = 'auto'
+            )
         returning id, agent_id
         """
     )

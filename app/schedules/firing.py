@@ -59,7 +59,14 @@ class Ripe:
     @property
     def is_guarded(self) -> bool:
         """Whether it may be judged only under the lock of its schedule: more than the fire itself changes with it."""
-        return self.version is not None and (self.is_tracked or self.max_fires is not None or self.next_fire is None)
+        ends = self.is_own and (self.max_fires is not None or self.next_fire is None)
+        return self.version is not None and (self.is_tracked or ends)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it was carried along by a change that committed while we waited for its lock, so that its schedule
+        was still read as it had been before."""
+        return self.version is not None and self.planned_version > self.version
 
 
 def judge(fire: Ripe, tally: Tally) -> Verdict:

@@ -1,7 +1,7 @@
 """One hand-over: judge the fires whose time has come, ring for those that ring, and write down what became of each."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from app.schedules.overlap import Tally, after
 from app.schedules.ring import outgoing
 from tocsin.schemas.wire import rfc3339
 
-__all__ = ["HandedOver", "hand_over", "happened", "skipped"]
+__all__ = ["HandedOver", "complete", "hand_over", "happened", "skipped"]
 
 Judged = Sequence[tuple[Ripe, Verdict]]
 
@@ -32,6 +32,7 @@ class HandedOver:
     # To be judged under a lock after all: nothing has become of these.
     put_back: Sequence[Held] = ()
     passed_on: int = 0
+    take_off: Callable[[], None] = lambda: None  # to be called after the commit: sends off what rings
 
 
 async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Held], now: datetime) -> HandedOver:
@@ -41,13 +42,13 @@ async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Hel
         await fires.guard(db, sorted(guarded))
     ripe = await fires.ripe(db, held, now)
     # Their schedules have changed since we took them. Locking those now would be in the wrong order.
-    surprising = {fire.id for fire in ripe if fire.is_guarded and fire.schedule_id not in guarded}
+    surprising = {fire.id for fire in ripe if fire.schedule_id not in guarded and (fire.is_guarded or fire.is_ahead)}
     ripe = [fire for fire in ripe if fire.id not in surprising]
     tallies = await _tallies(db, ripe)
     judged, after_all = _judge_in_turn(ripe, tallies)
     ringing = [fire for fire, verdict in judged if isinstance(verdict, Ring)]
-    sent = await deliveries.send(db, [outgoing(fire, now) for fire in ringing], now)
-    messages = dict(zip((fire.id for fire in ringing), sent, strict=True))
+    dispatched = await deliveries.dispatch(db, [outgoing(fire, now) for fire in ringing], now)
+    messages = dict(zip((fire.id for fire in ringing), dispatched.sent, strict=True))
     if judged:
         await fires.conclude(db, [_concluded(fire, verdict, messages, now) for fire, verdict in judged])
         await record(db, *(happened(fire, verdict, now) for fire, verdict in judged))
@@ -59,6 +60,7 @@ async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Hel
         given_up=sum(isinstance(verdict, GiveUp) for _, verdict in judged),
         put_back=[replace(fire, is_guarded=True) for fire in held if fire.id in surprising],
         passed_on=passed_on,
+        take_off=dispatched.take_off,
     )
 
 
@@ -102,11 +104,16 @@ async def _settle(
         await fires.count_fired(db, counted)
     waiting = [id_ for id_, tally in after_all.items() if not tally.is_empty]
     passed_on = await turns.pass_on(db, waiting, now) if waiting else 0
-    ending = {fire.schedule_id for fire in guarded if fire.next_fire is None} | counted.keys()
-    if ending:
-        completed = await fires.complete(db, sorted(ending), now)
-        await record(db, *(Happened("schedule.completed", id_, agent, now) for id_, agent in completed))
+    ending = {fire.schedule_id for fire in guarded if fire.is_own and fire.next_fire is None} | counted.keys()
+    await complete(db, sorted(ending), now)
     return passed_on
+
+
+async def complete(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> None:
+    """Complete those of these locked schedules that have no slot left to plan or to fire."""
+    if schedule_ids:
+        completed = await fires.complete(db, schedule_ids, now)
+        await record(db, *(Happened("schedule.completed", id_, agent, now) for id_, agent in completed))
 
 
 def _concluded(fire: Ripe, verdict: Verdict, messages: Mapping[str, Sent], now: datetime) -> Conclusion:

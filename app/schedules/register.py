@@ -29,6 +29,12 @@ async def find(db: AsyncSession, agent_id: str, name: str, *, lock: bool = False
     return (await db.scalars(question)).one_or_none()
 
 
+async def by_id(db: AsyncSession, schedule_id: str) -> Schedule | None:
+    """A schedule of whomever, as it is in this transaction, which has locked it."""
+    question = select(Schedule).where(col(Schedule.id) == schedule_id).execution_options(populate_existing=True)
+    return (await db.scalars(question)).one_or_none()
+
+
 async def add(db: AsyncSession, schedule: Schedule) -> bool:
     """Add a schedule, unless the agent has just added another under the chosen id."""
     statement = (
@@ -238,11 +244,10 @@ async def fires(db: AsyncSession, schedule_id: str, wanted: Filter, limit: int) 
     return (await db.scalars(question.limit(limit))).all()
 
 
-async def fire(db: AsyncSession, schedule_id: str, fire_id: str, *, lock: bool = False) -> Fire | None:
-    """One fire of a schedule."""
+async def fire(db: AsyncSession, schedule_id: str, fire_id: str) -> Fire | None:
+    """One fire of a schedule, as it is now."""
     question = select(Fire).where(col(Fire.id) == fire_id, col(Fire.schedule_id) == schedule_id)
-    question = question.with_for_update() if lock else question
-    return (await db.scalars(question.execution_options(populate_existing=lock))).one_or_none()
+    return (await db.scalars(question.execution_options(populate_existing=True))).one_or_none()
 
 
 async def left_behind(db: AsyncSession, agent_id: str, schedule_id: str) -> bool:

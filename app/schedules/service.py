@@ -13,21 +13,24 @@ from app.kit import limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
-from app.kit.preconditions import Preconditions
+from app.kit.preconditions import UNCONDITIONAL, Preconditions
 from app.kit.wake import Wake
 from app.schedules import register
 from app.schedules.backfills import Backfills
 from app.schedules.changes import NoChange, columns, difference, merged
 from app.schedules.found import described, found, locked, timing_of
 from app.schedules.journal import first_slot
-from app.schedules.lifecycle import Lifecycle, change, happened
+from app.schedules.lifecycle import Lifecycle, change
 from app.schedules.models import Fire, Schedule
 from app.schedules.register import Filter
 from app.schedules.runs import Runs
-from app.schedules.shown import previewed, shown, shown_fire
+from app.schedules.shown import shown, shown_fire
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.timing import Timing
+from app.schedules.upkeep import Upkeep
+from app.schedules.versions import happened
 from app.settings import ScheduleSettings
+from tocsin import previews
 from tocsin.problems import Conflict, InvalidCursor, InvalidId, NotFound
 from tocsin.recurrence import zone_database_version
 from tocsin.schemas import schedules as wire
@@ -57,16 +60,19 @@ class Schedules:
         self._deliveries = deliveries
         self._settings = settings
         self._timekeeper = Timekeeper(transaction, clock, wake, deliveries)
-        self._runs = Runs(transaction, clock, wake)
-        self.lifecycle = Lifecycle(ids, deliveries, self._runs)
+        self.runs = Runs(transaction, clock, wake, deliveries)
+        self.lifecycle = Lifecycle(ids, deliveries, self.runs)
         self.backfills = Backfills(ids, deliveries)
         self.plan_next = self._timekeeper.plan_next
         self.take_over_next = self._timekeeper.take_over_next
         self.fire_next = self._timekeeper.fire_next
         self.release = self._timekeeper.release
         self.catch_up_next = self._timekeeper.catch_up_next
-        self.concluded = self._runs.concluded
-        self.time_out_next = self._runs.time_out_next
+        self.concluded = self.runs.concluded
+        self.time_out_next = self.runs.time_out_next
+        self._upkeep = Upkeep(transaction, clock, wake)
+        self.recompute_next = self._upkeep.recompute_next
+        self.check = self._upkeep.check
 
     async def create(self, db: AsyncSession, agent_id: str, new: wire.NewSchedule, now: datetime) -> wire.Schedule:
         """Register a schedule. An instant that has just passed fires at once; one long past is refused."""
@@ -80,8 +86,8 @@ class Schedules:
         agent_id: str,
         name: str,
         asked: wire.NewSchedule,
-        conditions: Preconditions,
         now: datetime,
+        conditions: Preconditions = UNCONDITIONAL,
     ) -> tuple[wire.Schedule, bool]:
         """Make the schedule of this name be as it is asked for. Returns it, and whether it is new."""
         for _ in range(limits.put_tries_max):
@@ -102,8 +108,8 @@ class Schedules:
         agent_id: str,
         name: str,
         patch: wire.PatchSchedule,
-        conditions: Preconditions,
         now: datetime,
+        conditions: Preconditions = UNCONDITIONAL,
     ) -> wire.Schedule:
         """Change what the patch names."""
         schedule = await locked(db, agent_id, name, conditions)
@@ -133,12 +139,7 @@ class Schedules:
         wanted = Filter(query.state, query.kind, query.backfill, query.since, query.until, before)
         rows = await register.fires(db, schedule.id if schedule else name, wanted, query.limit + 1)
         progress = await self._deliveries.progress(db, [row.delivery_id for row in rows if row.delivery_id])
-
-        def item(row: Fire) -> wire.Fire:
-            delivery = progress.get(row.delivery_id or "")
-            return shown_fire(row, delivery.state, delivery.attempts) if delivery else shown_fire(row)
-
-        return pages.page(rows, query.limit, item, lambda row: f"{row.scheduled_at.isoformat()} {row.kind}")
+        return pages.page(rows, query.limit, lambda row: shown_fire(row, progress.get(row.delivery_id or "")), _cursor)
 
     async def upcoming(
         self, db: AsyncSession, agent_id: str, name: str, count: int, now: datetime
@@ -150,12 +151,12 @@ class Schedules:
         after = now if next_fire is None else next_fire - _instant
         slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
         left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
-        return previewed(timing, [] if schedule.state == "completed" else slots[:left], now, schedule.id)
+        shown_slots = [] if schedule.state == "completed" else slots[:left]
+        return previews.previewed(timing.bounded, shown_slots, after, lambda slot: timing.fire_at(schedule.id, slot))
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""
-        timing = Timing(asked.recurrence(), asked.starts_at, asked.ends_at)
-        return previewed(timing, timing.bounded.preview(asked.after or now, asked.count), asked.after or now)
+        return previews.preview(asked, now)
 
     async def _added(
         self, db: AsyncSession, agent_id: str, chosen_id: str | None, new: wire.NewSchedule, now: datetime
@@ -218,6 +219,10 @@ def _chosen(name: str) -> str:
     if not _CHOSEN_ID.fullmatch(name):
         raise InvalidId
     return name
+
+
+def _cursor(fire: Fire) -> str:
+    return f"{fire.scheduled_at.isoformat()} {fire.kind}"
 
 
 def _position(cursor: str | None) -> tuple[datetime, str] | None:

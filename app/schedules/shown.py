@@ -1,16 +1,14 @@
 """Schedules, fires and backfills as agents see them."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Protocol
 
 from app.schedules.changes import terms
 from app.schedules.models import Backfill, Fire, Schedule
 from app.schedules.register import Progress, Tally
-from app.schedules.timing import Timing
-from tocsin.recurrence import Occurrence, zone_database_version
 from tocsin.schemas import schedules as wire
 
-__all__ = ["previewed", "shown", "shown_backfill", "shown_fire"]
+__all__ = ["shown", "shown_backfill", "shown_fire"]
 
 _AS_THEY_ARE = frozenset(
     {
@@ -60,7 +58,17 @@ _OF_A_FIRE = frozenset(
 )
 
 
-def shown_fire(fire: Fire, delivery_state: str | None = None, attempts: int = 0) -> wire.Fire:
+class Progressed(Protocol):
+    """How far a delivery has got."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def attempts(self) -> int: ...
+
+
+def shown_fire(fire: Fire, delivery: Progressed | None) -> wire.Fire:
     """A fire, with how far its delivery has got."""
     kind, _, of = fire.kind.partition(":")
     lateness = None if fire.fired_at is None else (fire.fired_at - fire.fire_at) // timedelta(milliseconds=1)
@@ -70,8 +78,8 @@ def shown_fire(fire: Fire, delivery_state: str | None = None, attempts: int = 0)
             "kind": kind,
             "backfill_id": of if kind == "backfill" else None,
             "lateness_ms": lateness,
-            "delivery_state": delivery_state,
-            "attempts": attempts,
+            "delivery_state": delivery.state if delivery else None,
+            "attempts": delivery.attempts if delivery else 0,
         }
     )
 
@@ -90,25 +98,4 @@ def shown_backfill(backfill: Backfill, tally: Tally) -> wire.Backfill:
             "skipped": tally.skipped,
             "dead": tally.dead,
         }
-    )
-
-
-def previewed(
-    timing: Timing, slots: Iterable[Occurrence], after: datetime, schedule_id: str | None = None
-) -> wire.SchedulePreview:
-    """What a timing means, with these slots of it; with their shares of jitter, where their schedule is known."""
-    return wire.SchedulePreview(
-        explanation=timing.bounded.explain(),
-        fires=[_shown_slot(slot, timing, schedule_id) for slot in slots],
-        warnings=[],
-        timezone_database=zone_database_version,
-    )
-
-
-def _shown_slot(slot: Occurrence, timing: Timing, schedule_id: str | None) -> wire.PreviewedFire:
-    return wire.PreviewedFire(
-        scheduled_at=slot.at,
-        fire_at=None if schedule_id is None else timing.fire_at(schedule_id, slot.at),
-        local=slot.local.isoformat(timespec="milliseconds"),
-        shift=slot.shift.value if slot.shift else None,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.schedules.entries import Advanced, Entry, Plannable
+from app.schedules.recomputing import Recomputed, Zoned
 
 # Planning
 
@@ -138,3 +139,42 @@ async def advance(db: AsyncSession, advanced: Sequence[Advanced]) -> None:
         """
     )
     await db.execute(statement, {"advanced": orjson.dumps(advanced).decode()})
+
+
+# Upkeep
+
+
+async def outdated(db: AsyncSession, tzdata: str, limit: int) -> Sequence[Zoned]:
+    """Schedules whose next slots were computed with an older time zone database, locked."""
+    # Only older: beside a worker that is newer than us, we would take turns for ever.
+    statement = text(
+        """
+        select id, agent_id, spec::text, starts_at, ends_at, jitter_seconds, next_fire, last_fire, runs from schedules
+        where tzdata < :tzdata order by tzdata limit :limit for no key update skip locked
+        """
+    )
+    return [Zoned(*row) for row in await db.execute(statement, {"tzdata": tzdata, "limit": limit})]
+
+
+async def recomputed(db: AsyncSession, recomputed: Sequence[Recomputed]) -> None:
+    """Write what our time zone database says of these locked schedules, in one statement."""
+    if not recomputed:
+        return
+    statement = text(
+        """
+        update schedules s set next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs, tzdata = p.tzdata
+        from json_populate_recordset(null::schedules, cast(:recomputed as json)) as p
+        where s.id = p.id
+        """
+    )
+    await db.execute(statement, {"recomputed": orjson.dumps(recomputed).decode()})
+
+
+async def overdue(db: AsyncSession, before: datetime, counted: int, named: int) -> tuple[int, Sequence[str]]:
+    """How many schedules have a slot from before this time that is not in the journal, counted up to a bound; and the
+    ids of a few, the most overdue first."""
+    statement = text(
+        "select id from schedules where state = 'active' and next_fire < :before order by next_fire limit :limit"
+    )
+    ids = list((await db.execute(statement, {"before": before, "limit": counted})).scalars())
+    return len(ids), ids[:named]

@@ -14,7 +14,7 @@ from app.kit.database import Transaction
 from app.kit.wake import Wake
 from app.schedules import fires, store
 from app.schedules.entries import Entry, Plannable, Prepared, fire_id, prepare
-from app.schedules.handover import HandedOver, hand_over, skipped
+from app.schedules.handover import HandedOver, complete, hand_over, skipped
 from app.schedules.holding import Held, Holding, Reckoning
 from app.schedules.planning import missed_before
 
@@ -60,6 +60,7 @@ class Timekeeper:
             await store.advance(db, [each.advanced for each in prepared])
             skips = [entry for entry in rows if entry.state == "skipped" and entry.id in new]
             await _tell(db, skips, [each for each in prepared if each.refusal is not None], now)
+            await complete(db, [each.advanced.id for each in prepared if each.is_last and not each.held], now)
         # In the journal from here on. If we die now, the leases end and others take the fires over.
         self._hold([held for each in prepared for held in each.held if held.id in new])
         _count_skips(Counter(entry.reason or "" for entry in skips))
@@ -160,9 +161,9 @@ class Timekeeper:
         return next_at is not None and reckoned is not None and next_at < reckoned - _overdue
 
     def _follow_up(self, handed: HandedOver) -> None:
-        """After the commit. The message is as durable as the fire: if we die here, the sweeps find what there is."""
-        if handed.fired:
-            self._wake.ring("deliveries")
+        """After the commit. The message is as durable as the fire: if we die here, the sweeps find its delivery, at
+        once, or when the lease ends that it was dispatched with."""
+        handed.take_off()
         if handed.passed_on:
             self._wake.ring("schedules")
         self._hold(handed.put_back)

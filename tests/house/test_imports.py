@@ -36,6 +36,8 @@ ACTORS = {
     "app.schedules.runs",
     "app.schedules.timekeeper",
     "app.schedules.turns",
+    "app.schedules.upkeep",
+    "app.schedules.versions",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",

@@ -390,6 +390,26 @@ def test_a_schedule_is_added_as_the_issue_says(relay: Relay, typing: Type, tmp_p
 
 
 @pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["--jitter", "soon"], "jitter: 'soon' is not a duration"),
+        (["--buffer-max", "5"], "buffer_max: goes with overlap 'buffer_all' only, which is 'allow' here"),
+        (["--create-only"], "go with --id"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_it_is_sent(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: list[str], told: str
+) -> None:
+    key = PrivateKey.from_seed(bytes(32)).text
+    words = ["--url", relay.url, "--key", key, "schedule", "add", "--every", "5s", "--endpoint", "ep_1"]
+    monkeypatch.setattr("sys.argv", ["tocsin", *words, *typed])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert told in capfd.readouterr().err
+    assert relay.asked == []
+
+
+@pytest.mark.parametrize(
     ("typed", "field", "expected"),
     [([], "If-Match", None), (["--if-version", "3"], "If-Match", '"3"'), (["--create-only"], "If-None-Match", "*")],
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -24,8 +24,6 @@ from tocsin.recurrence.zones import is_fixed
 
 DstRule = Literal["debian", "skip_gap"]
 
-_FIRST_YEAR: Final = 1900
-_LAST_YEAR: Final = 9900
 _WHOLE_DAY: Final = (1 << 86_400) - 1
 
 
@@ -46,16 +44,12 @@ class Cron:
 
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly later than `after`, in UTC; None when there is none within fifty years."""
-        if after.year > _LAST_YEAR:
-            return None
-        after = max(after, datetime(_FIRST_YEAR, 1, 2, tzinfo=UTC))
         instant = self._next_instant(to_instant(after))
         return None if instant is None else to_datetime(instant)
 
     def _next_instant(self, after: int) -> int | None:
         today = local_date(self.zone, after)
-        first = today if self.is_even(today) and self.is_even(today - DAY) else today - DAY
-        for day in self.fields.dates.starting(first):
+        for day in self.fields.dates.starting(today if self.is_even(today) else today - DAY):
             found = self._first_on(day, after)
             if found is None:
                 continue
@@ -68,6 +62,10 @@ class Cron:
 
     def _first_on(self, day: date, after: int) -> int | None:
         """The first slot of a date; walks its stretches in order, so the first find is the earliest."""
+        midnight = plain_midnight(self.zone, day)
+        if midnight is not None:
+            tod = self.fields.times.first_from(after - midnight + 1)
+            return None if tod is None else midnight + tod
         for stretch, shown in self.walk(day):
             if stretch.start > after and self._moves_into(stretch, shown):
                 return stretch.start
@@ -92,7 +90,7 @@ class Cron:
         return stretch.midnight + tod if tod is not None and tod < stretch.last else None
 
     def is_even(self, day: date) -> bool:
-        """Whether the wall clock runs through a date without a jump."""
+        """Whether the wall clock runs through a date, and those around it, without a jump."""
         return plain_midnight(self.zone, day) is not None
 
     @property
@@ -130,22 +128,20 @@ class Cron:
 
     def _seconds_on(self, day: date, start: int) -> int:
         """The slots of a date as bits that count from `start`; what lies before it is left out."""
+        midnight = plain_midnight(self.zone, day)
+        if midnight is not None:
+            return _moved(seconds_of_day(self.fields.times), midnight - start)
         found = 0
         for stretch, shown in self.walk(day):
             if stretch.start >= start and self._moves_into(stretch, shown):
                 found |= 1 << stretch.start - start
             first = max(stretch.first, shown, 0) if self.fields.fixed_time else max(stretch.first, 0)
             seconds = _clipped(seconds_of_day(self.fields.times), first, stretch.last)
-            by = stretch.midnight - start
-            found |= seconds << by if by >= 0 else seconds >> -by
+            found |= _moved(seconds, stretch.midnight - start)
         return found
 
     def walk(self, day: date) -> Iterator[tuple[Stretch, int]]:
         """The stretches of a date in order, each with how far the wall clock had got before."""
-        midnight = plain_midnight(self.zone, day)
-        if midnight is not None:
-            yield Stretch(midnight, midnight, 0, 86_400), 0
-            return
         around = stretches(self.zone, day)
         shown = around[0].first
         for stretch in around:
@@ -196,3 +192,7 @@ def _clipped(seconds: int, first: int, last: int) -> int:
     if last < 86_400:
         seconds &= (1 << max(last, 0)) - 1
     return seconds >> first << first
+
+
+def _moved(seconds: int, by: int) -> int:
+    return seconds << by if by >= 0 else seconds >> -by

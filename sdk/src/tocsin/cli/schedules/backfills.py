@@ -100,7 +100,7 @@ def watch(going: "Iterable[Backfill]", id: str, backfill_id: str, console: Conso
     """Show how far it gets. Ctrl-C ends the watching, not the backfill."""
     try:
         if console.is_terminal and not as_json:
-            _draw(going, console)
+            _draw(going, backfill_id, console)
         else:
             _show_all(going, as_json)
     except KeyboardInterrupt:
@@ -109,14 +109,14 @@ def watch(going: "Iterable[Backfill]", id: str, backfill_id: str, console: Conso
         raise typer.Exit(130) from None
 
 
-def _draw(going: "Iterable[Backfill]", console: Console) -> None:
+def _draw(going: "Iterable[Backfill]", backfill_id: str, console: Console) -> None:
     """A bar that grows, with what it has come to."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", told="")
+        task = bar.add_task(backfill_id, told="")
         for found in going:
             done = found.slots - found.open
-            bar.update(task, description=found.id, total=found.slots, completed=done, told=words.progress(found))
+            bar.update(task, total=found.slots, completed=done, told=words.progress(found))
 
 
 def _show_all(going: "Iterable[Backfill]", as_json: bool) -> None:
