@@ -24,11 +24,12 @@ from app.schedules.lifecycle import Lifecycle, change, happened
 from app.schedules.models import Fire, Schedule
 from app.schedules.register import Filter
 from app.schedules.runs import Runs
-from app.schedules.shown import previewed, shown, shown_fire
+from app.schedules.shown import shown, shown_fire
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.timing import Timing
 from app.schedules.upkeep import Upkeep
 from app.settings import ScheduleSettings
+from tocsin import previews
 from tocsin.problems import Conflict, InvalidCursor, InvalidId, NotFound
 from tocsin.recurrence import zone_database_version
 from tocsin.schemas import schedules as wire
@@ -149,12 +150,12 @@ class Schedules:
         after = now if next_fire is None else next_fire - _instant
         slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
         left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
-        return previewed(timing, [] if schedule.state == "completed" else slots[:left], now, schedule.id)
+        slots = [] if schedule.state == "completed" else slots[:left]
+        return previews.previewed(timing.bounded, slots, now, lambda slot: timing.fire_at(schedule.id, slot))
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""
-        timing = Timing(asked.recurrence(), asked.starts_at, asked.ends_at)
-        return previewed(timing, timing.bounded.preview(asked.after or now, asked.count), asked.after or now)
+        return previews.preview(asked, now)
 
     async def _added(
         self, db: AsyncSession, agent_id: str, chosen_id: str | None, new: wire.NewSchedule, now: datetime
