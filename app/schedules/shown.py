@@ -1,6 +1,6 @@
 """Schedules, fires and backfills as agents see them."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from app.schedules.changes import terms
