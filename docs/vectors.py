@@ -11,6 +11,7 @@ from x402.http import encode_payment_required_header
 from x402.schemas import PaymentRequired as Required
 from x402.schemas import PaymentRequirements, ResourceInfo
 
+from app.kit.ids import derived_id
 from tocsin import signatures, webhooks
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.problems import BadRecurrence, PaymentRequired
@@ -146,13 +147,19 @@ class Ring:
         return {"body": self.body.decode(), "signed_content": self.content, "headers": self.headers}
 
 
+FIRE_KEYS: tuple[tuple[str, str, str], ...] = (
+    (SCHEDULE_ID, "auto", "2026-11-22T09:00:00.000Z"),
+    (SCHEDULE_ID, "backfill:bkf_06nnr84w5q1x7z9a2c4e6g8j0m", "2026-11-22T09:00:00.000Z"),
+)
+"""What the ids of fires are made of."""
+
 FIRED = Ring(
     ScheduleFired.model_validate(
         {
             "timestamp": "2026-11-22T09:00:00.000Z",
             "data": {
                 "schedule_id": SCHEDULE_ID,
-                "fire_id": "fir_5v1d7c9k3m0q8r2t4w6x8z0b1e",
+                "fire_id": derived_id("fir", *FIRE_KEYS[0]),
                 "scheduled_at": "2026-11-22T09:00:00.000Z",
                 "fired_at": "2026-11-22T09:00:00.004Z",
                 "run": 1,
@@ -313,4 +320,5 @@ def everything() -> dict[str, Any]:
         "timezone_database": zone_database_version,
         "slots": slots(),
         "jitter": jitters(),
+        "fire_ids": [{"of": list(parts), "fire_id": derived_id("fir", *parts)} for parts in FIRE_KEYS],
     }

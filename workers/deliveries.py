@@ -12,6 +12,12 @@ async def deliver(services: Services) -> None:
         services.wake.ring("deliveries")
 
 
+async def land(services: Services) -> None:
+    """See through what is still in flight, once nothing more is claimed and no bell starts a drain any more."""
+    while services.deliveries.in_flight:
+        await services.deliveries.deliver_next()
+
+
 def hurry(services: Services) -> None:
     """Something new is due while others are still in flight."""
     services.deliveries.hurry()

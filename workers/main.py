@@ -64,6 +64,7 @@ async def work(settings: Settings) -> None:
         for feature, duty in DUTIES.items():
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
+        services.deliveries.start()
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
@@ -71,6 +72,7 @@ async def work(settings: Settings) -> None:
         services.deliveries.stop()
         await _end(listening)
         await bells.close()
+        await deliveries.land(services)
         await services.schedules.release()
     log.info("the worker has stopped")
 

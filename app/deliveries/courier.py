@@ -5,10 +5,10 @@ with no transaction open. A round is never waited for by a request, nor a reques
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +17,7 @@ from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, re
 from app.deliveries.conclusions import Concluded, Conclusions, answer_bytes_max
 from app.deliveries.flights import Flights
 from app.deliveries.relay_key import RelayKey
-from app.deliveries.store import Claimed, Outcome
+from app.deliveries.store import Addressed, Claimed, Departure, NewMessage, Outcome
 from app.events import Happened, record
 from app.kit.clock import Clock
 from app.kit.database import Transaction
@@ -30,7 +30,7 @@ from tocsin.keys import PrivateKey
 __all__ = ["Courier", "content_headers"]
 
 # How long a round waits for landings that it can conclude together; longer while nothing at all moves.
-landing_wait_seconds = 0.010
+landing_wait_seconds = 0.040
 idle_wait_seconds_max = 0.080
 response_excerpt_bytes_max = 1024
 # Claimed ahead of free places, so that none is idle during a round, which takes as long as a few flights.
@@ -89,7 +89,11 @@ class Courier:
         self._jitter = jitter
         self._flights = Flights(self._attempt, places=settings.connections, ahead=ahead_factor * settings.connections)
         self._wait_seconds = landing_wait_seconds
-        self._stopping = False
+        self._started = self._stopping = False
+
+    def start(self) -> None:
+        """This process carries deliveries from now on: it calls `deliver_next` whenever "deliveries" is rung."""
+        self._started = True
 
     def stop(self) -> None:
         """Claim nothing more; what flies is still concluded by the rounds that follow."""
@@ -126,11 +130,42 @@ class Courier:
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
+    async def dispatch(
+        self, db: AsyncSession, messages: Sequence[NewMessage], addressed: Sequence[Addressed], now: datetime
+    ) -> tuple[Sequence[Departure], Callable[[], None]]:
+        """Set these on their way. Those that there is room for are ours from the start, and fly by the second answer.
+
+        They are inserted as a claim would leave them: attempt 1, due again when the lease ends. So whatever happens to
+        this process is what happens to a claim: if it dies after the commit, be it before the take-off, the lease ends
+        and the attempt is made by whoever claims it then, as number 2. If there is no commit, there is no delivery.
+        """
+        room = self._flights.room if self._started and not self._stopping else 0
+        by = self._take_off_by()
+        lease = self._settings.lease_seconds
+        departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
+        by_id = {message.id: message for message in messages}
+        key = await self._relay_key.get(db, now)
+        loads = [Load(_claimed(d, by_id[d.message_id]), key, by) for d in departures if d.attempts]
+        # Between here and the take-off, a round may fill the same room. Then these wait a little longer for a place.
+        return departures, partial(self._take_off, loads, others=len(departures) - len(loads))
+
+    def _take_off(self, loads: Sequence[Load], others: int) -> None:
+        """Committed: send off what is ours. What is not, is due, and anybody's."""
+        is_idle = self._flights.outstanding == 0
+        self._flights.start(loads)
+        # While something is in flight, rounds follow one another; rung, they would hurry, and conclude one by one.
+        if others or (loads and is_idle):
+            self._wake.ring("deliveries")
+
+    def _take_off_by(self) -> float:
+        """Until when what is claimed now may take off, so that it has landed when its lease ends."""
+        return self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
+
     async def _claim(self, db: AsyncSession, now: datetime) -> tuple[Sequence[Load], Sequence[Concluded]]:
         """What is to fly, and what was cancelled instead."""
         if self._stopping or self._flights.room == 0:
             return (), ()
-        by = self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
+        by = self._take_off_by()
         claimed = await store.claim(db, now, self._settings.lease_seconds, self._flights.room)
         if not claimed:
             return (), ()
@@ -210,6 +245,22 @@ async def disable(
     """Send nothing more to these endpoints until their owners enable them; what is due for them is kept."""
     disabled = await store.disable(db, endpoint_ids, reason, now, urls)
     await record(db, *(Happened("endpoint.disabled", id, agent, now, {"reason": reason}) for id, agent in disabled))
+
+
+def _claimed(departure: Departure, message: NewMessage) -> Claimed:
+    return Claimed(
+        id=departure.id,
+        attempts=departure.attempts,
+        attempts_before=0,
+        agent_id=departure.agent_id,
+        endpoint_id=departure.endpoint_id,
+        message_id=departure.message_id,
+        endpoint_state="active",
+        url=departure.url,
+        secret=departure.secret,
+        body=message.body,
+        subject=message.subject,
+    )
 
 
 # A secret is decoded once, not for each of the thousands of rings that it signs.

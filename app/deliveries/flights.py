@@ -25,7 +25,7 @@ class Flights(Generic[T, R]):
     def __init__(self, fly: Callable[[T], Awaitable[R]], *, places: int, ahead: int) -> None:
         self._fly = fly
         self._places = places
-        self._capacity = places + ahead
+        self.ahead = ahead  # how many may wait for a place
         self._waiting: deque[T] = deque()
         self._pilots: set[asyncio.Task[None]] = set()
         self._landed: list[R] = []
@@ -34,7 +34,7 @@ class Flights(Generic[T, R]):
     @property
     def room(self) -> int:
         """How many more may be handed over: enough that no place is idle while the next are fetched."""
-        return self._capacity - len(self._waiting) - len(self._pilots)
+        return max(0, self._places + self.ahead - len(self._waiting) - len(self._pilots))
 
     @property
     def outstanding(self) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -15,7 +15,7 @@ from app.deliveries.conclusions import Concluded, Conclusions
 from app.deliveries.courier import Courier, disable
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message
 from app.deliveries.relay_key import RelayKey
-from app.deliveries.store import Addressed, NewMessage, Progress
+from app.deliveries.store import Addressed, Departure, NewMessage, Progress
 from app.events import Happened, record
 from app.kit import limits, pages
 from app.kit.clock import Clock
@@ -33,7 +33,7 @@ from tocsin.schemas import endpoints as endpoint_wire
 from tocsin.schemas.webhooks import EndpointTest, JwkSet, Tested, Webhook
 from tocsin.schemas.wire import Page
 
-__all__ = ["Deliveries", "Outgoing", "Sent"]
+__all__ = ["Deliveries", "Dispatched", "Outgoing", "Sent"]
 
 # Between the deadline of an attempt and the end of its lease: to write down what came of it.
 lease_margin_seconds = 5
@@ -65,6 +65,14 @@ class Sent:
     delivery_ids: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """Messages that are on their way as soon as the transaction has committed; then call `take_off`."""
+
+    sent: Sequence[Sent]
+    take_off: Callable[[], None]
+
+
 class Deliveries:
     """Endpoints and what is on its way to them."""
 
@@ -93,6 +101,7 @@ class Deliveries:
         self.deliver_next = self._courier.deliver_next
         self.verify_next = self._challenger.verify_next
         self.hurry = self._courier.hurry
+        self.start = self._courier.start
         self.stop = self._courier.stop
         self.listen = self._conclusions.listen
 
@@ -118,16 +127,19 @@ class Deliveries:
 
         Ring "deliveries" after the commit. Endpoints that are no more are left out.
         """
-        if not outgoing:
-            return []
-        messages = [_message(self._ids.new("msg"), one) for one in outgoing]
-        addressed = [
-            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
-            for message, one in zip(messages, outgoing, strict=True)
-            for endpoint_id in one.endpoint_ids
-        ]
-        await store.add_messages(db, messages, now)
-        return _sent(messages, addressed, await store.add_deliveries(db, addressed, now))
+        messages, addressed = self._prepared(outgoing)
+        return _sent(messages, await store.add(db, messages, addressed, now)) if messages else []
+
+    async def dispatch(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> Dispatched:
+        """As `send`; but what this process can carry at once is claimed with it, and takes off without a look.
+
+        Call `take_off` after the commit, instead of ringing. Do not call it when there was no commit.
+        """
+        messages, addressed = self._prepared(outgoing)
+        if not messages:
+            return Dispatched((), _nothing)
+        departures, take_off = await self._courier.dispatch(db, messages, addressed, now)
+        return Dispatched(_sent(messages, departures), take_off)
 
     async def progress(self, db: AsyncSession, delivery_ids: Sequence[str]) -> Mapping[str, Progress]:
         """How far each of these deliveries has got."""
@@ -271,6 +283,15 @@ class Deliveries:
         """The public keys that verify `v1a` signatures."""
         return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
 
+    def _prepared(self, outgoing: Sequence[Outgoing]) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
+        messages = [_message(self._ids.new("msg"), one) for one in outgoing]
+        addressed = [
+            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
+            for message, one in zip(messages, outgoing, strict=True)
+            for endpoint_id in one.endpoint_ids
+        ]
+        return messages, addressed
+
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await store.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
 
@@ -279,13 +300,15 @@ def _message(id: str, one: Outgoing) -> NewMessage:
     return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject)
 
 
-def _sent(messages: Sequence[NewMessage], addressed: Sequence[Addressed], added: Container[str]) -> list[Sent]:
-    """Each message with those of its deliveries that were added."""
+def _sent(messages: Sequence[NewMessage], departures: Sequence[Departure]) -> list[Sent]:
     delivery_ids: dict[str, list[str]] = {message.id: [] for message in messages}
-    for each in addressed:
-        if each.delivery_id in added:
-            delivery_ids[each.message_id].append(each.delivery_id)
+    for departure in departures:
+        delivery_ids[departure.message_id].append(departure.id)
     return [Sent(message_id, ids) for message_id, ids in delivery_ids.items()]
+
+
+def _nothing() -> None:
+    """What takes off when nothing was sent."""
 
 
 def _understood(url: str) -> str:

@@ -158,37 +158,68 @@ async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Seque
 # Sending
 
 
-async def add_messages(db: AsyncSession, messages: Sequence[NewMessage], now: datetime) -> None:
-    """Store these messages, in one statement."""
-    statement = text(
-        """
-        insert into messages (id, agent_id, type, body, subject, created_at)
-        select id, agent_id, type, body, subject, :now
-        from jsonb_to_recordset(cast(:messages as jsonb))
-            as m(id text, agent_id text, type text, body text, subject text)
-        """
-    )
-    await db.execute(statement, {"messages": orjson.dumps(messages).decode(), "now": now})
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A delivery that has been set on its way, and the endpoint as it was then. Claimed with its first attempt."""
+
+    id: str
+    message_id: str
+    endpoint_id: str
+    agent_id: str
+    url: str
+    secret: str
+    attempts: int
 
 
-async def add_deliveries(db: AsyncSession, addressed: Sequence[Addressed], now: datetime) -> set[str]:
-    """Set these on their way, due now, but for what is addressed to an endpoint that is no more; returns their ids.
+async def add(
+    db: AsyncSession,
+    messages: Sequence[NewMessage],
+    addressed: Sequence[Addressed],
+    now: datetime,
+    *,
+    claim: int = 0,
+    lease_seconds: float = 0,
+) -> Sequence[Departure]:
+    """Store these messages and set them on their way; what is addressed to an endpoint that is no more is left out.
 
-    Whether the endpoint is active is asked when the delivery is claimed: asked here, a verification that commits a
-    moment later would not see it, and it would wait for ever.
+    The first `claim` of them are claimed at once, where their endpoint is active; all others are due now. Of those it
+    is asked when they are claimed whether the endpoint is active: asked here for good, a verification that commits a
+    moment later would not see them, and they would wait for ever.
     """
+    # One statement and two JSON texts: arrays are escaped element by element in Python, and each statement costs a
+    # round trip.
     statement = text(
         """
-        insert into deliveries
-            (id, message_id, endpoint_id, agent_id, state, due_at, attempts, attempts_before, created_at)
-        select new.delivery_id, new.message_id, e.id, e.agent_id, 'pending', :now, 0, 0, :now
-        from jsonb_to_recordset(cast(:addressed as jsonb))
-            as new(delivery_id text, message_id text, endpoint_id text)
-        join endpoints e on e.id = new.endpoint_id
-        returning id
+        with message as (
+            insert into messages (id, agent_id, type, body, subject, created_at)
+            select id, agent_id, type, body, subject, :now
+            from json_to_recordset(cast(:messages as json))
+                as m(id text, agent_id text, type text, body text, subject text)
+        ), departure as materialized (
+            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret,
+                new.position, case when new.position <= :claim and e.state = 'active' then 1 else 0 end as attempts
+            from rows from (
+                json_to_recordset(cast(:addressed as json)) as (delivery_id text, message_id text, endpoint_id text)
+            ) with ordinality as new(delivery_id, message_id, endpoint_id, position)
+            join endpoints e on e.id = new.endpoint_id
+        ), delivery as (
+            insert into deliveries
+                (id, message_id, endpoint_id, agent_id, state, due_at, attempts, attempts_before, created_at)
+            select delivery_id, message_id, endpoint_id, agent_id, 'pending',
+                case attempts when 1 then cast(:until as timestamptz) else :now end, attempts, 0, :now
+            from departure
+        )
+        select delivery_id, message_id, endpoint_id, agent_id, url, secret, attempts from departure order by position
         """
     )
-    return set((await db.execute(statement, {"addressed": orjson.dumps(addressed).decode(), "now": now})).scalars())
+    values = {
+        "messages": orjson.dumps(messages).decode(),
+        "addressed": orjson.dumps(addressed).decode(),
+        "now": now,
+        "claim": claim,
+        "until": now + timedelta(seconds=lease_seconds),
+    }
+    return [Departure(*row) for row in await db.execute(statement, values)]
 
 
 # The engine

@@ -1,7 +1,7 @@
 """One hand-over: judge the fires whose time has come, ring for those that ring, and write down what became of each."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -32,6 +32,7 @@ class HandedOver:
     # To be judged under a lock after all: nothing has become of these.
     put_back: Sequence[Held] = ()
     passed_on: int = 0
+    take_off: Callable[[], None] = lambda: None  # to be called after the commit: sends off what rings
 
 
 async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Held], now: datetime) -> HandedOver:
@@ -46,8 +47,8 @@ async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Hel
     tallies = await _tallies(db, ripe)
     judged, after_all = _judge_in_turn(ripe, tallies)
     ringing = [fire for fire, verdict in judged if isinstance(verdict, Ring)]
-    sent = await deliveries.send(db, [outgoing(fire, now) for fire in ringing], now)
-    messages = dict(zip((fire.id for fire in ringing), sent, strict=True))
+    dispatched = await deliveries.dispatch(db, [outgoing(fire, now) for fire in ringing], now)
+    messages = dict(zip((fire.id for fire in ringing), dispatched.sent, strict=True))
     if judged:
         await fires.conclude(db, [_concluded(fire, verdict, messages, now) for fire, verdict in judged])
         await record(db, *(happened(fire, verdict, now) for fire, verdict in judged))
@@ -59,6 +60,7 @@ async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Hel
         given_up=sum(isinstance(verdict, GiveUp) for _, verdict in judged),
         put_back=[replace(fire, is_guarded=True) for fire in held if fire.id in surprising],
         passed_on=passed_on,
+        take_off=dispatched.take_off,
     )
 
 

@@ -161,9 +161,9 @@ class Timekeeper:
         return next_at is not None and reckoned is not None and next_at < reckoned - _overdue
 
     def _follow_up(self, handed: HandedOver) -> None:
-        """After the commit. The message is as durable as the fire: if we die here, the sweeps find what there is."""
-        if handed.fired:
-            self._wake.ring("deliveries")
+        """After the commit. The message is as durable as the fire: if we die here, the sweeps find its delivery, at
+        once, or when the lease ends that it was dispatched with."""
+        handed.take_off()
         if handed.passed_on:
             self._wake.ring("schedules")
         self._hold(handed.put_back)

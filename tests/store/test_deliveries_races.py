@@ -29,8 +29,8 @@ async def endpoint(database: Database) -> Endpoint:
 
 async def send(database: Database, *numbers: int, endpoint_id: str = "ep_1") -> None:
     async with database.transaction() as db:
-        await store.add_messages(db, [NewMessage(f"msg_{n}", None, "t", "{}") for n in numbers], NOW)
-        await store.add_deliveries(db, [Addressed(f"dlv_{n}", f"msg_{n}", endpoint_id) for n in numbers], NOW)
+        messages = [NewMessage(f"msg_{n}", None, "t", "{}") for n in numbers]
+        await store.add(db, messages, [Addressed(f"dlv_{n}", f"msg_{n}", endpoint_id) for n in numbers], NOW)
 
 
 async def claim(database: Database, now: datetime = NOW, limit: int = 100) -> list[store.Claimed]:

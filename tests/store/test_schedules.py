@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.service import Outgoing, Sent
+from app.deliveries.service import Dispatched, Outgoing
 from app.kit import limits
 from app.kit.database import Database
 from app.kit.due import drain
@@ -167,11 +167,11 @@ async def test_a_hand_over_that_fails_is_tried_again_by_the_same_worker(
 
         stumbled = False
 
-        async def send(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> list[Sent]:
+        async def dispatch(self, db: AsyncSession, outgoing: Sequence[Outgoing], now: datetime) -> Dispatched:
             if not self.stumbled:
                 self.stumbled = True
                 raise ConnectionError("the database went away")
-            return await services.deliveries.send(db, outgoing, now)
+            return await services.deliveries.dispatch(db, outgoing, now)
 
     deliveries: Any = Stumbling()
     worker = Timekeeper(owned.transaction, clock, Silence(), deliveries)

@@ -68,6 +68,10 @@ class Cron:
 
     def _first_on(self, day: date, after: int) -> int | None:
         """The first slot of a date; walks its stretches in order, so the first find is the earliest."""
+        midnight = plain_midnight(self.zone, day)
+        if midnight is not None:
+            tod = self.fields.times.first_from(after - midnight + 1)
+            return None if tod is None else midnight + tod
         for stretch, shown in self.walk(day):
             if stretch.start > after and self._moves_into(stretch, shown):
                 return stretch.start
@@ -130,22 +134,20 @@ class Cron:
 
     def _seconds_on(self, day: date, start: int) -> int:
         """The slots of a date as bits that count from `start`; what lies before it is left out."""
+        midnight = plain_midnight(self.zone, day)
+        if midnight is not None:
+            return _moved(seconds_of_day(self.fields.times), midnight - start)
         found = 0
         for stretch, shown in self.walk(day):
             if stretch.start >= start and self._moves_into(stretch, shown):
                 found |= 1 << stretch.start - start
             first = max(stretch.first, shown, 0) if self.fields.fixed_time else max(stretch.first, 0)
             seconds = _clipped(seconds_of_day(self.fields.times), first, stretch.last)
-            by = stretch.midnight - start
-            found |= seconds << by if by >= 0 else seconds >> -by
+            found |= _moved(seconds, stretch.midnight - start)
         return found
 
     def walk(self, day: date) -> Iterator[tuple[Stretch, int]]:
         """The stretches of a date in order, each with how far the wall clock had got before."""
-        midnight = plain_midnight(self.zone, day)
-        if midnight is not None:
-            yield Stretch(midnight, midnight, 0, 86_400), 0
-            return
         around = stretches(self.zone, day)
         shown = around[0].first
         for stretch in around:
@@ -196,3 +198,7 @@ def _clipped(seconds: int, first: int, last: int) -> int:
     if last < 86_400:
         seconds &= (1 << max(last, 0)) - 1
     return seconds >> first << first
+
+
+def _moved(seconds: int, by: int) -> int:
+    return seconds << by if by >= 0 else seconds >> -by
