@@ -13,6 +13,9 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 # `make test TESTS=tests/unit`; two at a time, and tests that name one group stay together.
 TESTS ?= tests
 PYTEST_ARGS ?= -n 2 --dist loadgroup
+# `make simulate CASES=2000`, or `make simulate SEED=18` to see one of them again.
+CASES ?= 20000
+SEED ?=
 
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
@@ -42,6 +45,9 @@ dev: $(DEV) ## Install what development needs, too
 
 test: $(DEV) ## Run the tests (TESTS=path, PYTEST_ARGS=...)
 	@exec $(BIN)/pytest $(PYTEST_ARGS) $(TESTS)
+
+simulate: $(DEV) ## Tell thousands of random stories against the laws; takes a while (CASES=20000, SEED=...)
+	@exec $(BIN)/python -m tests.simulation --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 check: $(DEV) ## Format, lint, types, import contracts, pinned requirements
 	$(BIN)/ruff format --check --quiet .

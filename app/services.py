@@ -66,7 +66,14 @@ async def open_services(
         settings=settings.delivery,
         jitter=random.Random(),
     )
-    schedules = Schedules(transaction=database.transaction, clock=clock, ids=ids, wake=wake, deliveries=deliveries)
+    schedules = Schedules(
+        transaction=database.transaction,
+        clock=clock,
+        ids=ids,
+        wake=wake,
+        deliveries=deliveries,
+        settings=settings.schedules,
+    )
     deliveries.listen(schedules)
     nodes = operator_client(timeout_seconds=limits.rpc_timeout_seconds)
     chains = {name: Chain(Rpc(nodes, name, c.rpc_url), c.poll_seconds) for name, c in settings.chains.items()}

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import deliveries, fires
+from bench import deliveries, dormant, evaluation, fires, plain
 from bench.stage import Stage, stage
 
 
@@ -24,6 +24,9 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "fires": Part("lateness of 1,000 fires a second, for a minute", fires.report_steady),
     "herd": Part("10,000 fires of one instant", fires.report_herd),
+    "plain": Part("lateness of arq's own delayed jobs, the plain way", plain.report_plain),
+    "dormant": Part("what a million schedules that are not due cost an idle planner", dormant.report_idle),
+    "evaluation": Part("next times of a cron text beside cronsim and croniter", evaluation.report_speed),
     "deliveries": Part("deliveries a second, and from a publish to the receiver", deliveries.report_all),
     "verification": Part("the CPU that a signed request costs before anything else", deliveries.report_verification),
 }

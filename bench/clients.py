@@ -1,6 +1,7 @@
 """The baselines: what the same posts cost without a relay around them, and what the plain way of building one gives."""
 
 import asyncio
+import json
 import sys
 import time
 
@@ -55,9 +56,37 @@ async def one_job_one_post(valkey_url: str, url: str, count: int, body: bytes) -
         await worker.close()
 
 
+async def deferred(valkey_url: str, url: str | None, body: bytes) -> list[float]:
+    """The plain way to fire at a time: arq's own delayed jobs, which have been enqueued with `_defer_until`.
+
+    Returns by how many milliseconds each began late. With a URL each also posts; without, it costs arq nothing else.
+    """
+    late: list[float] = []
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=connections)) as client:
+
+        async def fire(ctx: object, nominal: float) -> None:
+            late.append((time.time() - nominal) * 1000)
+            if url is not None:
+                (await client.post(url, content=body, headers={**headers, "webhook-id": "1"})).raise_for_status()
+
+        worker = Worker(
+            functions=[func(fire, name="fire")],
+            redis_settings=RedisSettings.from_dsn(valkey_url),
+            burst=True,
+            max_jobs=1_000,
+            keep_result=0,
+            handle_signals=False,
+        )
+        await worker.main()
+        await worker.close()
+    return late
+
+
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
     if what == "bare":
         print(*uvloop.run(bare(arguments[0], int(arguments[1]), arguments[2].encode())), flush=True)
+    elif what == "deferred":
+        print(json.dumps(uvloop.run(deferred(arguments[0], arguments[1] or None, arguments[2].encode()))), flush=True)
     else:
         uvloop.run(one_job_one_post(arguments[0], arguments[1], int(arguments[2]), arguments[3].encode()))

@@ -83,7 +83,7 @@ def report_herd(on: Stage, workers: int) -> None:
         ("request begun", fires.begun),
         ("received", fires.received),
     ):
-        report.line(f"{what} {moment}", f"after {max(milliseconds):.0f} ms")
+        report.line(f"{what} {moment}", f"after {max(milliseconds, default=0):.0f} ms")
     _report_faults(fires)
 
 

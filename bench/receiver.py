@@ -14,7 +14,7 @@ from typing import cast
 import uvloop
 
 _NUMBER = re.compile(rb'"no":([0-9]+)')
-_FIRE = re.compile(rb'"fire_id":"([^"]+)","scheduled_at":"([^"]+)"')
+_FIRE = re.compile(rb'"fire_id":"([^"]+)".{0,40}?"scheduled_at":"([^"]+)"')
 _THANKS = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 

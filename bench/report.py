@@ -12,8 +12,9 @@ def line(what: str, measured: str) -> None:
 
 
 def show(what: str, milliseconds: Sequence[float]) -> None:
-    """How many milliseconds, in a line."""
-    line(what, ", ".join(f"{name} {value:.2f} ms" for name, value in spread(milliseconds).items()))
+    """How many milliseconds each took, in a line."""
+    spreading = spread(milliseconds) if len(milliseconds) > 1 else {}
+    line(what, ", ".join(f"{name} {value:.2f} ms" for name, value in spreading.items()) or "nothing to measure")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -6,7 +6,7 @@ Whole pages (problems, settings, vectors.json), and the blocks of other pages th
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from types import NoneType, UnionType
@@ -18,13 +18,15 @@ from pydantic.fields import FieldInfo
 from app.kit import limits
 from app.kit.ids import derived_id
 from app.settings import Part, Settings
-from docs import vectors
+from docs import clock_changes, vectors
 from tocsin import problems, webhooks
 from tocsin.problems import ALL, Problem
 from tocsin.recurrence import Occurrence
+from tocsin.recurrence.jitters import hashed
 
 HERE = Path(__file__).parent
 PROTOCOL = HERE / "protocol"
+CONCEPTS = HERE / "concepts"
 REQUEST_ID = "req_06nnr8a4k2v9w3d7s1y5t0f6mc"
 
 _BLOCK = re.compile(r"(?P<open><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
@@ -42,7 +44,7 @@ def pages() -> dict[Path, str]:
         PROTOCOL / "vectors.json": json.dumps(vectors.everything(), indent=2) + "\n",
         HERE / "settings.md": settings_page(),
     }
-    written = sorted(path for path in PROTOCOL.glob("*.md") if path not in whole)
+    written = sorted(path for folder in (PROTOCOL, CONCEPTS) for path in folder.glob("*.md") if path not in whole)
     return whole | {path: filled(path.read_text(encoding="utf-8")) for path in written}
 
 
@@ -99,12 +101,38 @@ def _slots(slots: list[Occurrence]) -> str:
 
 
 def event_id_block() -> str:
-    parts = vectors.LOG_KEY
-    hashed = "".join(f"{len(part):08x}{part.encode().hex()}" for part in parts)
+    return _derivations("evt", "event_id", ("chain", "block", "transaction", "log"), [vectors.LOG_KEY])
+
+
+def fire_id_block() -> str:
+    return _derivations("fir", "fire_id", ("schedule", "kind", "nominal time"), vectors.FIRE_KEYS)
+
+
+def _derivations(prefix: str, name: str, names: Sequence[str], keys: Sequence[Sequence[str]]) -> str:
+    """What each id is a hash of."""
+    blocks: list[str] = []
+    for parts in keys:
+        lines = [f"{what:<12} {part}" for what, part in zip(names, parts, strict=True)]
+        text = "".join(f"{len(part):08x}{part.encode().hex()}" for part in parts)
+        blocks.append("\n".join([*lines, f"{'hashed':<12} {text}", f"{name:<12} {derived_id(prefix, *parts)}"]))
+    return fenced("text", "\n\n".join(blocks))
+
+
+def jitter_block() -> str:
+    rows = vectors.jitters()
     lines = [
-        *(f"{name:<12} {part}" for name, part in zip(("chain", "block", "transaction", "log"), parts, strict=True))
+        f"Of the slot {rows[0]['scheduled_at']} of `{rows[0]['schedule_id']}`, for which step 3 gives "
+        f"{hashed(vectors.SCHEDULE_ID, vectors.NOW)}:",
+        "",
+        "| `jitter` | following slot | delay |",
+        "|---|---|---|",
+        *(f"| {row['limit_seconds']} s | {row['following'] or 'none'} | {row['jitter_ms']} ms |" for row in rows),
     ]
-    return fenced("text", "\n".join([*lines, f"hashed       {hashed}", f"event_id     {derived_id('evt', *parts)}"]))
+    return "\n".join(lines) + "\n"
+
+
+def paused_block() -> str:
+    return fenced("json", (HERE.parent / "openapi/examples/SchedulePaused.json").read_text(encoding="utf-8"))
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
@@ -119,7 +147,11 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "conditional-base": lambda: fenced("text", vectors.CONDITIONAL_WRITE.base),
     "conditional-request": lambda: fenced("http", vectors.CONDITIONAL_WRITE.text),
     "clock-changes": clock_changes_block,
+    "clock-changes-compared": clock_changes.compared,
     "event-id": event_id_block,
+    "fire-id": fire_id_block,
+    "jitter": jitter_block,
+    "paused-body": paused_block,
     "ring-keys": ring_keys_block,
     "fire-content": lambda: fenced("text", vectors.FIRED.content),
     "fire-request": lambda: fenced("http", vectors.FIRED.text),

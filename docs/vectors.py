@@ -11,10 +11,11 @@ from x402.http import encode_payment_required_header
 from x402.schemas import PaymentRequired as Required
 from x402.schemas import PaymentRequirements, ResourceInfo
 
+from app.kit.ids import derived_id
 from tocsin import signatures, webhooks
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.problems import BadRecurrence, PaymentRequired
-from tocsin.recurrence import InvalidRecurrence, Occurrence, Recurrence
+from tocsin.recurrence import InvalidRecurrence, Occurrence, Recurrence, Spec, jitter, zone_database_version
 from tocsin.schemas import schedules
 from tocsin.schemas.webhooks import EndpointVerification, ScheduleFired
 
@@ -146,13 +147,19 @@ class Ring:
         return {"body": self.body.decode(), "signed_content": self.content, "headers": self.headers}
 
 
+FIRE_KEYS: tuple[tuple[str, str, str], ...] = (
+    (SCHEDULE_ID, "auto", "2026-11-22T09:00:00.000Z"),
+    (SCHEDULE_ID, "backfill:bkf_06nnr84w5q1x7z9a2c4e6g8j0m", "2026-11-22T09:00:00.000Z"),
+)
+"""What the ids of fires are made of."""
+
 FIRED = Ring(
     ScheduleFired.model_validate(
         {
             "timestamp": "2026-11-22T09:00:00.000Z",
             "data": {
                 "schedule_id": SCHEDULE_ID,
-                "fire_id": "fir_5v1d7c9k3m0q8r2t4w6x8z0b1e",
+                "fire_id": derived_id("fir", *FIRE_KEYS[0]),
                 "scheduled_at": "2026-11-22T09:00:00.000Z",
                 "fired_at": "2026-11-22T09:00:00.004Z",
                 "run": 1,
@@ -191,6 +198,58 @@ def slots_around_clock_changes(spec: dict[str, str]) -> list[list[Occurrence]]:
     """The first three slots after 01:00 on the days when the clock is put forward, and back."""
     nights = (datetime(2027, 3, 28, 0, 0, tzinfo=UTC), datetime(2026, 10, 24, 23, 0, tzinfo=UTC))
     return [Recurrence.parse(spec).preview(night, 3) for night in nights]
+
+
+SLOT_SPECS: tuple[tuple[Spec, datetime], ...] = (
+    ({"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}, NOW),
+    ({"cron": "30 2 * * *", "timezone": "Europe/Berlin"}, datetime(2027, 3, 27, 12, tzinfo=UTC)),
+    ({"cron": "30 2 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"}, datetime(2027, 3, 27, 12, tzinfo=UTC)),
+    ({"cron": "*/30 * * * *", "timezone": "Australia/Lord_Howe"}, datetime(2027, 4, 3, 14, 15, tzinfo=UTC)),
+    ({"cron": "0 0 LW * *"}, NOW),
+    ({"cron": "30 0 9 * * FRI#2", "timezone": "America/New_York"}, NOW),
+    ({"every": "PT90S", "anchor": "2026-11-22T09:00:00.250Z"}, NOW),
+    ([{"cron": "0 9 * * 1-5"}, {"cron": "0 12 * * 6"}], NOW + timedelta(days=5)),
+    ({"every": "PT6H", "exclude": [{"cron": "* * * * 0,6", "timezone": "Asia/Tokyo"}]}, NOW),
+)
+
+
+def slots() -> list[dict[str, Any]]:
+    """Specs with the first slots after a moment."""
+    return [
+        {
+            "spec": spec,
+            "after": _milliseconds(after),
+            "slots": [_milliseconds(occurrence.at) for occurrence in Recurrence.parse(spec).preview(after, 4)],
+        }
+        for spec, after in SLOT_SPECS
+    ]
+
+
+JITTERED: tuple[tuple[timedelta, timedelta | None], ...] = (
+    (timedelta(minutes=5), timedelta(hours=1)),
+    (timedelta(minutes=5), timedelta(minutes=1)),
+    (timedelta(hours=1), None),
+    (timedelta(0), timedelta(hours=1)),
+)
+
+
+def jitters() -> list[dict[str, Any]]:
+    """The delays of one slot, by the limit of its schedule and by when the following slot is."""
+    return [
+        {
+            "schedule_id": SCHEDULE_ID,
+            "scheduled_at": _milliseconds(NOW),
+            "limit_seconds": limit // timedelta(seconds=1),
+            "following": None if gap is None else _milliseconds(NOW + gap),
+            "jitter_ms": jitter(SCHEDULE_ID, NOW, limit, None if gap is None else NOW + gap)
+            // timedelta(milliseconds=1),
+        }
+        for limit, gap in JITTERED
+    ]
+
+
+def _milliseconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 LOG_KEY = ("eip155:8453", "0x" + "a1" * 32, "3", "0")
@@ -258,4 +317,8 @@ def everything() -> dict[str, Any]:
         "endpoint_id": ENDPOINT_ID,
         "secret": SECRET,
         "rings": {name: ring.vector() for name, ring in RINGS.items()},
+        "timezone_database": zone_database_version,
+        "slots": slots(),
+        "jitter": jitters(),
+        "fire_ids": [{"of": list(parts), "fire_id": derived_id("fir", *parts)} for parts in FIRE_KEYS],
     }

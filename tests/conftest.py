@@ -6,6 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import text
 
 from app.kit.database import Database
@@ -20,6 +22,18 @@ from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, Settin
 from app.tables import metadata
 from tests.described import as_described
 from tests.world import AUTHORITY, ORIGIN, OwnClock, TestAgent
+
+# Laws are tried on a bounded number of cases, the same in every run, or on many and new ones: `make simulate` passes
+# --hypothesis-profile simulate.
+hypothesis_settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+hypothesis_settings.register_profile(
+    "simulate",
+    max_examples=20_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+hypothesis_settings.load_profile("ci")
 
 NewAgent = Callable[[], Awaitable[TestAgent]]
 

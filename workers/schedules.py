@@ -13,3 +13,23 @@ async def plan(services: Services) -> None:
 async def fire(services: Services) -> None:
     """Hand over every fire whose time has come; sets the bell for the next."""
     await drain(services.schedules.fire_next)
+
+
+async def catch_up(services: Services) -> None:
+    """Hand over a few of the fires that are late by intent: one round, as the rounds are what bounds their rate."""
+    await services.schedules.catch_up_next()
+
+
+async def end_runs(services: Services) -> None:
+    """End the runs that nobody reported in time."""
+    await drain(services.schedules.time_out_next)
+
+
+async def recompute(services: Services) -> None:
+    """Compute slots anew where a newer time zone database may have moved them."""
+    await drain(services.schedules.recompute_next)
+
+
+async def check(services: Services) -> None:
+    """Say so when slots pass that nobody has planned."""
+    await services.schedules.check()

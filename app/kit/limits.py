@@ -65,6 +65,7 @@ catch_up_slots_max = 100  # of one schedule in one round
 catch_up_seconds = 0.25  # between two rounds of late fires, each of
 catch_up_batch_max = 50
 overdue_seconds = 0.25  # while a live fire is later than this, no late one is taken
+clock_look_seconds = 0.1  # a look at the database's clock that is older is not relied on by a sweep
 buffer_fires_default = 100
 completion_seconds_default = 86_400
 recompute_batch_max = 200
@@ -74,7 +75,10 @@ check_overdue_seconds = 15  # a slot that is not in the journal by then says tha
 check_counted_max = 10_000
 check_named_max = 5
 schedule_past_seconds = 60  # an instant that lies no further back fires at once
-schedules_per_agent_max = 10_000
+schedule_writers_max = 500  # schedules of one agent that may be in the middle of being added
+put_tries_max = 3
+skips_ahead_max = 100  # slots to come that are skipped in advance
+backfill_days_max = 3_660
 upcoming_fires_max = 5
 
 # Payments: how long a settlement may take, how long it is left to the process that asked for it (longer, by all that

@@ -5,7 +5,7 @@ import sys
 from typing import Literal
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 LogFormat = Literal["text", "json"]
 
@@ -18,8 +18,13 @@ request_seconds = Histogram(
 )
 fire_lateness_seconds = Histogram(
     "tocsin_fire_lateness_seconds",
-    "From the nominal time of a slot until its fire was handed over, committed.",
+    "From the time of a fire, its slot's and its share of jitter, until it was handed over, committed.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+)
+fires_skipped = Counter("tocsin_fires_skipped", "Entries of journals that do not fire, by reason.", ["reason"])
+fires_given_up = Counter("tocsin_fires_given_up", "Fires whose delivery, or hand-over, was given up.")
+schedules_overdue = Gauge(
+    "tocsin_schedules_overdue", "Schedules with a slot that has passed and is not in the journal; should be 0."
 )
 wakes_lost = Counter("tocsin_wakes_lost", "Wakes that did not reach Valkey; the sweep found the work.", ["feature"])
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from app.schedules.models import Schedule
 from app.schedules.timing import Timing
 from tocsin.problems import InvalidBody
 from tocsin.recurrence.intervals import read_interval
@@ -69,16 +68,16 @@ def columns(asked: NewSchedule) -> dict[str, Any]:
     return {_COLUMN_OF.get(member, member): value for member, value in members.items()}
 
 
-def terms(schedule: Schedule) -> dict[str, Any]:
-    """What an agent has asked for, as members."""
-    members = {member: getattr(schedule, _COLUMN_OF.get(member, member)) for member in NewSchedule.model_fields}
+def terms(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an agent has asked for, as members, by the columns of its schedule."""
+    members = {member: row[_COLUMN_OF.get(member, member)] for member in NewSchedule.model_fields}
     members |= {name: duration(members[name]) if members[name] else None for name in _DURATIONS}
-    return members | {"payload": json.loads(schedule.payload)}
+    return members | {"payload": json.loads(row["payload"])}
 
 
-def merged(schedule: Schedule, patch: PatchSchedule) -> NewSchedule:
+def merged(row: Mapping[str, Any], patch: PatchSchedule) -> NewSchedule:
     """The schedule as it would be with this patch. Raises InvalidBody where the whole would contradict itself."""
-    whole = terms(schedule) | patch.model_dump(exclude_unset=True)
+    whole = terms(row) | patch.model_dump(exclude_unset=True)
     if whole["endpoint_id"] is None:
         raise InvalidBody.at("/endpoint_id", "the endpoint of this schedule has been deleted; name another one")
     try:
@@ -87,11 +86,10 @@ def merged(schedule: Schedule, patch: PatchSchedule) -> NewSchedule:
         raise InvalidBody(errors=[_refusal(e["loc"], e["msg"]) for e in error.errors(include_url=False)]) from error
 
 
-def difference(schedule: Schedule, asked: NewSchedule) -> Change | NoChange:
+def difference(row: Mapping[str, Any], asked: NewSchedule) -> Change | NoChange:
     """What has to change of a schedule to be as it is asked for."""
-    changed = {
-        column: value for column, value in columns(asked).items() if _differs(getattr(schedule, column), value, column)
-    }
+    wanted = columns(asked)
+    changed = {column: value for column, value in wanted.items() if _differs(row[column], value, column)}
     return Change(changed) if changed else NoChange()
 
 
@@ -101,14 +99,15 @@ class Open:
 
     id: str
     kind: str
-    state: str
+    # Its time had come, but others were before it: it is buffered, or has just been let go.
+    waits: bool
     scheduled_at: datetime
     previous: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What becomes of the open fires of a schedule that will not fire when it was planned to."""
+    """What becomes of the open fires of a schedule that will not fire as it was planned to."""
 
     unplanned: Sequence[Open]
     """Still to come: taken out of the journal, as if they had never been planned. In the order of their slots."""
@@ -116,13 +115,12 @@ class Withdrawal:
     """Their time has come."""
 
 
-def withdrawn(opened: Iterable[Open], now: datetime, *, buffered: bool) -> Withdrawal:
-    """Withdraw the schedule's own slots; the buffered ones if asked to. What was triggered or backfilled stays."""
-    own = sorted((fire for fire in opened if fire.kind == "auto"), key=lambda fire: fire.scheduled_at)
-    planned = [fire for fire in own if fire.state == "planned"]
+def withdrawn(opened: Iterable[Open], now: datetime, *, waiting: bool) -> Withdrawal:
+    """Withdraw these slots of a schedule's own; those that wait for their turn if asked to."""
+    planned = sorted((fire for fire in opened if not fire.waits), key=lambda fire: fire.scheduled_at)
     return Withdrawal(
         unplanned=[fire for fire in planned if fire.scheduled_at > now],
-        skipped=[fire for fire in own if (buffered if fire.state == "buffered" else fire.scheduled_at <= now)],
+        skipped=[fire for fire in opened if (waiting if fire.waits else fire.scheduled_at <= now)],
     )
 
 

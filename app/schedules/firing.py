@@ -1,108 +1,82 @@
-"""Handing a fire over: the rule, the fires that one worker holds, and what it reckons the time to be."""
+"""Handing a fire over: the rule."""
 
-import heapq
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from app.kit import limits
+from app.schedules.overlap import Tally, decide
+from app.schedules.verdicts import Buffer, GiveUp, Ring, Skip, Verdict
 
-__all__ = ["GiveUp", "Held", "Holding", "Reckoning", "Ring", "Skip", "Verdict", "judge"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """Tell the agent."""
+__all__ = ["Buffer", "GiveUp", "Ring", "Ripe", "Skip", "Verdict", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    """Let the slot pass, for this reason."""
+class Ripe:
+    """A fire that we hold and whose time has come, with its schedule as it is now (None: there is none any more)."""
 
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Nobody could hand it over."""
-
-    reason: str
-
-
-Verdict = Ring | Skip | GiveUp
-
-_ring = Ring()
-
-
-def judge(
-    *, planned_version: int, attempts: int, version: int | None, state: str | None, endpoint_id: str | None
-) -> Verdict:
-    """What to do with a fire whose time has come, given its schedule as it is now (None: there is none any more)."""
-    if version is None:
-        return Skip("deleted")
-    if state == "paused":
-        return Skip("paused")
-    if version != planned_version:
-        return Skip("changed")
-    if endpoint_id is None:
-        return Skip("endpoint_deleted")
-    if attempts > limits.fire_takeovers_max:
-        return GiveUp(f"{limits.fire_takeovers_max} workers in a row stopped while they held it")
-    return _ring
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Held:
-    """A planned fire that this worker holds, with the token of its hold."""
-
-    fire_at: datetime
     id: str
-    attempts: int = field(compare=False)
-
-
-class Holding:
-    """The fires that this worker holds, the next first. Lost with the process: their leases end, others take over."""
-
-    def __init__(self) -> None:
-        self._heap: list[Held] = []
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def take(self, fires: Iterable[Held]) -> None:
-        """Hold these, too."""
-        for fire in fires:
-            heapq.heappush(self._heap, fire)
-
-    def due(self, now: datetime, limit: int) -> list[Held]:
-        """Let go of those whose time has come: never early, the most overdue first, at most `limit`."""
-        due: list[Held] = []
-        while self._heap and self._heap[0].fire_at <= now and len(due) < limit:
-            due.append(heapq.heappop(self._heap))
-        return due
+    attempts: int
+    agent_id: str
+    schedule_id: str
+    kind: str
+    planned_version: int
+    scheduled_at: datetime
+    fire_at: datetime
+    run: int | None
+    previous: datetime | None
+    overlap: str
+    # The run before it has ended, and it was let go: it counts as outstanding already.
+    has_turn: bool
+    chosen_id: str | None
+    version: int | None
+    state: str | None
+    next_fire: datetime | None
+    endpoint_id: str | None
+    spec: str | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    payload: str | None
+    schedule_overlap: str | None
+    buffer_max: int | None
+    max_fires: int | None
+    fired: int | None
 
     @property
-    def next_at(self) -> datetime | None:
-        """When the next one is due."""
-        return self._heap[0].fire_at if self._heap else None
+    def is_own(self) -> bool:
+        """Whether it is a slot of the schedule itself, and neither triggered by hand nor backfilled."""
+        return self.kind == "auto"
+
+    @property
+    def policy(self) -> str:
+        """The overlap policy that it is judged by."""
+        return (self.schedule_overlap or "allow") if self.is_own else self.overlap
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether its run is outstanding to others: they wait for it, or it has waited for them."""
+        return self.has_turn or self.overlap != "allow" or self.schedule_overlap not in ("allow", None)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it may be judged only under the lock of its schedule: more than the fire itself changes with it."""
+        ends = self.is_own and (self.max_fires is not None or self.next_fire is None)
+        return self.version is not None and (self.is_tracked or ends)
 
 
-class Reckoning:
-    """The database's clock, reckoned between two looks at it by a clock that never steps.
-
-    The look was answered a little after it was taken, so this runs behind the database and never ahead.
-    """
-
-    def __init__(self) -> None:
-        self._seen: tuple[datetime, float] | None = None
-
-    def see(self, now: datetime, monotonic: float) -> None:
-        """The database said `now`, just before this reading of the monotonic clock."""
-        self._seen = (now, monotonic)
-
-    def now(self, monotonic: float) -> datetime | None:
-        """What the database's clock shows at least; None before the first look."""
-        if self._seen is None:
-            return None
-        seen, at = self._seen
-        return seen + timedelta(seconds=monotonic - at)
+def judge(fire: Ripe, tally: Tally) -> Verdict:
+    """What to do with a fire whose time has come. The tally is of its schedule, up to and without this fire."""
+    if fire.version is None:
+        return Skip("deleted")
+    if fire.is_own and fire.state == "paused":
+        return Skip("paused")
+    if fire.is_own and fire.version != fire.planned_version:
+        return Skip("changed")
+    if fire.endpoint_id is None:
+        return Skip("endpoint_deleted")
+    if fire.attempts > limits.fire_takeovers_max:
+        return GiveUp(f"{limits.fire_takeovers_max} workers in a row stopped while they held it")
+    if fire.is_own and fire.max_fires is not None and tally.fired >= fire.max_fires:
+        return Skip("max_fires")
+    if fire.has_turn:
+        return Ring()
+    return decide(fire.policy, tally, is_own=fire.is_own, buffer_max=fire.buffer_max or limits.buffer_fires_default)

@@ -9,10 +9,13 @@ from typing import Literal
 from app.kit import limits
 from app.schedules.timing import Timing
 
-__all__ = ["Misfire", "Plan", "Slot", "latest_slots", "missed_before", "passed", "plan"]
+__all__ = ["Misfire", "MisfireKind", "Plan", "Slot", "latest_slots", "missed_before", "passed", "plan"]
 
 _missed_grace = timedelta(seconds=limits.missed_grace_seconds)
 _instant = timedelta(microseconds=1)
+
+
+MisfireKind = Literal["skip", "latest", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Misfire:
     Those that were missed by more than `window` never fire.
     """
 
-    kind: Literal["skip", "latest", "all"] = "latest"
+    kind: MisfireKind = "latest"
     fires_max: int = limits.catch_up_fires_default
     window: timedelta | None = None
 

@@ -1,201 +1,233 @@
-"""The verbs of schedules: register, look ahead, list, delete; and keep time, which is the worker's side."""
+"""The verbs of schedules: register, replace, look ahead, look back; and keep time, which is the worker's side."""
 
-import json
-from collections.abc import Sequence
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Deliveries
-from app.events import Happened, record
+from app.events import record
 from app.kit import limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
-from app.kit.operations import require
+from app.kit.preconditions import Preconditions
 from app.kit.wake import Wake
-from app.schedules import store
+from app.schedules import register
+from app.schedules.backfills import Backfills
+from app.schedules.changes import NoChange, columns, difference, merged
+from app.schedules.found import described, found, locked, timing_of
+from app.schedules.journal import first_slot
+from app.schedules.lifecycle import Lifecycle, change, happened
 from app.schedules.models import Fire, Schedule
-from app.schedules.store import Progress
-from app.schedules.timekeeper import Timekeeper, skipped
-from tocsin.problems import BadRecurrence, Conflict, InvalidCursor
-from tocsin.recurrence import Recurrence, zone_database_version
+from app.schedules.register import Filter
+from app.schedules.runs import Runs
+from app.schedules.shown import previewed, shown, shown_fire
+from app.schedules.timekeeper import Timekeeper
+from app.schedules.timing import Timing
+from app.schedules.upkeep import Upkeep
+from app.settings import ScheduleSettings
+from tocsin.problems import Conflict, InvalidCursor, InvalidId, NotFound
+from tocsin.recurrence import zone_database_version
 from tocsin.schemas import schedules as wire
-from tocsin.schemas.wire import Page, rfc3339
+from tocsin.schemas.wire import Page
 
 __all__ = ["Schedules"]
 
 _soon = timedelta(seconds=limits.plan_soon_seconds)
-_past = timedelta(seconds=limits.schedule_past_seconds)
+_instant = timedelta(microseconds=1)
+_CHOSEN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 
 
 class Schedules:
-    """Schedules and their fires."""
+    """Schedules and their fires. A schedule's name is its own id, or the one that its agent chose for it."""
 
-    def __init__(self, *, transaction: Transaction, clock: Clock, ids: Ids, wake: Wake, deliveries: Deliveries) -> None:
+    def __init__(
+        self,
+        *,
+        transaction: Transaction,
+        clock: Clock,
+        ids: Ids,
+        wake: Wake,
+        deliveries: Deliveries,
+        settings: ScheduleSettings,
+    ) -> None:
         self._ids = ids
         self._deliveries = deliveries
+        self._settings = settings
         self._timekeeper = Timekeeper(transaction, clock, wake, deliveries)
+        self.runs = Runs(transaction, clock, wake)
+        self.lifecycle = Lifecycle(ids, deliveries, self.runs)
+        self.backfills = Backfills(ids, deliveries)
         self.plan_next = self._timekeeper.plan_next
         self.take_over_next = self._timekeeper.take_over_next
         self.fire_next = self._timekeeper.fire_next
         self.release = self._timekeeper.release
+        self.catch_up_next = self._timekeeper.catch_up_next
+        self.concluded = self.runs.concluded
+        self.time_out_next = self.runs.time_out_next
+        self._upkeep = Upkeep(transaction, clock, wake)
+        self.recompute_next = self._upkeep.recompute_next
+        self.check = self._upkeep.check
 
     async def create(self, db: AsyncSession, agent_id: str, new: wire.NewSchedule, now: datetime) -> wire.Schedule:
         """Register a schedule. An instant that has just passed fires at once; one long past is refused."""
-        first = _first(new.recurrence(), now)
-        await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
-        if await store.count(db, agent_id, limits.schedules_per_agent_max) >= limits.schedules_per_agent_max:
-            raise Conflict(f"an agent has at most {limits.schedules_per_agent_max} schedules; delete one first")
-        schedule = Schedule(
-            id=self._ids.new("sch"),
-            agent_id=agent_id,
-            endpoint_id=new.endpoint_id,
-            name=new.name,
-            spec=new.spec,
-            payload=wire.payload_text(new.payload),
-            next_fire=first,
-            created_at=now,
-            updated_at=now,
-        )
-        db.add(schedule)
-        await db.flush()
-        told = {"endpoint_id": new.endpoint_id, "spec": new.spec, "next_fire": rfc3339(first)}
-        await record(db, Happened("schedule.created", schedule.id, agent_id, now, told))
-        return _shown(schedule, Progress())
+        schedule = await self._added(db, agent_id, None, new, now)
+        assert schedule is not None, "without a chosen id, nothing stands in its way"
+        return await described(db, schedule)
+
+    async def put(
+        self,
+        db: AsyncSession,
+        agent_id: str,
+        name: str,
+        asked: wire.NewSchedule,
+        conditions: Preconditions,
+        now: datetime,
+    ) -> tuple[wire.Schedule, bool]:
+        """Make the schedule of this name be as it is asked for. Returns it, and whether it is new."""
+        for _ in range(limits.put_tries_max):
+            schedule = await register.find(db, agent_id, name, lock=True)
+            conditions.check(schedule.version if schedule else None)
+            if schedule is not None:
+                await self._change(db, schedule, asked, now)
+                return await described(db, schedule), False
+            schedule = await self._added(db, agent_id, _chosen(name), asked, now)
+            if schedule is not None:
+                return await described(db, schedule), True
+            # Another request has added one in between: look again, and replace that.
+        raise Conflict("others add and delete this schedule at the same time; try again")
+
+    async def patch(
+        self,
+        db: AsyncSession,
+        agent_id: str,
+        name: str,
+        patch: wire.PatchSchedule,
+        conditions: Preconditions,
+        now: datetime,
+    ) -> wire.Schedule:
+        """Change what the patch names."""
+        schedule = await locked(db, agent_id, name, conditions)
+        await self._change(db, schedule, merged(schedule.model_dump(), patch), now)
+        return await described(db, schedule)
 
     def is_soon(self, schedule: wire.Schedule, now: datetime) -> bool:
-        """Whether a new schedule is due sooner than the planners may look by themselves."""
+        """Whether a schedule is due sooner than the planners may look by themselves."""
         return schedule.next_fire is not None and schedule.next_fire <= now + _soon
 
     async def list(self, db: AsyncSession, agent_id: str, query: wire.ScheduleQuery) -> Page[wire.Schedule]:
         """One page of an agent's schedules, oldest first."""
-        rows = await store.schedules(db, agent_id, query.state, pages.decode(query.cursor), query.limit + 1)
-        progress = await store.progress(db, [row.id for row in rows])
-        return pages.page(rows, query.limit, lambda row: _shown(row, progress[row.id]), lambda row: row.id)
+        rows = await register.schedules(db, agent_id, query.state, pages.decode(query.cursor), query.limit + 1)
+        progress = await register.progress(db, [row.id for row in rows])
+        return pages.page(rows, query.limit, lambda row: shown(row, progress[row.id]), lambda row: row.id)
 
-    async def get(self, db: AsyncSession, agent_id: str, schedule_id: str) -> wire.Schedule:
+    async def get(self, db: AsyncSession, agent_id: str, name: str) -> wire.Schedule:
         """One schedule."""
-        schedule = require(await store.schedule(db, agent_id, schedule_id), "schedule")
-        return _shown(schedule, (await store.progress(db, [schedule_id]))[schedule_id])
+        return await described(db, await found(db, agent_id, name))
 
-    async def delete(self, db: AsyncSession, agent_id: str, schedule_id: str, now: datetime) -> None:
-        """Remove a schedule. What was planned of it does not fire any more; its journal stays."""
-        require(await store.schedule(db, agent_id, schedule_id), "schedule")
-        dropped = await store.delete(db, schedule_id)
-        told = (skipped(fire.id, agent_id, schedule_id, fire.scheduled_at, "deleted", now) for fire in dropped)
-        await record(db, Happened("schedule.deleted", schedule_id, agent_id, now), *told)
-
-    async def list_fires(
-        self, db: AsyncSession, agent_id: str, schedule_id: str, query: wire.FireQuery
-    ) -> Page[wire.Fire]:
-        """One page of a schedule's journal, latest slot first."""
-        require(await store.schedule(db, agent_id, schedule_id), "schedule")
+    async def list_fires(self, db: AsyncSession, agent_id: str, name: str, query: wire.FireQuery) -> Page[wire.Fire]:
+        """One page of a schedule's journal, latest slot first. A journal outlives its schedule."""
+        schedule = await register.find(db, agent_id, name)
+        if schedule is None and not await register.left_behind(db, agent_id, name):
+            raise NotFound("there is no such schedule")
         before = _position(pages.decode(query.cursor))
-        rows = await store.fires(db, schedule_id, query.state, before, query.limit + 1)
-        return pages.page(rows, query.limit, _shown_fire, lambda row: row.scheduled_at.isoformat())
+        wanted = Filter(query.state, query.kind, query.backfill, query.since, query.until, before)
+        rows = await register.fires(db, schedule.id if schedule else name, wanted, query.limit + 1)
+        progress = await self._deliveries.progress(db, [row.delivery_id for row in rows if row.delivery_id])
+        return pages.page(rows, query.limit, lambda row: shown_fire(row, progress.get(row.delivery_id or "")), _cursor)
 
-    async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
-        """What has become of rings that we sent: see `Listener`."""
-        return False
+    async def upcoming(
+        self, db: AsyncSession, agent_id: str, name: str, count: int, now: datetime
+    ) -> wire.SchedulePreview:
+        """The next slots of a schedule, as things stand. While it is paused: if it were resumed now."""
+        schedule = await found(db, agent_id, name)
+        timing, next_fire = timing_of(schedule), (await described(db, schedule)).next_fire
+        ahead = await register.skipped_ahead(db, schedule.id, now)
+        after = now if next_fire is None else next_fire - _instant
+        slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
+        left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
+        return previewed(timing, [] if schedule.state == "completed" else slots[:left], now, schedule.id)
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""
-        recurrence = asked.recurrence()
-        fires = [
-            wire.PreviewedFire(
-                scheduled_at=occurrence.at,
-                local=occurrence.local.isoformat(timespec="milliseconds"),
-                shift=occurrence.shift.value if occurrence.shift else None,
-            )
-            for occurrence in recurrence.preview(asked.after or now, asked.count)
-        ]
-        return wire.SchedulePreview(
-            explanation=recurrence.explain(), fires=fires, warnings=[], timezone_database=zone_database_version
+        timing = Timing(asked.recurrence(), asked.starts_at, asked.ends_at)
+        return previewed(timing, timing.bounded.preview(asked.after or now, asked.count), asked.after or now)
+
+    async def _added(
+        self, db: AsyncSession, agent_id: str, chosen_id: str | None, new: wire.NewSchedule, now: datetime
+    ) -> Schedule | None:
+        """A new schedule; None when there is one under the chosen id by now."""
+        recurrence = new.recurrence()
+        asked = columns(new)
+        first = first_slot(Timing(recurrence, new.starts_at, new.ends_at), now)
+        await self._require_endpoints(db, agent_id, asked.get("endpoint_id"), asked.get("notify_endpoint_id"))
+        await self._require_room(db, agent_id)
+        schedule = Schedule(
+            id=self._ids.new("sch"),
+            agent_id=agent_id,
+            chosen_id=chosen_id,
+            **asked,
+            next_fire=first,
+            tzdata=zone_database_version if recurrence.zoned else None,
+            created_at=now,
+            updated_at=now,
         )
+        try:
+            is_new = await register.add(db, schedule)
+        except IntegrityError as error:  # its endpoint was deleted since we looked
+            raise NotFound("there is no such endpoint") from error
+        if is_new:
+            told = {"endpoint_id": new.endpoint_id, "spec": new.spec}
+            await record(db, happened("created", schedule, now, **told))
+        return schedule if is_new else None
+
+    async def _change(self, db: AsyncSession, schedule: Schedule, asked: wire.NewSchedule, now: datetime) -> None:
+        wanted = difference(schedule.model_dump(), asked)
+        if isinstance(wanted, NoChange):
+            return
+        if "spec" in wanted.columns:
+            asked.recurrence()
+        endpoint_ids = (wanted.columns.get(name) for name in ("endpoint_id", "notify_endpoint_id"))
+        await self._require_endpoints(db, schedule.agent_id, *endpoint_ids)
+        await change(db, schedule, wanted, now)
+
+    async def _require_endpoints(self, db: AsyncSession, agent_id: str, *endpoint_ids: str | None) -> None:
+        for endpoint_id in filter(None, endpoint_ids):
+            await self._deliveries.require_endpoint(db, agent_id, endpoint_id)
+
+    async def _require_room(self, db: AsyncSession, agent_id: str) -> None:
+        """Refuse one schedule too many."""
+        most = self._settings.per_agent_max
+        present = await register.count(db, agent_id, most)
+        if most - limits.schedule_writers_max <= present < most:
+            # So near to the bound, those that are being added at this moment count, too.
+            await register.take_turns(db, agent_id)
+            present = await register.count(db, agent_id, most)
+        if present >= most:
+            raise Conflict(f"an agent has at most {most} schedules here; delete one first")
 
 
-def _first(recurrence: Recurrence, now: datetime) -> datetime:
-    """The first slot of a new schedule. Raises BadRecurrence when there is none."""
-    first = recurrence.next_after(now)
-    if first is None:
-        # An instant that passed on its way here was still meant: clocks differ, and requests take their time.
-        first = recurrence.next_after(now - _past)
-    if first is None:
-        raise BadRecurrence.at(
-            "/spec",
-            f"has no slot after {rfc3339(now - _past)}: give an instant in the future, or a time that will come",
-        )
-    return first
+def _chosen(name: str) -> str:
+    """The id that an agent chose. Raises InvalidId, and NotFound for one of ours that is none."""
+    if name.startswith(register.OWN_IDS):
+        raise NotFound(f"there is no such schedule, and ids that begin with {register.OWN_IDS} are made by the relay")
+    if not _CHOSEN_ID.fullmatch(name):
+        raise InvalidId
+    return name
 
 
-def _position(cursor: str | None) -> datetime | None:
+def _cursor(fire: Fire) -> str:
+    return f"{fire.scheduled_at.isoformat()} {fire.kind}"
+
+
+def _position(cursor: str | None) -> tuple[datetime, str] | None:
     if cursor is None:
         return None
+    moment, _, kind = cursor.partition(" ")
     try:
-        return datetime.fromisoformat(cursor).astimezone(UTC)
+        return datetime.fromisoformat(moment).astimezone(UTC), kind
     except (ValueError, OverflowError) as error:
         raise InvalidCursor from error
-
-
-def _shown(schedule: Schedule, progress: Progress) -> wire.Schedule:
-    """A schedule as an agent sees it: a slot that is planned but has not fired is still to come."""
-    return wire.Schedule.model_validate(
-        {
-            **schedule.model_dump(include=_SHOWN),
-            "payload": json.loads(schedule.payload),
-            "next_fire": progress.next_planned or schedule.next_fire,
-            "last_fire": progress.last_fired,
-            "runs": schedule.runs - progress.planned,
-            "skipped": {},
-        }
-    )
-
-
-_SHOWN = {
-    "id",
-    "chosen_id",
-    "name",
-    "spec",
-    "endpoint_id",
-    "starts_at",
-    "ends_at",
-    "max_fires",
-    "overlap",
-    "buffer_max",
-    "misfire",
-    "catch_up_max",
-    "completion",
-    "notify_endpoint_id",
-    "state",
-    "pause_reason",
-    "paused_at",
-    "version",
-    "give_ups",
-    "created_at",
-    "updated_at",
-}
-
-
-def _shown_fire(fire: Fire) -> wire.Fire:
-    lateness = None if fire.fired_at is None else (fire.fired_at - fire.scheduled_at) // timedelta(milliseconds=1)
-    return wire.Fire.model_validate({**fire.model_dump(include=_SHOWN_FIRE), "lateness_ms": lateness})
-
-
-_SHOWN_FIRE = {
-    "id",
-    "schedule_id",
-    "kind",
-    "scheduled_at",
-    "fire_at",
-    "state",
-    "reason",
-    "until",
-    "run",
-    "fired_at",
-    "message_id",
-    "delivery_id",
-    "attempts",
-    "completed_at",
-}

@@ -7,146 +7,48 @@ from datetime import datetime
 import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
 
-from app.kit import due, limits
-from app.schedules.firing import Held
-from app.schedules.models import Fire, Schedule
-
-# Schedules
-
-
-async def schedule(db: AsyncSession, agent_id: str, schedule_id: str, *, lock: bool = False) -> Schedule | None:
-    """This agent's schedule."""
-    question = select(Schedule).where(col(Schedule.id) == schedule_id, col(Schedule.agent_id) == agent_id)
-    # Not for update: counting what was skipped refers to the schedule, and is done while fires are locked.
-    return (await db.scalars(question.with_for_update(key_share=True) if lock else question)).one_or_none()
-
-
-async def schedules(
-    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
-) -> Sequence[Schedule]:
-    """An agent's schedules, oldest first."""
-    question = select(Schedule).where(col(Schedule.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Schedule.state) == state)
-    if after is not None:
-        question = question.where(col(Schedule.id) > after)
-    return (await db.scalars(question.order_by(col(Schedule.id)).limit(limit))).all()
-
-
-async def count(db: AsyncSession, agent_id: str, up_to: int) -> int:
-    """How many schedules an agent has; counts no further than `up_to`."""
-    statement = text("select count(*) from (select 1 from schedules where agent_id = :agent limit :limit) as t")
-    return (await db.execute(statement, {"agent": agent_id, "limit": up_to})).scalar_one()
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a schedule has got, by its journal."""
-
-    planned: int = 0
-    next_planned: datetime | None = None
-    last_fired: datetime | None = None
-
-
-async def progress(db: AsyncSession, schedule_ids: Sequence[str]) -> dict[str, Progress]:
-    """The progress of each of these schedules."""
-    statement = text(
-        """
-        select s.id, p.planned, p.next_planned, f.scheduled_at
-        from unnest(cast(:ids as text[])) as s(id)
-        cross join lateral (
-            select count(*) as planned, min(scheduled_at) as next_planned
-            from fires where schedule_id = s.id and state = 'planned'
-        ) p
-        left join lateral (
-            select scheduled_at from fires where schedule_id = s.id and kind = 'auto' and state = 'fired'
-            order by scheduled_at desc limit 1
-        ) f on true
-        """
-    )
-    rows = await db.execute(statement, {"ids": list(schedule_ids)})
-    return {id_: Progress(planned, next_planned, last_fired) for id_, planned, next_planned, last_fired in rows}
-
-
-async def delete(db: AsyncSession, schedule_id: str) -> Sequence[Fire]:
-    """Delete a schedule; what was planned of it is skipped. Returns what was."""
-    statement = text(
-        """
-        with planned as (
-            -- In the order in which a worker locks them to hand them over.
-            select id from fires where schedule_id = :id and state = 'planned' order by id for update
-        )
-        update fires set state = 'skipped', reason = 'deleted', due_at = null
-        from planned where fires.id = planned.id returning fires.*
-        """
-    )
-    rows = await db.scalars(select(Fire).from_statement(statement), {"id": schedule_id})
-    skipped = rows.all()
-    await db.execute(text("delete from schedules where id = :id"), {"id": schedule_id})
-    return skipped
-
+from app.schedules.entries import Advanced, Entry, Plannable
+from app.schedules.recomputing import Recomputed, Zoned
 
 # Planning
 
 
-@dataclass(frozen=True, slots=True)
-class Plannable:
-    """A schedule that we have locked to plan it."""
-
-    id: str
-    agent_id: str
-    version: int
-    spec: str
-    next_fire: datetime
-    last_fire: datetime | None
-    runs: int
-    starts_at: datetime | None
-    ends_at: datetime | None
-    jitter_seconds: int
+_PLANNABLE = """
+    id, agent_id, version, spec::text, starts_at, ends_at, jitter_seconds, next_fire, last_fire, runs, misfire,
+    catch_up_max, catch_up_seconds, overlap, max_fires, created_at
+"""
 
 
-async def to_plan(db: AsyncSession, soon: datetime, horizon: datetime, limit: int) -> Sequence[Plannable]:
+async def to_plan(
+    db: AsyncSession, missed: datetime, soon: datetime, horizon: datetime, limit: int
+) -> Sequence[Plannable]:
     """The schedules with a slot up to `horizon` that is not in the journal, locked; others skip them meanwhile.
 
-    None at all while nothing is due `soon`: a planner that took each slot as it came over the horizon would never rest.
+    Without those whose slots were `missed`. None at all while nothing is due `soon`: a planner that took each slot as
+    it came over the horizon would never rest.
     """
     statement = text(
-        """
-        select id, agent_id, version, spec::text, next_fire, last_fire, runs, starts_at, ends_at, jitter_seconds
-        from schedules
-        where state = 'active' and next_fire <= :horizon
-            and (select min(next_fire) from schedules where state = 'active') <= :soon
+        f"""
+        select {_PLANNABLE} from schedules
+        where state = 'active' and next_fire >= :missed and next_fire <= :horizon
+            and (select min(next_fire) from schedules where state = 'active' and next_fire >= :missed) <= :soon
         order by next_fire limit :limit for no key update skip locked
         """
     )
-    rows = await db.execute(statement, {"soon": soon, "horizon": horizon, "limit": limit})
+    rows = await db.execute(statement, {"missed": missed, "soon": soon, "horizon": horizon, "limit": limit})
     return [Plannable(*row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A slot as it enters the journal. The columns of `fires` by the same names."""
-
-    schedule_id: str
-    kind: str
-    scheduled_at: datetime
-    id: str
-    agent_id: str
-    version: int
-    state: str
-    reason: str | None
-    until: datetime | None
-    run: int | None
-    previous: datetime | None
-    fire_at: datetime
-    due_at: datetime | None
-    attempts: int
-    planned_at: datetime
-    late: bool = False
-    overlap: str = "allow"
-    outstanding: bool = False
+async def to_recover(db: AsyncSession, missed: datetime, limit: int) -> Sequence[Plannable]:
+    """The schedules with a slot from before `missed` that is not in the journal, locked; others skip them meanwhile."""
+    statement = text(
+        f"""
+        select {_PLANNABLE} from schedules where state = 'active' and next_fire < :missed
+        order by next_fire limit :limit for no key update skip locked
+        """
+    )
+    return [Plannable(*row) for row in await db.execute(statement, {"missed": missed, "limit": limit})]
 
 
 async def journal(db: AsyncSession, entries: Sequence[Entry]) -> set[str]:
@@ -224,24 +126,14 @@ async def unplan(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -
     return {schedule_id: Unplanned(first, previous, count) for schedule_id, first, previous, count in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """How far a schedule has been planned."""
-
-    id: str
-    state: str
-    next_fire: datetime | None
-    last_fire: datetime | None
-    runs: int
-
-
 async def advance(db: AsyncSession, advanced: Sequence[Advanced]) -> None:
     """Write how far these schedules have been planned, in one statement."""
     if not advanced:
         return
     statement = text(
         """
-        update schedules s set state = p.state, next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs
+        update schedules s set state = p.state, next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs,
+            pause_reason = p.pause_reason, paused_at = p.paused_at
         from json_populate_recordset(null::schedules, cast(:advanced as json)) as p
         where s.id = p.id
         """
@@ -249,121 +141,40 @@ async def advance(db: AsyncSession, advanced: Sequence[Advanced]) -> None:
     await db.execute(statement, {"advanced": orjson.dumps(advanced).decode()})
 
 
-# Firing
+# Upkeep
 
 
-async def take_over(db: AsyncSession, now: datetime, limit: int) -> Sequence[Held]:
-    """Hold the planned fires whose holders let their leases end, the most overdue first."""
-    fires = await due.claim(db, Fire, now=now, lease_seconds=limits.fire_lease_seconds, limit=limit)
-    return [Held(fire.fire_at, fire.id, fire.attempts) for fire in fires]
-
-
-@dataclass(frozen=True, slots=True)
-class Ripe:
-    """A fire that we hold and whose time has come, with its schedule as it is now (None: there is none any more)."""
-
-    id: str
-    attempts: int
-    agent_id: str
-    schedule_id: str
-    planned_version: int
-    scheduled_at: datetime
-    run: int
-    previous: datetime | None
-    version: int | None
-    state: str | None
-    next_fire: datetime | None
-    endpoint_id: str | None
-    spec: str | None
-    payload: str | None
-    starts_at: datetime | None
-    ends_at: datetime | None
-
-
-async def ripe(db: AsyncSession, held: Sequence[Held]) -> Sequence[Ripe]:
-    """Those of these fires that are still ours, locked, in the order of their ids so that nobody waits in a circle."""
+async def outdated(db: AsyncSession, tzdata: str, limit: int) -> Sequence[Zoned]:
+    """Schedules whose next slots were computed with an older time zone database, locked."""
+    # Only older: beside a worker that is newer than us, we would take turns for ever.
     statement = text(
         """
-        select f.id, f.attempts, f.agent_id, f.schedule_id, f.version, f.scheduled_at, f.run, f.previous,
-            s.version, s.state, s.next_fire, s.endpoint_id, s.spec::text, s.payload, s.starts_at, s.ends_at
-        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        join fires f on f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned'
-        left join schedules s on s.id = f.schedule_id
-        order by f.id for update of f
+        select id, agent_id, spec::text, starts_at, ends_at, jitter_seconds, next_fire, last_fire, runs from schedules
+        where tzdata < :tzdata order by tzdata limit :limit for no key update skip locked
         """
     )
-    rows = await db.execute(statement, {"ids": [h.id for h in held], "tokens": [h.attempts for h in held]})
-    return [Ripe(*row) for row in rows]
+    return [Zoned(*row) for row in await db.execute(statement, {"tzdata": tzdata, "limit": limit})]
 
 
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """What became of a fire."""
-
-    id: str
-    state: str
-    reason: str | None
-    fired_at: datetime | None
-    message_id: str | None
-
-
-async def conclude(db: AsyncSession, conclusions: Sequence[Conclusion]) -> None:
-    """Write what became of fires that `ripe` has locked, in one statement."""
+async def recomputed(db: AsyncSession, recomputed: Sequence[Recomputed]) -> None:
+    """Write what our time zone database says of these locked schedules, in one statement."""
+    if not recomputed:
+        return
     statement = text(
         """
-        update fires f
-        set state = c.state, reason = c.reason, fired_at = c.fired_at, message_id = c.message_id, due_at = null
-        from unnest(
-            cast(:ids as text[]), cast(:states as text[]), cast(:reasons as text[]), cast(:times as timestamptz[]),
-            cast(:messages as text[])
-        ) as c(id, state, reason, fired_at, message_id)
-        where f.id = c.id
+        update schedules s set next_fire = p.next_fire, last_fire = p.last_fire, runs = p.runs, tzdata = p.tzdata
+        from json_populate_recordset(null::schedules, cast(:recomputed as json)) as p
+        where s.id = p.id
         """
     )
-    columns = {
-        "ids": [c.id for c in conclusions],
-        "states": [c.state for c in conclusions],
-        "reasons": [c.reason for c in conclusions],
-        "times": [c.fired_at for c in conclusions],
-        "messages": [c.message_id for c in conclusions],
-    }
-    await db.execute(statement, columns)
+    await db.execute(statement, {"recomputed": orjson.dumps(recomputed).decode()})
 
 
-async def complete(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> None:
-    """Complete those of these schedules that have nothing left to plan or to fire."""
+async def overdue(db: AsyncSession, before: datetime, counted: int, named: int) -> tuple[int, Sequence[str]]:
+    """How many schedules have a slot from before this time that is not in the journal, counted up to a bound; and the
+    ids of a few, the most overdue first."""
     statement = text(
-        """
-        update schedules s set state = 'completed', updated_at = :now
-        where id = any(cast(:ids as text[])) and state = 'active' and next_fire is null
-            and not exists (select from fires where schedule_id = s.id and state = 'planned')
-        """
+        "select id from schedules where state = 'active' and next_fire < :before order by next_fire limit :limit"
     )
-    await db.execute(statement, {"ids": list(schedule_ids), "now": now})
-
-
-async def release(db: AsyncSession, held: Sequence[Held], now: datetime) -> None:
-    """Let others take these over at once, instead of when the leases end."""
-    statement = text(
-        """
-        update fires f set due_at = greatest(:now, f.fire_at)
-        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        where f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned'
-        """
-    )
-    await db.execute(statement, {"ids": [h.id for h in held], "tokens": [h.attempts for h in held], "now": now})
-
-
-# Reading
-
-
-async def fires(
-    db: AsyncSession, schedule_id: str, state: str | None, before: datetime | None, limit: int
-) -> Sequence[Fire]:
-    """The journal of a schedule, latest slot first."""
-    question = select(Fire).where(col(Fire.schedule_id) == schedule_id, col(Fire.kind) == "auto")
-    if state is not None:
-        question = question.where(col(Fire.state) == state)
-    if before is not None:
-        question = question.where(col(Fire.scheduled_at) < before)
-    return (await db.scalars(question.order_by(col(Fire.scheduled_at).desc()).limit(limit))).all()
+    ids = list((await db.execute(statement, {"before": before, "limit": counted})).scalars())
+    return len(ids), ids[:named]

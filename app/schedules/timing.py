@@ -1,14 +1,12 @@
 """When a schedule's slots come, and when each is due: its recurrence within its bounds, and its share of jitter."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from tocsin.recurrence import Recurrence
-from tocsin.schemas.wire import rfc3339
+from tocsin.recurrence import Recurrence, jitter
 
 __all__ = ["Timing", "timing"]
 
@@ -31,6 +29,11 @@ class Timing:
         slot = self.recurrence.next_after(after)
         return None if slot is None or (self.ends_at is not None and slot > self.ends_at) else slot
 
+    @property
+    def bounded(self) -> Recurrence:
+        """The same slots as a recurrence, which can be explained and previewed."""
+        return self.recurrence.within(self.starts_at, self.ends_at)
+
     def slots_after(self, after: datetime) -> Iterator[datetime]:
         """Every slot strictly later than `after`, in order. Often without end."""
         while (slot := self.next_after(after)) is not None:
@@ -41,17 +44,10 @@ class Timing:
         """When a slot is due: never before it, and before the slot that follows."""
         if not self.jitter:
             return slot
-        return slot + _jitter(schedule_id, slot, self.jitter, self.recurrence.next_after(slot))
+        return slot + jitter(schedule_id, slot, self.jitter, self.recurrence.next_after(slot))
 
 
 @lru_cache(maxsize=10_000)
 def timing(spec_text: str, starts_at: datetime | None, ends_at: datetime | None, jitter_seconds: int) -> Timing:
     """The timing of a stored schedule. Raises InvalidRecurrence for a spec that reads no more."""
     return Timing(Recurrence.parse(json.loads(spec_text)), starts_at, ends_at, timedelta(seconds=jitter_seconds))
-
-
-def _jitter(schedule_id: str, slot: datetime, limit: timedelta, following: datetime | None) -> timedelta:
-    room = limit if following is None else min(limit, following - slot)
-    milliseconds = max(1, room // timedelta(milliseconds=1))
-    digest = hashlib.sha256(f"{schedule_id} {rfc3339(slot)}".encode()).digest()
-    return timedelta(milliseconds=int.from_bytes(digest[:8], "big") % milliseconds)

@@ -122,11 +122,79 @@ def test_a_schedule_is_added_heard_looked_at_and_removed(terminal: Terminal) -> 
     assert terminal.read("schedule", "ls", "--json") == []
 
 
-def test_a_preview_says_when(registered: Terminal) -> None:
-    typed = registered.type("schedule", "preview", "--cron", "0 9 * * 1", "-z", "Europe/Berlin", "-n", "2")
-    first, *fires = typed.stdout.splitlines()
-    assert "09:00" in first
-    assert len(fires) == 2
+def test_a_preview_says_when_without_a_key(terminal: Terminal) -> None:
+    words = ["--cron", "30 2 * * *", "-z", "Europe/Berlin", "--after", "2027-03-27T12:00:00Z", "-n", "2"]
+    typed = terminal.type("schedule", "preview", *words)
+    first, _, moved, *_ = typed.stdout.splitlines()
+    assert first == "At 02:30 every day, Europe/Berlin time"
+    assert moved.split()[:4] == ["Sun", "2027-03-28", "03:00:00", "+02:00"]
+    assert "moved" in moved
+    assert not (terminal.home / ".config").exists()
+
+
+def test_a_schedule_under_a_chosen_id_is_made_so_and_changed_only_as_it_was_seen(registered: Terminal) -> None:
+    endpoint = registered.read("endpoints", "add", "http://127.0.0.1:9009/", "--json")[0]["id"]
+    (registered.home / "payload.json").write_text('{"task": "report"}')
+    words = ["--cron", "0 9 * * 1-5", "--tz", "Europe/Berlin", "--endpoint", endpoint, "--payload", "@payload.json"]
+    [added] = registered.read("schedule", "add", "--id", "daily", *words, "--overlap", "skip", "--json")
+    [again] = registered.read("schedule", "add", "--id", "daily", *words, "--overlap", "skip", "--json")
+    assert (again["id"], again["version"], again["payload"]) == (added["id"], 1, {"task": "report"})
+    [changed] = registered.read("schedule", "change", "daily", "--jitter", "30s", "--if-version", "1", "--json")
+    assert (changed["version"], changed["jitter"], changed["overlap"]) == (2, "PT30S", "skip")
+    stale = registered.type("schedule", "change", "daily", "--remove", "jitter", "--if-version", "1")
+    assert stale.returncode == 1
+    assert "Precondition failed (412)" in stale.stderr
+    assert "version 2" in stale.stderr
+    shown = registered.type("schedule", "show", "daily").stdout
+    assert "At 09:00 on Monday through Friday, Europe/Berlin time" in shown
+    assert shown.count("09:00:00 +0") == 5
+    assert registered.type("schedule", "rm", "daily").returncode == 0
+
+
+def test_stepping_in_leaves_its_trace(registered: Terminal) -> None:
+    endpoint = registered.read("endpoints", "add", "http://127.0.0.1:9010/", "--json")[0]["id"]
+    registered.read("schedule", "add", "--id", "hourly", "--every", "1h", "--endpoint", endpoint, "--json")
+    [skipped] = registered.read("schedule", "skip-next", "hourly", "--json")
+    [next_one] = registered.read("schedule", "upcoming", "hourly", "-n", "1", "--json")
+    assert next_one["fires"][0]["scheduled_at"] > skipped["scheduled_at"]
+    assert "paused" in registered.type("schedule", "pause", "hourly", "--reason", "holidays").stdout
+    assert "paused" in registered.type("schedule", "show", "hourly").stdout
+    assert "next" in registered.type("schedule", "resume", "hourly").stdout
+    [listed] = [one for one in registered.read("schedule", "ls", "--json") if one["chosen_id"] == "hourly"]
+    assert listed["state"] == "active"
+    assert registered.type("schedule", "rm", "hourly").returncode == 0
+
+
+def test_a_run_is_reported_as_done(terminal: Terminal) -> None:
+    terminal.type("register")
+    terminal.start("listen", "--json", "--count", "9")
+    wait_for_endpoint(terminal)
+    policy = ["--overlap", "skip", "--completion", "report"]
+    terminal.read("schedule", "add", "--id", "report", "--every", "1d", *policy, "--json")
+    [triggered] = terminal.read("schedule", "trigger", "report", "--json")
+    until(
+        lambda: [one["state"] for one in terminal.read("schedule", "fires", "report", "--json")] == ["fired"],
+        20,
+        lambda: "the triggered fire did not fire",
+    )
+    [completed] = terminal.read("schedule", "complete", "report", triggered["id"], "--json")
+    assert (completed["id"], completed["kind"]) == (triggered["id"], "manual")
+    assert completed["completed_at"]
+
+
+def test_a_backfill_is_watched_until_all_its_slots_have_fired(terminal: Terminal) -> None:
+    terminal.type("register")
+    listener = terminal.start("listen", "--json", "--count", "6")
+    wait_for_endpoint(terminal)
+    terminal.read("schedule", "add", "--id", "minutes", "--every", "1m", "--payload", '{"task": "report"}', "--json")
+    moments = ["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T00:06:00Z"]
+    typed = terminal.type("schedule", "backfill", "minutes", *moments)
+    assert typed.returncode == 0, typed.stderr
+    assert typed.stdout.splitlines()[-1].endswith("finished  6 of 6 slots: 6 fired")
+    [found] = terminal.read("schedule", "backfills", "ls", "minutes", "--json")
+    fires = terminal.read("schedule", "fires", "minutes", "--backfill", found["id"], "--json")
+    assert {(one["state"], one["kind"]) for one in fires} == {("fired", "backfill")}
+    assert len(listener.communicate(timeout=30)[0].splitlines()) == 7
 
 
 def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> None:

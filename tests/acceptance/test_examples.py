@@ -1,13 +1,17 @@
 """The programs in examples/ do what they say."""
 
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.relays import Account, Relay, run
+from tests.acceptance.relays import Account, Relay, environment, free_port, run, until
 from tests.packages import ROOT
+from tocsin import Client, PrivateKey
+from tocsin.webhooks import new_secret
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 
@@ -29,3 +33,39 @@ def test_the_sleeper_is_woken_and_verifies(relay: Relay, tmp_path: Path) -> None
         [f"run {n}", "{'do': 'wake up'}", "by ('v1',)"] for n in (1, 2, 3)
     ]
     assert last.endswith("is deleted after 3 rings")
+
+
+def test_the_reporter_writes_each_report_once_however_often_it_is_started(relay: Relay, tmp_path: Path) -> None:
+    key, reports = PrivateKey.generate(), tmp_path / "reports"
+    key.save(tmp_path / "key")
+    settings = {"TOCSIN_URL": relay.url, "TOCSIN_KEY": str(tmp_path / "key"), "REPORT_SECRET": new_secret()}
+    words = [sys.executable, "-m", "examples.daily_report", str(free_port()), str(reports)]
+    with Client(relay.url, key) as client:
+        with running(words, tmp_path, settings) as first_line:
+            assert " version 1, next report " in first_line
+            triggered = client.schedules.trigger("daily-report")
+
+            def concluded(attempts: int) -> bool:
+                [fire] = client.schedules.fires("daily-report", kind="manual")
+                return (fire.delivery_state, fire.attempts) == ("delivered", attempts)
+
+            until(lambda: concluded(1), 20, lambda: f"{triggered.id} was not delivered")
+            [fire] = client.schedules.fires("daily-report", kind="manual")
+            client.deliveries.redeliver(str(fire.delivery_id))
+            until(lambda: concluded(2), 20, lambda: f"{triggered.id} was not delivered again")
+            assert [path.name for path in reports.iterdir()] == [f"{triggered.id}.md"]
+            assert "What happened yesterday" in (reports / f"{triggered.id}.md").read_text()
+        with running(words, tmp_path, settings) as first_line:
+            assert " version 1, next report " in first_line
+        assert [schedule.chosen_id for schedule in client.schedules.list()] == ["daily-report"]
+
+
+@contextmanager
+def running(words: list[str], home: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """A program that runs beside the test, as soon as it has said its first line."""
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment(home, **settings), stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        yield program.stdout.readline()
+        program.terminate()

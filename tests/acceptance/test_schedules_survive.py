@@ -1,15 +1,17 @@
-"""Each slot fires once: one of two workers is killed, again and again, while fifty schedules fire every second."""
+"""Each slot fires once: one of two workers is killed, fifty times over, while two hundred schedules fire every second.
+
+The clock of the machine is not set here: that takes rights that a test does not have. What setting it does is shown in
+virtual time, by tests/simulation and tests/store.
+"""
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psycopg
@@ -19,43 +21,44 @@ from app.kit import limits
 from app.local import migrations
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
-from tests.packages import ROOT
+from app.local.watchdog import Watchdog
+from tests.acceptance.forks import become_worker, forks
 from tests.receivers import Receiver, receiving
 from tocsin import webhooks
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 
-schedules = 50
-kills = 3
-seconds_between = 2.5
+schedules = 200
+kills = 50
+seconds_between_min = 1.2
 seconds_max = 60.0
-# A loaded machine starts a worker late; what is promised is the lease and a sweep.
-slack = timedelta(seconds=4)
+# What is promised after each death of a holder; the slack is for machines that do much else at the same time.
+late_max = timedelta(seconds=limits.fire_lease_seconds + 1)
+slack = timedelta(seconds=2)
 
 
 @dataclass
 class Workers:
-    """Workers over one Postgres and one Valkey."""
+    """Workers over one Postgres and one Valkey: real processes, forked from one that has read their code already.
+
+    Fifty times the second that it takes to read it would be most of this test, and would load the machine meanwhile.
+    """
 
     home: Path
     postgres: Postgres
     valkey: Valkey
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    running: list[BaseProcess] = field(default_factory=list)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    def start(self) -> BaseProcess:
         told = {
             "TOCSIN_DATABASE_URL": self.postgres.url,
             "TOCSIN_VALKEY_URL": self.valkey.url,
             "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
             "TOCSIN_DELIVERY_TIMEOUT_SECONDS": "5",
             "TOCSIN_DELIVERY_LEASE_SECONDS": "10",
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "sdk" / "src"), clean.get("PYTHONPATH", ""))),
         }
-        with (self.home / f"worker-{len(self.running)}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "workers.main"], env=clean | told, cwd=ROOT, stdout=log, stderr=log
-            )
+        worker = forks.Process(target=become_worker, args=(told, self.home / f"worker-{len(self.running)}.log"))
+        worker.start()
         self.running.append(worker)
         return worker
 
@@ -65,8 +68,8 @@ class Workers:
 
 
 @pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    postgres, valkey = Postgres.start(tmp_path), Valkey.start(tmp_path)
+def workers(tmp_path: Path, watchdog: Watchdog) -> Iterator[Workers]:
+    postgres, valkey = Postgres.start(tmp_path, watchdog=watchdog), Valkey.start(tmp_path, watchdog=watchdog)
     migrations.migrate(postgres.url)
     started = Workers(tmp_path, postgres, valkey)
     try:
@@ -74,7 +77,7 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
     finally:
         for worker in started.running:
             worker.kill()
-            worker.wait()
+            worker.join()
         valkey.stop()
         postgres.stop()
 
@@ -85,36 +88,77 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield listening
 
 
-async def test_killing_planners_loses_no_slot_and_doubles_none(workers: Workers, receiver: Receiver) -> None:
-    workers.start()
-    alive = workers.start()
+async def test_killing_planners_loses_no_slot_and_doubles_none(
+    workers: Workers, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elder, younger = workers.start(), workers.start()
     await until_listening(workers)
     await asyncio.to_thread(register, workers, receiver)
     await until_fired(workers, schedules)
 
+    killed_at: list[datetime] = []
     for _ in range(kills):
-        await asyncio.sleep(seconds_between)
-        alive.kill()
-        await asyncio.to_thread(alive.wait)
-        alive = workers.start()
-    await asyncio.sleep(seconds_between)
+        await asyncio.gather(asyncio.sleep(seconds_between_min), until_listening(workers))
+        elder.kill()
+        killed_at.append(datetime.now(UTC))
+        await asyncio.to_thread(elder.join)
+        elder, younger = younger, workers.start()
+    await asyncio.sleep(seconds_between_min)
     with psycopg.connect(workers.postgres.url) as db:
         db.execute("update schedules set next_fire = null")  # nothing more is planned; what is, still fires
     await until_settled(workers)
 
-    fires = workers.read("select schedule_id, id, scheduled_at, fired_at, state from fires order by 1, 3")
-    assert Counter(state for *_, state in fires) == {"fired": len(fires)}
-    assert follow_each_other([(str(row[0]), row[2]) for row in fires])  # type: ignore[misc]
-    lateness = max(fired - due for _, _, due, fired, _ in fires)  # type: ignore[operator]
-    assert lateness <= timedelta(seconds=limits.fire_lease_seconds + 1) + slack
+    fires = [Fired(*row) for row in workers.read(FIRED)]
+    with capsys.disabled():
+        print(f"\n{report(fires, killed_at, receiver)}")
+    assert Counter(fire.state for fire in fires) == {"fired": len(fires)}
+    assert follow_each_other([(fire.schedule_id, fire.scheduled_at) for fire in fires])
+    # Who takes a fire over may be killed with it, too: each death costs as much again.
+    too_late = [fire for fire in fires if fire.lateness > max(1, fire.holders - 1) * late_max + slack]
+    assert too_late == []
 
     rung = {(ring.json["data"]["fire_id"], ring.id) for ring in receiver.rings}
-    assert {fire_id for fire_id, _ in rung} == {row[1] for row in fires}
+    assert {fire_id for fire_id, _ in rung} == {fire.id for fire in fires}
     assert len(rung) == len(fires), "a fire is one message, however often its delivery was attempted"
+    assert len({(ring.id, ring.body) for ring in receiver.rings}) == len(fires), "and says the same each time"
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A row of the journal. `holders` counts the workers that held it, the last of which handed it over."""
+
+    schedule_id: str
+    id: str
+    scheduled_at: datetime
+    fired_at: datetime
+    state: str
+    holders: int
+
+    @property
+    def lateness(self) -> timedelta:
+        return self.fired_at - self.scheduled_at
+
+
+FIRED = "select schedule_id, id, scheduled_at, fired_at, state, attempts from fires order by schedule_id, scheduled_at"
+
+
+def report(fires: Sequence[Fired], killed_at: Sequence[datetime], receiver: Receiver) -> str:
+    """What was measured: for each kill, how late the latest fire was of those that came before the next."""
+    late_by_kill = [
+        max((fire.lateness.total_seconds() for fire in fires if start <= fire.scheduled_at < end), default=0.0)
+        for start, end in pairwise([*killed_at, killed_at[-1] + late_max])
+    ]
+    abandoned = sum(fire.holders > 1 for fire in fires)
+    return (
+        f"{len(killed_at)} kills in {(killed_at[-1] - killed_at[0]).total_seconds():.0f} s: {len(fires)} slots, each "
+        f"once; {abandoned} were taken over, {sum(fire.holders > 2 for fire in fires)} twice; "
+        f"{len(receiver.rings) - len(fires)} rings repeated; seconds late after each kill: "
+        + " ".join(f"{seconds:.1f}" for seconds in late_by_kill)
+    )
 
 
 def register(workers: Workers, receiver: Receiver) -> None:
-    """Fifty schedules that fire every second, and an endpoint as if it had been verified."""
+    """Schedules that fire every second, and an endpoint as if it had been verified."""
     with psycopg.connect(workers.postgres.url) as db:
         now = datetime.fromisoformat(str(db.execute("select clock_timestamp()").fetchone()[0]))  # type: ignore[index]
         db.execute("insert into agents (id, created_at) values ('agt_1', %s)", [now])

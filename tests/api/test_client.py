@@ -1,26 +1,30 @@
 """The client against the API itself."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 
+from app.kit.due import drain
 from app.main import assemble, routes
 from app.services import Services
 from tests.world import ORIGIN, OwnClock
 from tocsin import AsyncClient, PrivateKey, PublicKey
 from tocsin.client import Retries
+from tocsin.previews import preview
 from tocsin.problems import (
     AlreadyRegistered,
     BadRecurrence,
     EndpointNotActive,
     ForbiddenAddress,
     NotFound,
+    PreconditionFailed,
     RevokedKey,
     UnknownKey,
 )
 from tocsin.schemas.endpoints import PatchEndpoint
-from tocsin.schemas.schedules import AskedPreview, NewSchedule
+from tocsin.schemas.schedules import AskedPreview, NewSchedule, PatchSchedule
 from tocsin.schemas.subscriptions import HttpJson, NewSubscription
 from tocsin.webhooks import new_secret
 
@@ -130,13 +134,102 @@ async def test_a_schedules_life(transport: httpx.ASGITransport, clock: OwnClock)
     assert (created.spec, created.payload) == (weekly, payload)
     assert [schedule.id async for schedule in client.schedules.list(state="active")] == [created.id]
     assert [fire async for fire in client.schedules.fires(created.id)] == []
-    preview = await client.schedules.preview(AskedPreview(spec=weekly, after=clock.at, count=2))
-    assert [fire.scheduled_at.hour for fire in preview.fires] == [8, 8]
+    seen = await client.schedules.preview(AskedPreview(spec=weekly, after=clock.at, count=2))
+    assert [fire.scheduled_at.hour for fire in seen.fires] == [8, 8]
     with pytest.raises(BadRecurrence) as refused:
         await client.schedules.create(NewSchedule(spec={"cron": "61 * * * *"}, endpoint_id=endpoint.id))
     assert refused.value.errors[0]["pointer"] == "/spec/cron"
     await client.schedules.delete(created.id)
     assert [schedule async for schedule in client.schedules.list(state="active")] == []
+
+
+async def scheduling(transport: httpx.ASGITransport, clock: OwnClock, **terms: Any) -> tuple[AsyncClient, NewSchedule]:
+    """A client of a new agent, and a schedule for it to put."""
+    client = client_of(PrivateKey.generate(), transport, clock)
+    await client.agents.register(client.key)
+    endpoint = await client.endpoints.create("http://127.0.0.1:9009/")
+    return client, NewSchedule(spec={"every": "PT1H"}, endpoint_id=endpoint.id, **terms)
+
+
+async def test_a_schedule_is_put_under_a_chosen_id(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client, new = await scheduling(transport, clock)
+    created = await client.schedules.put("hourly-report", new, create_only=True)
+    assert (created.chosen_id, created.version) == ("hourly-report", 1)
+    assert await client.schedules.put("hourly-report", new) == created
+    other = new.model_copy(update={"name": "other"})
+    assert (await client.schedules.put("hourly-report", other, if_version=1)).version == 2
+    for ask in (
+        lambda: client.schedules.put("hourly-report", new, if_version=1),
+        lambda: client.schedules.put("hourly-report", new, create_only=True),
+        lambda: client.schedules.change("hourly-report", PatchSchedule(name=None), if_version=1),
+    ):
+        with pytest.raises(PreconditionFailed) as raised:
+            await ask()
+        assert raised.value.version == 2
+    changed = await client.schedules.change("hourly-report", PatchSchedule(name=None), if_version=2)
+    assert (changed.name, changed.version) == (None, 3)
+    assert await client.schedules.get(created.id) == changed
+
+
+async def test_a_put_whose_answer_was_lost_is_no_conflict(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client, new = await scheduling(transport, clock)
+    await client.schedules.put("hourly", new)
+    cut = AsyncClient(ORIGIN, client.key, transport=LosesAnswers(transport), clock=clock.wall, retries=QUICK)
+    other = new.model_copy(update={"name": "other"})
+    assert (await cut.schedules.put("hourly", other, if_version=1)).version == 2
+    assert (await cut.schedules.put("daily", new, create_only=True)).version == 1
+
+
+async def test_a_schedule_is_stepped_into(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client, new = await scheduling(transport, clock, jitter="PT1M")
+    await client.schedules.put("hourly", new)
+    assert (await client.schedules.pause("hourly", "holidays")).pause_reason == "holidays"
+    assert (await client.schedules.resume("hourly")).state == "active"
+    first, second = (await client.schedules.upcoming("hourly", 2)).fires
+    assert first.fire_at
+    assert first.scheduled_at <= first.fire_at < first.scheduled_at + timedelta(minutes=1)
+    skipped = await client.schedules.skip_next("hourly")
+    assert (skipped.scheduled_at, skipped.state, skipped.reason) == (first.scheduled_at, "skipped", "owner")
+    assert (await client.schedules.upcoming("hourly", 1)).fires == [second]
+    triggered = await client.schedules.trigger("hourly")
+    assert (triggered.kind, triggered.scheduled_at) == ("manual", clock.at)
+    assert [fire async for fire in client.schedules.fires("hourly", kind="manual")] == [triggered]
+    assert [fire async for fire in client.schedules.fires("hourly", since=first.scheduled_at)] == [skipped]
+    assert [fire async for fire in client.schedules.fires("hourly", until=clock.at)] == []
+
+
+async def test_a_run_is_reported_as_done(transport: httpx.ASGITransport, clock: OwnClock, services: Services) -> None:
+    client, new = await scheduling(transport, clock, overlap="skip", completion="report")
+    await client.schedules.put("hourly", new)
+    triggered = await client.schedules.trigger("hourly")
+    await drain(services.schedules.take_over_next)
+    await drain(services.schedules.fire_next)
+    completed = await client.schedules.complete("hourly", triggered.id)
+    assert (completed.id, completed.completed_at) == (triggered.id, clock.at)
+    assert await client.schedules.complete("hourly", triggered.id) == completed
+
+
+async def test_a_backfill_is_asked_for_watched_and_cancelled(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client, new = await scheduling(transport, clock)
+    await client.schedules.put("hourly", new)
+    begun = await client.schedules.backfill("hourly", clock.at - timedelta(hours=3), clock.at, "buffer_all")
+    assert (begun.slots, begun.open, begun.state, begun.overlap) == (3, 3, "running", "buffer_all")
+    assert await client.schedules.get_backfill("hourly", begun.id) == begun
+    assert [backfill async for backfill in client.schedules.backfills("hourly")] == [begun]
+    fires = [fire async for fire in client.schedules.fires("hourly", backfill=begun.id)]
+    assert [fire.scheduled_at.hour for fire in fires] == [8, 7, 6]
+    cancelled = await client.schedules.cancel_backfill("hourly", begun.id)
+    assert (cancelled.state, cancelled.open, cancelled.skipped) == ("cancelled", 0, 3)
+
+
+async def test_a_preview_is_the_same_with_a_relay_and_without(transport: httpx.ASGITransport, clock: OwnClock) -> None:
+    client, _ = await scheduling(transport, clock)
+    spec = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
+    bounds = {"starts_at": datetime(2027, 3, 27, tzinfo=UTC), "ends_at": datetime(2027, 3, 29, tzinfo=UTC)}
+    asked = AskedPreview.model_validate({"spec": spec, "count": 9, **bounds})
+    seen = await client.schedules.preview(asked)
+    assert [fire.shift for fire in seen.fires] == [None, "moved"]
+    assert seen == preview(asked, clock.at)
 
 
 async def test_a_subscriptions_life(transport: httpx.ASGITransport, clock: OwnClock) -> None:

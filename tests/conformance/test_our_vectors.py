@@ -91,3 +91,19 @@ def test_rings_are_signed_as_standard_webhooks_say(name: str) -> None:
     assert v1 == Webhook(VECTORS["secret"]).sign(ring["headers"]["webhook-id"], sent_at, ring["body"])
     relay = Ed25519PublicKey.from_public_bytes(base64.b64decode(VECTORS["keys"]["relay"]["whpk"].removeprefix("whpk_")))
     relay.verify(base64.b64decode(v1a.removeprefix("v1a,")), ring["signed_content"].encode())
+
+
+@pytest.mark.parametrize("vector", VECTORS["jitter"], ids=lambda vector: str(vector["jitter_ms"]))
+def test_jitter_is_drawn_as_the_page_says(vector: dict[str, Any]) -> None:
+    hashed = hashlib.sha256(f"{vector['schedule_id']} {vector['scheduled_at']}".encode()).digest()
+    room = vector["limit_seconds"] * 1000
+    if vector["following"] is not None:
+        gap = datetime.fromisoformat(vector["following"]) - datetime.fromisoformat(vector["scheduled_at"])
+        room = min(room, int(gap.total_seconds() * 1000))
+    assert vector["jitter_ms"] == (int(hashed.hex()[:16], 16) % room if room else 0)
+
+
+@pytest.mark.parametrize("vector", VECTORS["slots"], ids=lambda vector: json.dumps(vector["spec"]))
+def test_slots_are_instants_in_order(vector: dict[str, Any]) -> None:
+    moments = [vector["after"], *vector["slots"]]
+    assert moments == sorted(set(moments))

@@ -8,7 +8,7 @@ import pytest
 from app.kit.openapi import refusals
 from app.kit.operations import Operation, shape
 from app.operations import FEATURES
-from docs.generate import BLOCKS, HERE, PROTOCOL, pages
+from docs.generate import BLOCKS, CONCEPTS, HERE, PROTOCOL, pages
 
 TABLE = [operation for table in FEATURES.values() for operation in table]
 
@@ -19,7 +19,8 @@ def test_generated_pages_are_current(path: Path) -> None:
 
 
 def test_every_generated_block_stands_in_a_page() -> None:
-    written = "".join(path.read_text(encoding="utf-8") for path in PROTOCOL.glob("*.md"))
+    folders = (PROTOCOL, CONCEPTS)
+    written = "".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.md"))
     assert set(re.findall(r"<!-- generated: ([a-z-]+) -->", written)) == set(BLOCKS)
 
 

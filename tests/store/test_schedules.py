@@ -1,7 +1,6 @@
 """Planning and firing on a real Postgres: each slot exactly once, whatever races and whatever dies."""
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,90 +13,13 @@ from app.deliveries.service import Dispatched, Outgoing
 from app.kit import limits
 from app.kit.database import Database
 from app.kit.due import drain
-from app.kit.ids import Ids
 from app.kit.wake import Silence
-from app.schedules.timekeeper import Timekeeper, fire_id
+from app.schedules.entries import fire_id
+from app.schedules.timekeeper import Timekeeper
 from app.services import Services
+from tests.scheduling import AGENT, ENDPOINT, add, at, journal, rows, rung, work
 from tests.world import EPOCH, OwnClock
 from tocsin.schemas.webhooks import ScheduleFired
-
-AGENT, ENDPOINT = "agt_00000000000000000000000001", "ep_00000000000000000000000001"
-ids = Ids()
-
-
-def at(seconds: float) -> datetime:
-    return EPOCH + timedelta(seconds=seconds)
-
-
-@pytest.fixture
-async def owned(database: Database) -> Database:
-    """A database with an agent and its endpoint."""
-    async with database.transaction() as db:
-        await db.execute(text("insert into agents (id, created_at) values (:id, :at)"), {"id": AGENT, "at": EPOCH})
-        await db.execute(
-            text(
-                """
-                insert into endpoints
-                    (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-                values (:id, :agent, 'https://agent.example/', 'active', 'whsec_', 0, 0, :at, :at)
-                """
-            ),
-            {"id": ENDPOINT, "agent": AGENT, "at": EPOCH},
-        )
-    return database
-
-
-@pytest.fixture
-def keeper(owned: Database, services: Services, clock: OwnClock) -> Callable[[], Timekeeper]:
-    """Makes workers, as many as the test wants, each with a memory of its own."""
-    return lambda: Timekeeper(owned.transaction, clock, Silence(), services.deliveries)
-
-
-async def add(database: Database, spec: dict[str, Any], next_fire: datetime, payload: str = "null") -> str:
-    schedule_id = ids.new("sch")
-    async with database.transaction() as db:
-        await db.execute(
-            text(
-                """
-                insert into schedules
-                    (id, agent_id, endpoint_id, spec, payload, version, state, next_fire, runs, created_at, updated_at)
-                values (:id, :agent, :endpoint, cast(:spec as jsonb), :payload, 1, 'active', :next, 0, :at, :at)
-                """
-            ),
-            {
-                "id": schedule_id,
-                "agent": AGENT,
-                "endpoint": ENDPOINT,
-                "spec": json.dumps(spec),
-                "payload": payload,
-                "next": next_fire,
-                "at": EPOCH,
-            },
-        )
-    return schedule_id
-
-
-async def rows(database: Database, question: str) -> Sequence[Any]:
-    async with database.transaction() as db:
-        return (await db.execute(text(question))).all()
-
-
-async def journal(database: Database) -> list[tuple[datetime, str, str | None]]:
-    found = await rows(database, "select scheduled_at, state, reason from fires order by scheduled_at")
-    return [(row.scheduled_at, row.state, row.reason) for row in found]
-
-
-async def rung(database: Database) -> list[dict[str, Any]]:
-    """The bodies of all messages, oldest slot first."""
-    bodies = [json.loads(row.body) for row in await rows(database, "select body from messages")]
-    return sorted(bodies, key=lambda body: body["data"]["scheduled_at"])
-
-
-async def work(keeper: Timekeeper) -> None:
-    """What a worker does when its bells ring."""
-    await drain(keeper.plan_next)
-    await drain(keeper.take_over_next)
-    await drain(keeper.fire_next)
 
 
 async def test_a_fire_is_handed_over_at_its_time_and_not_before(
@@ -121,7 +43,9 @@ async def test_a_fire_is_handed_over_at_its_time_and_not_before(
         "timestamp": "2026-11-22T09:00:02.000Z",
         "data": {
             "schedule_id": schedule_id,
+            "chosen_id": None,
             "fire_id": fire_id(schedule_id, "auto", at(2)),
+            "kind": "auto",
             "scheduled_at": "2026-11-22T09:00:02.000Z",
             "fired_at": "2026-11-22T09:00:02.000Z",
             "run": 1,

@@ -1,61 +1,15 @@
 """What the command line makes of its options, and how it shows refusals."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
 from tocsin import cli, problems
 from tocsin.auth import URL_DEFAULT, NoKey, NoRelay, find_key, find_url
 from tocsin.cli import show
-from tocsin.cli.schedules import spec_of
 from tocsin.keys import PrivateKey
 
-NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 KEY = PrivateKey.from_seed(bytes(32))
-
-SPECS: list[tuple[dict[str, str], dict[str, str]]] = [
-    ({"cron": "0 9 * * *"}, {"cron": "0 9 * * *"}),
-    (
-        {"cron": "0 9 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"},
-        {"cron": "0 9 * * *", "timezone": "Europe/Berlin", "dst": "skip_gap"},
-    ),
-    ({"every": "90s"}, {"every": "PT90S"}),
-    ({"every": "15m"}, {"every": "PT15M"}),
-    ({"every": "2h"}, {"every": "PT2H"}),
-    ({"every": "1d", "anchor": "2026-11-22T00:00:00Z"}, {"every": "P1D", "anchor": "2026-11-22T00:00:00Z"}),
-    ({"every": "PT1H30M"}, {"every": "PT1H30M"}),
-    ({"every": "nonsense"}, {"every": "nonsense"}),  # the relay says what is wrong with it
-    ({"at": "2027-01-01T09:00:00Z"}, {"at": "2027-01-01T09:00:00Z"}),
-    ({"in_": "15m"}, {"at": "2026-11-22T09:15:00.000+00:00"}),
-]
-
-REFUSED: list[dict[str, str]] = [
-    {},
-    {"cron": "@daily", "every": "5s"},
-    {"in_": "soon"},
-    {"every": "1d", "timezone": "Europe/Berlin"},  # a day of 24 hours has no zone; dropped, it would mislead
-    {"at": "2027-01-01T09:00:00Z", "dst": "skip_gap"},
-    {"cron": "@daily", "anchor": "2026-11-22T00:00:00Z"},
-]
-
-
-def spec(**given: str) -> dict[str, str]:
-    options: dict[str, Any] = dict.fromkeys(("cron", "every", "at", "in_", "timezone", "dst", "anchor"))
-    return spec_of(**options | given, now=NOW)
-
-
-@pytest.mark.parametrize(("given", "expected"), SPECS)
-def test_options_mean_a_spec(given: dict[str, str], expected: dict[str, str]) -> None:
-    assert spec(**given) == expected
-
-
-@pytest.mark.parametrize("given", REFUSED)
-def test_options_that_mean_nothing_are_refused(given: dict[str, str]) -> None:
-    with pytest.raises(typer.BadParameter):
-        spec(**given)
 
 
 def test_a_key_is_found_where_it_was_named(tmp_path: Path) -> None:
@@ -127,7 +81,20 @@ def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     assert capfd.readouterr().out.count(".") == 2
 
 
-@pytest.mark.parametrize("command", [[], ["schedule"], ["subscribe"], ["schedule", "add"], ["listen"], ["call"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["schedule"],
+        ["schedule", "add"],
+        ["schedule", "change"],
+        ["schedule", "backfill"],
+        ["schedule", "backfills"],
+        ["subscribe"],
+        ["listen"],
+        ["call"],
+    ],
+)
 def test_every_command_helps(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: list[str]
 ) -> None:

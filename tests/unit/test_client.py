@@ -1,6 +1,7 @@
 """How the client carries out a call: what it sends, repeats, pays for and raises."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tocsin import AsyncClient, Client, PrivateKey, problems
 from tocsin.client import Retries, UnexpectedAnswer, Unreachable
 from tocsin.client.exchange import Again, Done, Outcome, Refused, judge, pause_seconds_max
+from tocsin.schemas.schedules import NewSchedule, PatchSchedule
 
 KEY = PrivateKey.from_seed(bytes(32))
 AGENT = {
@@ -140,6 +142,50 @@ def test_an_id_is_one_segment_whatever_is_in_it() -> None:
     assert relay.asked[0].url.raw_path == b"/v1/endpoints/a%2F..%2Fb%3Fc"
     with pytest.raises(ValueError, match="no id"):
         relay.client().endpoints.get("..")
+
+
+DAILY = NewSchedule(spec={"cron": "0 9 * * *"}, endpoint_id="ep_1")
+
+
+def test_a_condition_is_sent_and_signed() -> None:
+    relay = Relay(*[refusal(problems.NotFound())] * 4)
+    schedules = relay.client().schedules
+    for ask in (
+        lambda: schedules.put("daily", DAILY),
+        lambda: schedules.put("daily", DAILY, if_version=3),
+        lambda: schedules.put("daily", DAILY, create_only=True),
+        lambda: schedules.change("daily", PatchSchedule(name=None), if_version=3),
+    ):
+        with pytest.raises(problems.NotFound):
+            ask()
+    assert relay.headers("if-match") == [None, '"3"', None, '"3"']
+    assert relay.headers("if-none-match") == [None, None, "*", None]
+    signed = [str(covered).partition(")")[0] for covered in relay.headers("signature-input")]
+    assert ['"if-match"' in covered for covered in signed] == [False, True, False, True]
+    assert ['"if-none-match"' in covered for covered in signed] == [False, False, True, False]
+    assert relay.asked[3].content == b'{"name":null}'
+
+
+def test_a_schedule_cannot_have_a_version_and_be_new() -> None:
+    with pytest.raises(ValueError, match="create_only"):
+        Relay().client().schedules.put("daily", DAILY, if_version=1, create_only=True)
+
+
+def test_what_somebody_else_has_changed_is_raised_with_its_version_and_not_repeated() -> None:
+    relay = Relay(refusal(problems.PreconditionFailed("It has changed.", version=4)))
+    with pytest.raises(problems.PreconditionFailed) as raised:
+        relay.client().schedules.put("daily", DAILY, if_version=3)
+    assert raised.value.version == 4
+    assert len(relay.asked) == 1
+    assert problems.PreconditionFailed().version is None
+
+
+def test_a_time_in_a_query_keeps_all_its_digits() -> None:
+    relay = Relay(ok({"items": [], "next": None}))
+    since = datetime(2026, 11, 22, 9, 0, 0, 500, tzinfo=UTC)
+    assert list(relay.client().schedules.fires("daily", since=since)) == []
+    assert relay.asked[0].url.params["since"] == "2026-11-22T09:00:00.000500+00:00"
+    assert "until" not in relay.asked[0].url.params
 
 
 def test_a_price_is_raised_with_its_challenge() -> None:

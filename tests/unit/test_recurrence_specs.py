@@ -156,7 +156,8 @@ def test_a_misspelt_zone_is_refused_with_the_right_one() -> None:
     ("spec", "error", "pointer"),
     [
         ({}, BadShape, ""),
-        ([], BadShape, ""),
+        (None, BadShape, ""),
+        (b"0 9 * * *", BadShape, ""),
         ("0 9 * * *", BadShape, ""),
         ({"cron": "0 9 * * *", "every": "PT1H"}, BadShape, ""),
         ({"cron": 5}, BadShape, "/cron"),

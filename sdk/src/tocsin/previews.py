@@ -9,34 +9,44 @@
 `POST /v1/schedules/preview` answers the same, with the relay's clock and its release of the time zone database.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
-from tocsin.recurrence import Occurrence, zone_database_version
-from tocsin.schemas.schedules import AskedPreview, PreviewedFire, SchedulePreview
+from tocsin.recurrence import Occurrence, Recurrence, zone_database_version
+from tocsin.schemas.schedules import AskedPreview, PreviewedFire, PreviewWarning, SchedulePreview
 
-__all__ = ["preview"]
+__all__ = ["preview", "previewed"]
 
-_before = timedelta(microseconds=1)
+FireAt = Callable[[datetime], datetime]
+"""When a slot is due, with its share of jitter."""
 
 
 def preview(asked: AskedPreview, now: datetime) -> SchedulePreview:
-    """What a spec means, and its next slots. Raises BadRecurrence, which points into the spec."""
-    recurrence = asked.recurrence()
+    """What a spec means, its next slots within the bounds, and what may not be meant.
+
+    Raises BadRecurrence, which points into the spec.
+    """
+    recurrence = asked.recurrence().within(asked.starts_at, asked.ends_at)
     after = asked.after or now
-    if asked.starts_at is not None and asked.starts_at > after:
-        after = asked.starts_at - _before
-    slots = recurrence.preview(after, asked.count)
+    return previewed(recurrence, recurrence.preview(after, asked.count), after)
+
+
+def previewed(
+    recurrence: Recurrence, slots: Iterable[Occurrence], after: datetime, fire_at: FireAt | None = None
+) -> SchedulePreview:
+    """What a recurrence means after a moment, with these slots of it."""
     return SchedulePreview(
         explanation=recurrence.explain(),
-        fires=[_shown(slot) for slot in slots if asked.ends_at is None or slot.at <= asked.ends_at],
-        warnings=[],
+        fires=[_shown(slot, fire_at) for slot in slots],
+        warnings=[PreviewWarning(code=one.code, detail=one.sentence) for one in recurrence.warnings(after)],
         timezone_database=zone_database_version,
     )
 
 
-def _shown(slot: Occurrence) -> PreviewedFire:
+def _shown(slot: Occurrence, fire_at: FireAt | None) -> PreviewedFire:
     return PreviewedFire(
         scheduled_at=slot.at,
+        fire_at=None if fire_at is None else fire_at(slot.at),
         local=slot.local.isoformat(timespec="milliseconds"),
         shift=slot.shift.value if slot.shift else None,
     )

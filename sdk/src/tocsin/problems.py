@@ -258,6 +258,11 @@ class PreconditionFailed(Problem):
 
     status = 412
 
+    @property
+    def version(self) -> int | None:
+        """The present version; None where there is nothing yet."""
+        return self.extras.get("version")
+
 
 class ContentTooLarge(Problem):
     """Send a smaller body; `bytes_max` is the limit."""

@@ -18,7 +18,7 @@ from tocsin.problems import Problem
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
-_WHOLE = frozenset({"id", "endpoint_id", "subject", "state"})
+_WHOLE = frozenset({"id", "endpoint_id", "subject", "state", "slot", "next", "last"})
 _TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
 
 
@@ -112,7 +112,8 @@ def invalid(error: ValidationError) -> None:
     failure("This cannot be sent:")
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         where = "/".join(str(part) for part in one["loc"])
-        err.print(f"  [bold]{escape(where)}[/bold]: {escape(one['msg'].removeprefix('Value error, '))}")
+        place = f"[bold]{escape(where)}[/bold]: " if where else ""
+        err.print(f"  {place}{escape(one['msg'].removeprefix('Value error, '))}")
 
 
 def local(moment: datetime) -> str:

@@ -6,6 +6,7 @@ from tocsin.client.calls import (
     Area,
     C,
     Call,
+    cancel,
     creating,
     delete,
     get,
@@ -222,9 +223,9 @@ class Schedules(Area[C]):
         return get(f"/v1/schedules/{segment(id)}/backfills/{segment(backfill_id)}", Backfill)
 
     @operation
-    def cancel_backfill(self, id: str, backfill_id: str) -> Call[None]:
+    def cancel_backfill(self, id: str, backfill_id: str) -> Call[Backfill]:
         """Skip what of a backfill has not fired yet."""
-        return delete(f"/v1/schedules/{segment(id)}/backfills/{segment(backfill_id)}")
+        return cancel(f"/v1/schedules/{segment(id)}/backfills/{segment(backfill_id)}", Backfill)
 
 
 class Subscriptions(Area[C]):

@@ -65,6 +65,11 @@ def delete(path: str) -> Call[None]:
     return Call("DELETE", path, lambda body: None)
 
 
+def cancel(path: str, answer: type[M]) -> Call[M]:
+    """A deletion of what stays to be looked at."""
+    return Call("DELETE", path, _reader(answer))
+
+
 def segment(text: str) -> str:
     """Text as one segment of a path, whatever is in it."""
     if text in {"", ".", ".."}:

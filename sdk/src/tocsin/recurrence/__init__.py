@@ -20,8 +20,11 @@ from tocsin.recurrence.errors import (
     InvalidRecurrence,
     NeverMatches,
 )
+from tocsin.recurrence.jitters import jitter
 from tocsin.recurrence.occurrences import Occurrence, Shift
+from tocsin.recurrence.pitfalls import SpecWarning, WarningCode
 from tocsin.recurrence.recurrences import Recurrence
+from tocsin.recurrence.specs import Spec, union_specs_max
 from tocsin.recurrence.zones import zone_database_version
 
 __all__ = [
@@ -35,5 +38,10 @@ __all__ = [
     "Occurrence",
     "Recurrence",
     "Shift",
+    "Spec",
+    "SpecWarning",
+    "WarningCode",
+    "jitter",
+    "union_specs_max",
     "zone_database_version",
 ]

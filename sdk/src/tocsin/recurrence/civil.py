@@ -3,6 +3,7 @@
 Instants are whole seconds since 1970-01-01T00:00:00Z, wall times whole seconds since midnight of a date.
 """
 
+from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -10,12 +11,13 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 DAY: Final = timedelta(days=1)
-_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+EPOCH_DATE: Final = date(1970, 1, 1)
+_EPOCH_ORDINAL: Final = EPOCH_DATE.toordinal()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NOON: Final = time(12)
-# No zone was ever further than sixteen hours from UTC, and none jumps twice within an hour.
+# No zone was ever further than sixteen hours from UTC, and none changes its offset twice within six days.
 _reach: Final = 16 * 3_600
-_sample: Final = 3_600
+_sample: Final = 86_400
+_margin: Final = 5 * 86_400
 
 
 class Passes(NamedTuple):
@@ -49,30 +51,46 @@ class Stretch(NamedTuple):
     last: int
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def stretches(zone: ZoneInfo, day: date) -> tuple[Stretch, ...]:
     """The stretches around a day, in order; between two of them the wall clock jumps."""
     midnight = _midnight(day)
-    bounds = [midnight - _reach, *_jumps(zone, midnight), midnight + 86_400 + _reach]
+    first, last = midnight - _reach, midnight + 86_400 + _reach
+    starts, offsets = _year(zone, day.year)
     found: list[Stretch] = []
-    for start, end in pairwise(bounds):
-        own_midnight = midnight - _offset_at(zone, start)
-        found.append(Stretch(start, own_midnight, start - own_midnight, end - own_midnight))
+    for (start, end), offset in zip(pairwise(starts), offsets, strict=True):
+        start, end, own_midnight = max(start, first), min(end, last), midnight - offset
+        if start < end:
+            found.append(Stretch(start, own_midnight, start - own_midnight, end - own_midnight))
     return tuple(found)
 
 
-def _jumps(zone: ZoneInfo, midnight: int) -> list[int]:
-    """The first instants of new offsets near a day."""
-    samples = range(midnight - _reach, midnight + 86_400 + _reach + _sample, _sample)
-    offsets = [_offset_at(zone, instant) for instant in samples]
-    return [
-        _jump(zone, before, after)
-        for (before, after), (old, new) in zip(pairwise(samples), pairwise(offsets), strict=True)
-        if old != new
-    ]
+@lru_cache(maxsize=8192)
+def plain_midnight(zone: ZoneInfo, day: date) -> int | None:
+    """The instant of midnight when the zone's clock runs evenly through the day and those around it; else None."""
+    starts, offsets = _year(zone, day.year)
+    index = bisect_right(starts, _midnight(day)) - 1
+    midnight = _midnight(day) - offsets[index]
+    # Two days, as a clock that is put back by one repeats a whole date.
+    even = starts[index] + 2 * 86_400 <= midnight and midnight + 3 * 86_400 <= starts[index + 1]
+    return midnight if even else None
 
 
-def _jump(zone: ZoneInfo, before: int, after: int) -> int:
+@lru_cache(maxsize=4096)
+def _year(zone: ZoneInfo, year: int) -> tuple[list[int], list[int]]:
+    """Where a zone's offset changes in a year and the days around it, and what it is from there up to the next."""
+    first, last = _midnight(date(year, 1, 1)) - _margin, _midnight(date(year + 1, 1, 1)) + _margin
+    starts, offsets = [first], [_offset_at(zone, first)]
+    for before, after in pairwise(range(first, last + _sample, _sample)):
+        offset = _offset_at(zone, after)
+        if offset != offsets[-1]:
+            starts.append(_change(zone, before, after))
+            offsets.append(offset)
+    return [*starts, last], offsets
+
+
+def _change(zone: ZoneInfo, before: int, after: int) -> int:
+    """The first instant of the offset that holds at `after` and not yet at `before`."""
     new_offset = _offset_at(zone, after)
     while after - before > 1:
         middle = (before + after) // 2
@@ -81,24 +99,6 @@ def _jump(zone: ZoneInfo, before: int, after: int) -> int:
         else:
             before = middle
     return after
-
-
-@lru_cache(maxsize=8192)
-def plain_midnight(zone: ZoneInfo, day: date) -> int | None:
-    """The instant of midnight when the zone's clock runs evenly through the whole day; None when it may not."""
-    midnight, noon = datetime.combine(day, time()), datetime.combine(day, _NOON)
-    next_midnight = midnight + DAY
-    offset = _offset(zone, midnight, fold=0)
-    others = (
-        _offset(zone, midnight, fold=1),
-        _offset(zone, noon, fold=0),
-        _offset(zone, next_midnight, fold=0),
-        # A gap or an overlap at midnight shows in the second reading only.
-        _offset(zone, next_midnight, fold=1),
-    )
-    if any(other != offset for other in others):
-        return None
-    return _midnight(day) - offset
 
 
 def local_date(zone: ZoneInfo, instant: int) -> date:

@@ -1,18 +1,32 @@
 """Cron in a time zone: which instants a cron text means, through every change of the clock."""
 
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from tocsin.recurrence.civil import DAY, Stretch, local_date, passes, plain_midnight, stretches, to_datetime, to_instant
+from tocsin.recurrence.civil import (
+    DAY,
+    EPOCH_DATE,
+    Stretch,
+    local_date,
+    passes,
+    plain_midnight,
+    stretches,
+    to_datetime,
+    to_instant,
+)
 from tocsin.recurrence.grammar import Fields
 from tocsin.recurrence.occurrences import Occurrence, Shift
+from tocsin.recurrence.times import seconds_of_day, united
+from tocsin.recurrence.zones import is_fixed
 
 DstRule = Literal["debian", "skip_gap"]
 
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 9900
+_WHOLE_DAY: Final = (1 << 86_400) - 1
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,12 @@ class Cron:
 
     def _next_instant(self, after: int) -> int | None:
         today = local_date(self.zone, after)
-        first = today if self._plain(today) and self._plain(today - DAY) else today - DAY
+        first = today if self.is_even(today) and self.is_even(today - DAY) else today - DAY
         for day in self.fields.dates.starting(first):
             found = self._first_on(day, after)
             if found is None:
                 continue
-            if self._plain(day):
+            if self.is_even(day):
                 return found
             # A repeated stretch can cross midnight: the next date may hold an instant before this one.
             rival = self._first_on(day + DAY, after) if day + DAY in self.fields.dates else None
@@ -53,16 +67,12 @@ class Cron:
         return None
 
     def _first_on(self, day: date, after: int) -> int | None:
+        """The first slot of a date; walks its stretches in order, so the first find is the earliest."""
         midnight = plain_midnight(self.zone, day)
-        if midnight is None:
-            return self._first_on_uneven(day, after)
-        return self._first_in(Stretch(midnight, midnight, 0, 86_400), 0, after)
-
-    def _first_on_uneven(self, day: date, after: int) -> int | None:
-        """The same where the wall clock jumps; walks the stretches in order, so the first find is the earliest."""
-        around = stretches(self.zone, day)
-        shown = around[0].first  # up to where the wall clock has got so far
-        for stretch in around:
+        if midnight is not None:
+            tod = self.fields.times.first_from(after - midnight + 1)
+            return None if tod is None else midnight + tod
+        for stretch, shown in self.walk(day):
             if stretch.start > after and self._moves_into(stretch, shown):
                 return stretch.start
             # What the wall has shown before, it shows a second time now: only wildcard jobs run again.
@@ -70,45 +80,125 @@ class Cron:
             found = self._first_in(stretch, first, after)
             if found is not None:
                 return found
-            shown = max(shown, stretch.last)
         return None
 
     def _moves_into(self, stretch: Stretch, shown: int) -> bool:
         """Whether a slot lies in the gap before this stretch and is made up for at its beginning."""
+        return self.dst == "debian" and self.fields.fixed_time and self._lost_before(stretch, shown)
+
+    def _lost_before(self, stretch: Stretch, shown: int) -> bool:
+        """Whether a slot lies in the gap before this stretch, up to which the wall clock had got as far as `shown`."""
         first = self.fields.times.first_from(shown)
-        in_gap = first is not None and first < stretch.first
-        return in_gap and self.fields.fixed_time and self.dst == "debian"
+        return first is not None and first < stretch.first
 
     def _first_in(self, stretch: Stretch, first: int, after: int) -> int | None:
         tod = self.fields.times.first_from(max(first, after - stretch.midnight + 1))
         return stretch.midnight + tod if tod is not None and tod < stretch.last else None
 
-    def _plain(self, day: date) -> bool:
+    def is_even(self, day: date) -> bool:
+        """Whether the wall clock runs through a date without a jump."""
         return plain_midnight(self.zone, day) is not None
 
-    def occurrence(self, at: datetime, previous: datetime) -> Occurrence:
-        """One slot as a person should see it; `previous` is the slot, or the moment asked about, before it."""
+    @property
+    def zoned(self) -> bool:
+        return not is_fixed(self.zone)
+
+    @property
+    def phase(self) -> int:
+        return 0
+
+    def shows(self, moment: datetime) -> bool:
+        """Whether the wall clock, as it stands at a moment, matches the fields."""
+        local = moment.astimezone(self.zone)
+        return local.date() in self.fields.dates and _tod(local) in self.fields.times
+
+    def seconds_of(self, day: int) -> int:
+        """The seconds of a UTC day that have a slot, a bit each."""
+        start = day * 86_400
+        return united(self._seconds_on(date, start) for date in self._dates_on(day)) & _WHOLE_DAY
+
+    def layout(self, day: int) -> Hashable:
+        """Where the matching dates of a UTC day begin; of its own where the wall clock jumps."""
+        midnights = [plain_midnight(self.zone, date) for date in self._dates_on(day)]
+        return (
+            day
+            if None in midnights
+            else tuple(midnight - day * 86_400 for midnight in midnights if midnight is not None)
+        )
+
+    def _dates_on(self, day: int) -> list[date]:
+        """The matching dates that may have an instant on a UTC day."""
+        utc_date = EPOCH_DATE + timedelta(days=day)
+        around = (utc_date - DAY, utc_date, utc_date + DAY)
+        return [date for date in around if date in self.fields.dates]
+
+    def _seconds_on(self, day: date, start: int) -> int:
+        """The slots of a date as bits that count from `start`; what lies before it is left out."""
+        midnight = plain_midnight(self.zone, day)
+        if midnight is not None:
+            return _moved(seconds_of_day(self.fields.times), midnight - start)
+        found = 0
+        for stretch, shown in self.walk(day):
+            if stretch.start >= start and self._moves_into(stretch, shown):
+                found |= 1 << stretch.start - start
+            first = max(stretch.first, shown, 0) if self.fields.fixed_time else max(stretch.first, 0)
+            seconds = _clipped(seconds_of_day(self.fields.times), first, stretch.last)
+            found |= _moved(seconds, stretch.midnight - start)
+        return found
+
+    def walk(self, day: date) -> Iterator[tuple[Stretch, int]]:
+        """The stretches of a date in order, each with how far the wall clock had got before."""
+        around = stretches(self.zone, day)
+        shown = around[0].first
+        for stretch in around:
+            yield stretch, shown
+            shown = max(shown, stretch.last)
+
+    def occurrence(self, at: datetime) -> Occurrence:
+        """One slot as a person should see it."""
         local = at.astimezone(self.zone)
         # A fixed offset, because a ZoneInfo time within a repeated hour compares unequal to its own instant.
         fixed = at.astimezone(timezone(local.utcoffset() or timedelta()))
-        return Occurrence(at, fixed, self._shift(local, previous, at))
+        return Occurrence(at, fixed, self._shift(local))
 
-    def _shift(self, local: datetime, previous: datetime, at: datetime) -> Shift | None:
-        tod = local.hour * 3600 + local.minute * 60 + local.second
+    def _shift(self, local: datetime) -> Shift | None:
+        tod = _tod(local)
         if not (local.date() in self.fields.dates and tod in self.fields.times):
             return Shift.MOVED
-        slot = passes(self.zone, local.date(), tod)
-        if slot.repeated:
+        if passes(self.zone, local.date(), tod).repeated:
             return Shift.SECOND_PASS if local.fold else Shift.FIRST_PASS
-        if self._skipped_between(previous, at):
-            return Shift.AFTER_SKIPPED
         return None
 
-    def _skipped_between(self, previous: datetime, at: datetime) -> bool:
-        if self.dst != "skip_gap" or not self.fields.fixed_time:
-            return False
-        moved = Cron(self.text, self.fields, self.zone, "debian").next_after(previous)
-        return moved is not None and moved < at
+    def skips(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Where, after `after` and up to `until`, a gap ends that took a slot which is not made up for."""
+        if self.dst == "debian" or not self.fields.fixed_time:
+            return
+        last = until.astimezone(self.zone).date()
+        for day in self.fields.dates.starting(local_date(self.zone, to_instant(after)) - DAY):
+            if day > last:
+                return
+            if not self.is_even(day):
+                ends = (to_datetime(instant) for instant in self._gap_ends(day))
+                yield from (end for end in ends if after < end <= until)
+
+    def _gap_ends(self, day: date) -> Iterator[int]:
+        """The ends of the gaps of a date that took a slot."""
+        return (stretch.start for stretch, shown in self.walk(day) if self._lost_before(stretch, shown))
 
     def explain(self) -> str:
         return f"{self.fields.explain()}, {self.zone.key} time"
+
+
+def _tod(local: datetime) -> int:
+    return local.hour * 3600 + local.minute * 60 + local.second
+
+
+def _clipped(seconds: int, first: int, last: int) -> int:
+    """Only the bits from `first` up to, but without, `last`."""
+    if last < 86_400:
+        seconds &= (1 << max(last, 0)) - 1
+    return seconds >> first << first
+
+
+def _moved(seconds: int, by: int) -> int:
+    return seconds << by if by >= 0 else seconds >> -by

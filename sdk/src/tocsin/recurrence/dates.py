@@ -41,6 +41,18 @@ class Dates:
         lengths = {length for month in self.months for length in _lengths(month)}
         return any(self._by_kind[_kind(weekday, length)] for length in lengths for weekday in range(7))
 
+    def all(self) -> bool:
+        """Whether these are all there are."""
+        lengths = (kind // 7 + 28 for kind in range(len(self._by_kind)))
+        return len(self.months) == 12 and all(
+            days == (1 << length + 1) - 2 for days, length in zip(self._by_kind, lengths, strict=True)
+        )
+
+    def leap_day_only(self) -> bool:
+        """Whether each is a 29 February."""
+        common, leap = self._by_kind[:7], self._by_kind[7:14]
+        return self.months == frozenset({2}) and not any(common) and all(days in (0, 1 << 29) for days in leap)
+
     def _days(self, year: int, month: int) -> int:
         """A number in which bit n stands for the n-th day of the month."""
         return self._by_kind[_kind_of(year, month)]

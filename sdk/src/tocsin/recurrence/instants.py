@@ -1,10 +1,12 @@
 """One instant, once."""
 
 import re
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from tocsin.recurrence.civil import to_instant
 from tocsin.recurrence.errors import BadInstant
 from tocsin.recurrence.occurrences import Occurrence
 
@@ -24,8 +26,26 @@ class Once:
         """The instant, while it is strictly later than `after`."""
         return self.at if self.at > after else None
 
-    def occurrence(self, at: datetime, previous: datetime) -> Occurrence:
+    @property
+    def zoned(self) -> bool:
+        return False
+
+    @property
+    def phase(self) -> int:
+        return self.at.microsecond
+
+    def seconds_of(self, day: int) -> int:
+        own_day, tod = divmod(to_instant(self.at), 86_400)
+        return 1 << tod if own_day == day else 0
+
+    def layout(self, day: int) -> Hashable:
+        return self.seconds_of(day) != 0
+
+    def occurrence(self, at: datetime) -> Occurrence:
         return Occurrence(at, at)
+
+    def skips(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        return iter(())
 
     def explain(self) -> str:
         return f"Once, at {self.at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,10 +1,13 @@
 """Fixed intervals, counted from an anchor so that they never drift."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
+from tocsin.recurrence.civil import to_instant
 from tocsin.recurrence.errors import BadInterval
 from tocsin.recurrence.occurrences import Occurrence
 
@@ -34,8 +37,29 @@ class Every:
         except OverflowError:
             return None
 
-    def occurrence(self, at: datetime, previous: datetime) -> Occurrence:
+    @property
+    def zoned(self) -> bool:
+        return False
+
+    @property
+    def phase(self) -> int:
+        return self.anchor.microsecond
+
+    def seconds_of(self, day: int) -> int:
+        """The seconds of a UTC day that have a slot, a bit each."""
+        step, first = self.layout(day)
+        return _every(step, -(-(86_400 - first) // step)) << first if first < 86_400 else 0
+
+    def layout(self, day: int) -> tuple[int, int]:
+        """Every how many seconds, and beginning with which of a UTC day."""
+        step = self.interval // timedelta(seconds=1)
+        return step, (to_instant(self.anchor) - day * 86_400) % step
+
+    def occurrence(self, at: datetime) -> Occurrence:
         return Occurrence(at, at)
+
+    def skips(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        return iter(())
 
     def explain(self) -> str:
         if self.anchor == EPOCH:
@@ -63,6 +87,12 @@ def read_interval(text: str, *, pointer: str = "/every") -> timedelta:
 
 
 _SECONDS: Final = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+
+
+@lru_cache(maxsize=64)
+def _every(step: int, count: int) -> int:
+    """A number with `count` bits set, `step` apart, from the lowest on."""
+    return int("1".rjust(step, "0") * count, 2)
 
 
 def _words(interval: timedelta) -> str:

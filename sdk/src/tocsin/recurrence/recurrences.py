@@ -1,57 +1,52 @@
 """A recurrence: from a spec to its instants."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from itertools import islice
-from typing import Any, Final, Protocol
 
-from tocsin.recurrence.cron import Cron, DstRule
-from tocsin.recurrence.errors import BadShape
-from tocsin.recurrence.grammar import read_cron
-from tocsin.recurrence.instants import Once, read_instant
-from tocsin.recurrence.intervals import EPOCH, Every, read_interval
-from tocsin.recurrence.occurrences import Occurrence
-from tocsin.recurrence.zones import load_zone
-
-_SHAPES: Final = {"cron": ("timezone", "dst"), "every": ("anchor",), "at": ()}
-_FORMS: Final = (
-    'one of {"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}, {"every": "PT90S"}, {"at": "2026-11-22T09:00:00Z"}'
-)
-
-
-class Rule(Protocol):
-    """One way of recurring."""
-
-    def next_after(self, after: datetime) -> datetime | None: ...
-
-    def occurrence(self, at: datetime, previous: datetime) -> Occurrence: ...
-
-    def explain(self) -> str: ...
+from tocsin.recurrence.exclusions import Exclusion
+from tocsin.recurrence.occurrences import Occurrence, Shift
+from tocsin.recurrence.pitfalls import SpecWarning, pitfalls
+from tocsin.recurrence.rules import TICK, Rule, has_slot
+from tocsin.recurrence.specs import Spec, read
 
 
 @dataclass(frozen=True)
 class Recurrence:
     """When something happens, as a pure function of the spec."""
 
-    rule: Rule
+    rules: tuple[Rule, ...]
+    exclusion: Exclusion | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
 
     @classmethod
-    def parse(cls, spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "Recurrence":
-        """Read a spec. Raises an InvalidRecurrence that points at the field and says what to write instead."""
-        if not isinstance(spec, Mapping):
-            raise BadShape("a recurrence is an object", pointer="", hint=_FORMS)
-        kind = _kind(spec)
-        _refuse_unknown(spec, kind)
-        return cls(_READERS[kind](spec))
+    def parse(cls, spec: Spec) -> "Recurrence":
+        """Read a spec, or a list of specs whose slots are united.
+
+        Raises an InvalidRecurrence that points at the field and says what to write instead.
+        """
+        found = read(spec)
+        return cls(found.rules, found.exclusion)
+
+    def within(self, starts_at: datetime | None, ends_at: datetime | None) -> "Recurrence":
+        """Only the slots from `starts_at` up to and including `ends_at`; None is no bound. Bounds add to one another.
+
+        >>> daily = Recurrence.parse({"cron": "@daily"})
+        >>> in_may = daily.within(datetime(2027, 5, 1, tzinfo=UTC), datetime(2027, 5, 31, tzinfo=UTC))
+        >>> len(list(in_may.slots_after(datetime(2026, 1, 1, tzinfo=UTC))))
+        31
+        """
+        starts = [_in_utc(moment) for moment in (self.starts_at, starts_at) if moment is not None]
+        ends = [_in_utc(moment) for moment in (self.ends_at, ends_at) if moment is not None]
+        return replace(self, starts_at=max(starts, default=None), ends_at=min(ends, default=None))
 
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly later than `after` as an instant, in UTC; None when there is none any more."""
-        if after.tzinfo is None:
-            raise ValueError("`after` needs a time zone: without one it is not an instant")
         # In UTC from here: comparing and adding in local time is wrong across a change of the clock.
-        return self.rule.next_after(after.astimezone(UTC))
+        slot = self._first_after(self._within_start(_in_utc(after)))
+        return None if slot is None or (self.ends_at is not None and slot > self.ends_at) else slot
 
     def slots_after(self, after: datetime) -> Iterator[datetime]:
         """Every slot strictly later than `after`, in order. Often without end."""
@@ -62,78 +57,80 @@ class Recurrence:
     def preview(self, after: datetime, n: int) -> list[Occurrence]:
         """The next `n` slots with their local time and what a change of the clock does to them."""
         occurrences: list[Occurrence] = []
-        previous = after
+        previous = self._within_start(_in_utc(after))
         for slot in islice(self.slots_after(after), n):
-            occurrences.append(self.rule.occurrence(slot, previous))
+            occurrences.append(self._occurrence(slot, previous))
             previous = slot
         return occurrences
 
+    def warnings(self, after: datetime) -> list[SpecWarning]:
+        """What its author should know about the year after a moment, and may not have meant.
+
+        >>> leap = Recurrence.parse({"cron": "30 9 29 2 *"})
+        >>> [warning.sentence for warning in leap.warnings(datetime(2026, 1, 1, tzinfo=UTC))]
+        ['"30 9 29 2 *" fires on 29 February only.']
+        """
+        return list(pitfalls(self.rules, self._within_start(_in_utc(after)), self._counts))
+
     def explain(self) -> str:
         """The spec in plain English."""
-        return self.rule.explain()
+        told = "; and ".join(_run_on(rule.explain() for rule in self.rules))
+        if self.exclusion is not None:
+            told += "".join(f"; except {_lower(part.explain())}" for part in self.exclusion.parts)
+        for word, moment in (("from", self.starts_at), ("until", self.ends_at)):
+            told += f"; {word} {moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else ""
+        return told
+
+    @property
+    def zoned(self) -> bool:
+        """Whether another release of the time zone database could change its slots.
+
+        >>> Recurrence.parse({"every": "PT90S"}).zoned
+        False
+        """
+        covers = () if self.exclusion is None else self.exclusion.parts
+        return any(part.zoned for part in (*self.rules, *covers))
+
+    def _counts(self, moment: datetime) -> bool:
+        """Whether a slot at a moment would lie within the bounds and not be excluded."""
+        in_time = (self.starts_at is None or moment >= self.starts_at) and (
+            self.ends_at is None or moment <= self.ends_at
+        )
+        return in_time and (self.exclusion is None or not self.exclusion.covers(moment))
+
+    def _within_start(self, after: datetime) -> datetime:
+        return after if self.starts_at is None or after >= self.starts_at else self.starts_at - TICK
+
+    def _first_after(self, after: datetime) -> datetime | None:
+        if self.exclusion is not None:
+            return self.exclusion.next_after(self.rules, after)
+        if len(self.rules) == 1:
+            return self.rules[0].next_after(after)
+        return min((slot for rule in self.rules if (slot := rule.next_after(after)) is not None), default=None)
+
+    def _occurrence(self, slot: datetime, previous: datetime) -> Occurrence:
+        """A slot on the clock of the first rule that has it."""
+        rule = next(rule for rule in self.rules if has_slot(rule, slot))
+        occurrence = rule.occurrence(slot)
+        if occurrence.shift is None and self._skips(previous, slot):
+            return replace(occurrence, shift=Shift.AFTER_SKIPPED)
+        return occurrence
+
+    def _skips(self, after: datetime, until: datetime) -> bool:
+        skipped = (moment for rule in self.rules for moment in rule.skips(after, until))
+        return any(self._counts(moment) for moment in skipped)
 
 
-def _kind(spec: Mapping[str, Any]) -> str:
-    kinds = [kind for kind in _SHAPES if kind in spec]
-    if len(kinds) != 1:
-        detail = f"{' and '.join(kinds)} exclude each other" if kinds else "says neither cron, every nor at"
-        raise BadShape(detail, pointer="", hint=_FORMS)
-    return kinds[0]
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs a time zone: without one it is not an instant")
+    return moment.astimezone(UTC)
 
 
-def _refuse_unknown(spec: Mapping[str, Any], kind: str) -> None:
-    accepted = (kind, *_SHAPES[kind])
-    for name in spec:
-        if name not in accepted:
-            close = get_close_matches(str(name)[:32], accepted, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"beside {kind!r} goes " + (" and ".join(map(repr, _SHAPES[kind])) or "nothing")
-            )
-            raise BadShape(f"unknown field {str(name)[:32]!r}", pointer=f"/{_escape(str(name)[:32])}", hint=hint)
+def _run_on(sentences: Iterator[str]) -> list[str]:
+    first, *others = sentences
+    return [first, *map(_lower, others)]
 
 
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _text(spec: Mapping[str, Any], name: str, default: str) -> str:
-    value = spec.get(name, default)
-    if not isinstance(value, str):
-        raise BadShape(f"{name} is a string", pointer=f"/{name}", hint=_FORMS)
-    return value
-
-
-def _read_cron(spec: Mapping[str, Any]) -> Rule:
-    text = _text(spec, "cron", "")
-    fields = read_cron(text)
-    return Cron(text, fields, load_zone(_text(spec, "timezone", "UTC")), _dst(spec))
-
-
-def _dst(spec: Mapping[str, Any]) -> DstRule:
-    match _text(spec, "dst", "debian"):
-        case "debian":
-            return "debian"
-        case "skip_gap":
-            return "skip_gap"
-        case other:
-            raise BadShape(
-                f"{other[:32]!r} is not a daylight-saving rule",
-                pointer="/dst",
-                hint='"debian" (the default) or "skip_gap"',
-            )
-
-
-def _read_every(spec: Mapping[str, Any]) -> Rule:
-    text = _text(spec, "every", "")
-    interval = read_interval(text)
-    anchor = read_instant(_text(spec, "anchor", ""), pointer="/anchor") if "anchor" in spec else EPOCH
-    return Every(text, interval, anchor)
-
-
-def _read_at(spec: Mapping[str, Any]) -> Rule:
-    return Once(read_instant(_text(spec, "at", "")))
-
-
-_READERS: Final = {"cron": _read_cron, "every": _read_every, "at": _read_at}
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]

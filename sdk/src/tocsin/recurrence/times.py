@@ -1,5 +1,6 @@
 """Times of day, as sets of hours, minutes and seconds: every combination of the three is meant."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -43,6 +44,10 @@ class TimesOfDay:
     def __contains__(self, tod: int) -> bool:
         return self.first_from(tod) == tod
 
+    def all(self) -> bool:
+        """Whether these are every second of a day."""
+        return (len(self.hours), len(self.minutes), len(self.seconds)) == (24, 60, 60)
+
     def in_whole_minutes(self) -> "TimesOfDay":
         """The same, with every second of each minute."""
         return times_of_day(self.hours, self.minutes, SIXTY)
@@ -60,6 +65,14 @@ def seconds_of_day(times: TimesOfDay) -> int:
     minute = sum(1 << number for number in times.seconds)
     hour = sum(minute << 60 * number for number in times.minutes)
     return sum(hour << 3600 * number for number in times.hours)
+
+
+def united(sets: Iterable[int]) -> int:
+    """The union of sets that are given as numbers with a bit a member."""
+    union = 0
+    for one in sets:
+        union |= one
+    return union
 
 
 def _from(numbers: tuple[int, ...], end: int) -> bytes:

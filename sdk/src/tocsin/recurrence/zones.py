@@ -14,6 +14,7 @@ zone_database_version: Final = tzdata.IANA_VERSION
 """The release of the IANA database that every answer is computed with, such as "2026a"."""
 
 _name_chars_max: Final = 64
+_FIXED: Final = frozenset({"UTC", "UCT", "Universal", "Zulu", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich"})
 
 
 def load_zone(name: str, *, pointer: str = "/timezone") -> ZoneInfo:
@@ -27,6 +28,11 @@ def load_zone(name: str, *, pointer: str = "/timezone") -> ZoneInfo:
     if name not in _names():
         raise BadZone(f"{name!r} is not an IANA time zone", pointer=pointer, hint=_suggestion(name))
     return _load(name)
+
+
+def is_fixed(zone: ZoneInfo) -> bool:
+    """Whether the zone is a constant offset by its very name, which no release of the database will change."""
+    return zone.key.startswith("Etc/") or zone.key in _FIXED
 
 
 @lru_cache(maxsize=1)

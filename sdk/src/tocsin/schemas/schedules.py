@@ -15,6 +15,7 @@ __all__ = [
     "AskedPreview",
     "Backfill",
     "BackfillOverlap",
+    "BackfillQuery",
     "BackfillState",
     "Completion",
     "Duration",
@@ -390,6 +391,10 @@ class NewBackfill(Wire):
     overlap: BackfillOverlap = Field(
         default="allow", description="Between its runs: all at once, only while none is outstanding, or in order."
     )
+
+
+class BackfillQuery(ListQuery):
+    """Which backfills, newest first."""
 
 
 class Backfill(Wire):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tocsin.cli import show
@@ -28,9 +29,14 @@ poll_seconds = 0.5
 def backfill(
     id: ScheduleId,
     start: Annotated[
-        str, typer.Option("--from", help="The first instant: 2027-01-01T00:00:00Z, or 2d for two days ago.")
+        str,
+        typer.Option(
+            "--from", help="The first instant: 2027-01-01T00:00:00Z, or 2d for two days ago.", metavar="INSTANT"
+        ),
     ],
-    end: Annotated[str | None, typer.Option("--to", help="Slots before this instant; default: now.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Slots before this instant; default: now.", metavar="INSTANT")
+    ] = None,
     overlap: Annotated[
         Literal["allow", "skip", "buffer_all"],
         typer.Option(help="Between these runs: all at once, only while none is under way, or in order."),
@@ -40,8 +46,8 @@ def backfill(
 ) -> None:
     """Fire the past slots of a range after all, at a measured pace, and never ahead of those that are due.
 
-    tocsin schedule backfill daily-report --from 2027-01-01T00:00:00Z --to 2027-02-01T00:00:00Z
-    tocsin schedule backfill daily-report --from 6h --overlap buffer_all --no-wait
+    tocsin schedule backfill daily-report --from 2027-01-01T00:00:00Z
+    tocsin schedule backfill daily-report --from 2d --to 1d --overlap buffer_all
     """
     now = datetime.now(UTC)
     first, last = past(start, "--from", now), now if end is None else past(end, "--to", now)
@@ -70,11 +76,14 @@ def watch_backfill(id: ScheduleId, backfill_id: BackfillId, as_json: AsJson = Fa
 
 @backfills.command("rm", hidden=True)
 @backfills.command("cancel")
-def cancel_backfill(id: ScheduleId, backfill_id: BackfillId) -> None:
+def cancel_backfill(id: ScheduleId, backfill_id: BackfillId, as_json: AsJson = False) -> None:
     """Skip what of a backfill has not fired yet."""
     with client() as relay:
-        relay.schedules.cancel_backfill(id, backfill_id)
-    show.done(f"{backfill_id} is cancelled; what has fired, has fired")
+        _show_all([relay.schedules.cancel_backfill(id, backfill_id)], as_json)
+
+
+def _watch(relay: "Client", id: str, found: "Backfill", as_json: bool) -> None:
+    watch(steps(relay, id, found, time.sleep), id, found.id, show.out, as_json)
 
 
 def steps(relay: "Client", id: str, found: "Backfill", pause: Callable[[float], None]) -> "Iterator[Backfill]":
@@ -87,27 +96,27 @@ def steps(relay: "Client", id: str, found: "Backfill", pause: Callable[[float], 
             yield found
 
 
-def _watch(relay: "Client", id: str, found: "Backfill", as_json: bool) -> None:
-    going = steps(relay, id, found, time.sleep)
+def watch(going: "Iterable[Backfill]", id: str, backfill_id: str, console: Console, as_json: bool) -> None:
+    """Show how far it gets. Ctrl-C ends the watching, not the backfill."""
     try:
-        if show.out.is_terminal and not as_json:
-            _draw(going)
+        if console.is_terminal and not as_json:
+            _draw(going, backfill_id, console)
         else:
             _show_all(going, as_json)
     except KeyboardInterrupt:
-        show.hint(f"It goes on without you. To watch it: tocsin schedule backfills watch {id} {found.id}")
-        show.hint(f"To end it: tocsin schedule backfills cancel {id} {found.id}")
+        show.hint(f"It goes on without you. To watch it: tocsin schedule backfills watch {id} {backfill_id}")
+        show.hint(f"To end it: tocsin schedule backfills cancel {id} {backfill_id}")
         raise typer.Exit(130) from None
 
 
-def _draw(going: "Iterable[Backfill]") -> None:
-    """A bar that grows, then what it came to."""
+def _draw(going: "Iterable[Backfill]", backfill_id: str, console: Console) -> None:
+    """A bar that grows, with what it has come to."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
-    with Progress(*columns, console=show.out) as bar:
-        task = bar.add_task("", told="")
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(backfill_id, told="")
         for found in going:
             done = found.slots - found.open
-            bar.update(task, description=found.id, total=found.slots, completed=done, told=words.progress(found))
+            bar.update(task, total=found.slots, completed=done, told=words.progress(found))
 
 
 def _show_all(going: "Iterable[Backfill]", as_json: bool) -> None:

@@ -50,7 +50,8 @@ def change(
     terms: Terms,
     version: Version,
     remove: Annotated[
-        list[str] | None, typer.Option(help="Take an option's value away again: ends-at, jitter. May be repeated.")
+        list[str] | None,
+        typer.Option(help="Take an option's value away again: ends-at, jitter. May be repeated.", metavar="OPTION"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

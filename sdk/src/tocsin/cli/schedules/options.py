@@ -81,7 +81,12 @@ class Terms:
     """Everything else about a schedule. None: not said."""
 
     endpoint: Annotated[
-        str | None, _option(_SENT, "The endpoint to ring, ep_…; default: yours, if you have exactly one.", metavar="ID")
+        str | None,
+        _option(
+            _SENT,
+            "The endpoint to ring, ep_…; of a new schedule by default yours, if you have exactly one.",
+            metavar="ID",
+        ),
     ] = None
     payload: Annotated[
         str | None, _option(_SENT, "JSON to send along; @file reads it from a file.", metavar="JSON")

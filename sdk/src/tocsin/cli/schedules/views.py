@@ -46,11 +46,10 @@ def show_schedule(id: ScheduleId, as_json: AsJson = False) -> None:
         if as_json:
             return show.json_line(found)
         describe(found)
-        show.out.print("\n[bold]Next[/bold]")
-        if found.state == "active":
+        if found.state != "completed":
+            condition = ", if it were resumed now" if found.state == "paused" else ""
+            show.out.print(f"\n[bold]Next[/bold]{condition}")
             _show_slots(relay.schedules.upcoming(id, shown_slots), now)
-        else:
-            show.out.print(f"  [dim]It is {found.state}.[/dim]")
         show.out.print("\n[bold]Last[/bold]")
         latest = islice(relay.schedules.fires(id, until=now), shown_slots)
         columns = ("slot", "became", "late", "attempts", "because")
@@ -79,9 +78,12 @@ def list_fires(
     ] = None,
     backfill: Annotated[str | None, typer.Option(help="Only those of this backfill, bkf_….")] = None,
     since: Annotated[
-        str | None, typer.Option(help="Slots at or after an instant such as 2027-01-01T09:00:00Z, or 2h ago.")
+        str | None,
+        typer.Option(help="Slots at or after an instant such as 2027-01-01T09:00:00Z, or 2h ago.", metavar="INSTANT"),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Slots before an instant, or so long ago.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Slots before an instant, or so long ago.", metavar="INSTANT")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -104,9 +106,11 @@ def list_fires(
 @unbundled
 def preview(
     when: When,
-    starts_at: Annotated[str | None, typer.Option(help="No slot before this instant counts.")] = None,
-    ends_at: Annotated[str | None, typer.Option(help="No slot after this instant counts.")] = None,
-    after: Annotated[str | None, typer.Option(help="From this instant on; default: now.")] = None,
+    starts_at: Annotated[
+        str | None, typer.Option(help="No slot before this instant counts.", metavar="INSTANT")
+    ] = None,
+    ends_at: Annotated[str | None, typer.Option(help="No slot after this instant counts.", metavar="INSTANT")] = None,
+    after: Annotated[str | None, typer.Option(help="From this instant on; default: now.", metavar="INSTANT")] = None,
     count: Count = shown_slots,
     as_json: AsJson = False,
 ) -> None:

@@ -1,0 +1,122 @@
+"""Runs after their ring: what became of their deliveries, when they end, and what follows for those that wait."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.deliveries.conclusions import Concluded
+from app.events import Happened, record
+from app.kit import limits
+from app.kit.clock import Clock
+from app.kit.database import Transaction
+from app.kit.wake import Wake
+from app.schedules import fires, turns
+from app.schedules.completion import ending
+from app.schedules.turns import Run, Standing
+from tocsin.schemas.wire import rfc3339
+
+__all__ = ["Runs"]
+
+
+class Runs:
+    """What has been rung for, until it is over."""
+
+    def __init__(self, transaction: Transaction, clock: Clock, wake: Wake) -> None:
+        self._transaction = transaction
+        self._clock = clock
+        self._wake = wake
+
+    async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
+        """What has become of rings that we sent: see `Listener`."""
+        failed = [each.subject for each in conclusions if each.state == "failed"]
+        concerned = await turns.concerned(db, [each.subject for each in conclusions], failed)
+        if not concerned:
+            return False
+        runs = await self._locked(db, concerned)
+        told = [(runs[each.subject], each) for each in conclusions if each.subject in runs]
+        await turns.settle(db, [_standing(run, each, now) for run, each in told])
+        await record(db, *(h for run, each in told if (h := _happened(run, each, now)) is not None))
+        await self._count_give_ups(db, told)
+        return await turns.pass_on(db, sorted(set(concerned.values())), now) > 0
+
+    async def report(self, db: AsyncSession, fire_id: str, schedule_id: str, now: datetime) -> bool:
+        """The agent says that this run is done. Whether there was anything to end; ring "schedules" after the commit.
+
+        Of a schedule that is locked.
+        """
+        return await self._end(db, {fire_id: schedule_id}, "fire.completed", now) > 0
+
+    async def time_out_next(self) -> int:
+        """End the runs that nobody reported in time. Returns how many; 0 when there are none."""
+        async with self._transaction() as db:
+            now = await self._clock.now(db)
+            ended = await self._end(
+                db, await turns.running_out(db, now, limits.fire_batch_max), "fire.timed_out", now, only_by=now
+            )
+        if ended:
+            self._wake.ring("schedules")
+        return ended
+
+    async def _end(
+        self,
+        db: AsyncSession,
+        schedule_ids: Mapping[str, str],
+        kind: str,
+        now: datetime,
+        only_by: datetime | None = None,
+    ) -> int:
+        runs = await self._locked(db, schedule_ids) if schedule_ids else {}
+        # Asked again under the lock: another may have ended it, or given it more time, since we looked.
+        ending_now = [run for run in runs.values() if run.is_outstanding and (only_by is None or run.is_over(only_by))]
+        if ending_now:
+            await turns.settle(db, [Standing(run.id, run.state, None, False, None, now) for run in ending_now])
+            await record(db, *(Happened(kind, run.id, run.agent_id, now, _about(run)) for run in ending_now))
+            await turns.pass_on(db, sorted({run.schedule_id for run in ending_now}), now)
+        return len(ending_now)
+
+    async def _locked(self, db: AsyncSession, schedule_ids: Mapping[str, str]) -> dict[str, Run]:
+        """These fires and, before them, their schedules."""
+        await fires.guard(db, sorted(set(schedule_ids.values())))
+        return {run.id: run for run in await turns.runs(db, list(schedule_ids))}
+
+    async def _count_give_ups(self, db: AsyncSession, told: Sequence[tuple[Run, Concluded]]) -> None:
+        counts: dict[str, int] = {}
+        for run, each in told:
+            if run.pause_after is not None and run.give_ups is not None:
+                before = counts.get(run.schedule_id, run.give_ups)
+                counts[run.schedule_id] = _give_ups(before, run, each)
+        if counts:
+            await turns.count_give_ups(db, sorted(counts.items()))
+
+
+def _standing(run: Run, each: Concluded, now: datetime) -> Standing:
+    """What a run is, now that its delivery has concluded. One that was given up may be delivered after all."""
+    state, reason = ("dead", "gave_up") if each.state == "failed" else ("fired", None)
+    if each.state == "cancelled":
+        state, reason = run.state, run.reason
+    if not run.is_outstanding:
+        return Standing(run.id, state, reason, False, None, None)
+    if ending(run.completion or "delivery", each.state, each.answer) == "awaited":
+        seconds = run.completion_seconds or limits.completion_seconds_default
+        return Standing(run.id, state, reason, True, now + timedelta(seconds=seconds), None)
+    return Standing(run.id, state, reason, False, None, now)
+
+
+def _give_ups(before: int, run: Run, each: Concluded) -> int:
+    """How many deliveries in a row were given up, after this one."""
+    if each.state == "delivered":
+        return 0
+    return before + 1 if each.state == "failed" and run.state == "fired" else before
+
+
+def _happened(run: Run, each: Concluded, now: datetime) -> Happened | None:
+    if each.state == "failed" and run.state == "fired":
+        return Happened("fire.given_up", run.id, run.agent_id, now, {**_about(run), "reason": "gave_up"})
+    if each.state == "delivered" and run.state == "dead":
+        return Happened("fire.recovered", run.id, run.agent_id, now, _about(run))
+    return None
+
+
+def _about(run: Run) -> dict[str, object]:
+    return {"schedule_id": run.schedule_id, "scheduled_at": rfc3339(run.scheduled_at)}

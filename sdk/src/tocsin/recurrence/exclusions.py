@@ -1,0 +1,137 @@
+"""What an `exclude` takes away, looked up for one moment, or for a whole day at once."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from tocsin.recurrence.civil import to_datetime, to_instant
+from tocsin.recurrence.cron import Cron
+from tocsin.recurrence.rules import TICK, Rule, has_slot
+from tocsin.recurrence.times import united
+
+covered_days_max: Final = 1_100
+"""Days on end that have slots, all of them excluded, after which no further slot is looked for: three years or more."""
+
+
+class Cover(Protocol):
+    """One spec of an `exclude`."""
+
+    @property
+    def zoned(self) -> bool: ...
+
+    def covers(self, moment: datetime) -> bool: ...
+
+    def layout(self, day: int) -> Hashable:
+        """Days of the same layout are covered alike."""
+        ...
+
+    def seconds_of(self, day: int, phase: int) -> int:
+        """The seconds of a UTC day in which a moment `phase` microseconds into the second is covered."""
+        ...
+
+    def explain(self) -> str: ...
+
+
+@dataclass(frozen=True, eq=False)
+class WallClock:
+    """Covers the minutes, or seconds, at which a zone's wall clock matches; both passes of those that come twice."""
+
+    cron: Cron
+
+    @property
+    def zoned(self) -> bool:
+        return self.cron.zoned
+
+    def covers(self, moment: datetime) -> bool:
+        return self.cron.shows(moment)
+
+    def layout(self, day: int) -> Hashable:
+        return self.cron.layout(day)
+
+    def seconds_of(self, day: int, phase: int) -> int:
+        return self.cron.seconds_of(day)
+
+    def explain(self) -> str:
+        return self.cron.explain()
+
+
+@dataclass(frozen=True, eq=False)
+class Instants:
+    """Covers the very instants of a rule."""
+
+    rule: Rule
+
+    @property
+    def zoned(self) -> bool:
+        return self.rule.zoned
+
+    def covers(self, moment: datetime) -> bool:
+        return has_slot(self.rule, moment)
+
+    def layout(self, day: int) -> Hashable:
+        return self.rule.layout(day)
+
+    def seconds_of(self, day: int, phase: int) -> int:
+        return self.rule.seconds_of(day) if self.rule.phase == phase else 0
+
+    def explain(self) -> str:
+        return self.rule.explain()
+
+
+@dataclass(frozen=True, eq=False)
+class Exclusion:
+    """Everything that an `exclude` covers."""
+
+    parts: tuple[Cover, ...]
+
+    def covers(self, moment: datetime) -> bool:
+        return any(part.covers(moment) for part in self.parts)
+
+    def next_after(self, rules: Sequence[Rule], after: datetime) -> datetime | None:
+        """The first slot of any rule that is strictly later than `after` and not covered."""
+        slots = {rule: slot for rule in rules if (slot := rule.next_after(after)) is not None}
+        covered = {rule: slot for rule, slot in slots.items() if self.covers(slot)}
+        free = min((slot for rule, slot in slots.items() if rule not in covered), default=None)
+        behind = {rule: slot for rule, slot in covered.items() if free is None or slot < free}
+        if not behind:
+            return free
+        found = self._first_free(tuple(behind), min(behind.values()), free)
+        return free if found is None or (free is not None and free < found) else found
+
+    def _first_free(self, rules: tuple[Rule, ...], start: datetime, end: datetime | None) -> datetime | None:
+        """The first slot from `start` on that is not covered; what comes after `end` is of no interest.
+
+        A million slots may be covered in a row, so this looks at a day at a time, and at days of one layout once.
+        """
+        known: dict[Hashable, int | None] = {}
+        slot: datetime | None = start
+        for _ in range(covered_days_max):
+            if slot is None or (end is not None and slot > end):
+                return None
+            day, tod = divmod(to_instant(slot), 86_400)
+            if tod == 0:
+                layout = (*(rule.layout(day) for rule in rules), *(part.layout(day) for part in self.parts))
+                if layout not in known:
+                    known[layout] = self._first_on(rules, day, 0)
+                found = known[layout]
+            else:
+                found = self._first_on(rules, day, tod)
+            if found is not None:
+                return to_datetime(day * 86_400) + timedelta(microseconds=found)
+            slot = _first_of(rules, to_datetime((day + 1) * 86_400) - TICK)
+        return None
+
+    def _first_on(self, rules: Sequence[Rule], day: int, tod: int) -> int | None:
+        """The first slot of a UTC day at or after a time that is not covered, in microseconds of that day."""
+        found: list[int] = []
+        for phase in {rule.phase for rule in rules}:
+            slots = united(rule.seconds_of(day) for rule in rules if rule.phase == phase)
+            free = (slots & ~united(part.seconds_of(day, phase) for part in self.parts)) >> tod
+            if free:
+                found.append((tod + (free & -free).bit_length() - 1) * 1_000_000 + phase)
+        return min(found, default=None)
+
+
+def _first_of(rules: Sequence[Rule], after: datetime) -> datetime | None:
+    return min((slot for rule in rules if (slot := rule.next_after(after)) is not None), default=None)
