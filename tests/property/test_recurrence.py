@@ -105,6 +105,7 @@ def test_a_union_merges_what_its_members_mean_and_an_exclude_takes_away_what_a_s
 
 
 QUARTER = timedelta(milliseconds=250)
+TICKS = 100
 quarters = st.tuples(st.integers(1, 5), st.integers(0, 19))
 
 
@@ -118,20 +119,13 @@ def test_intervals_between_the_seconds_unite_and_exclude_each_other_exactly(
     united: list[tuple[int, int]], taken: list[tuple[int, int]], after: datetime, microseconds: int
 ) -> None:
     after = after.replace(microsecond=microseconds)
-    begin = after.replace(microsecond=0)
-    ticks = [begin + n * QUARTER for n in range(4 * 200)]
-
-    def means(seconds: int, phase: int, at: datetime) -> bool:
-        return ((at - EPOCH) - phase * QUARTER) % timedelta(seconds=seconds) == timedelta(0)
+    begin = (after - EPOCH) // QUARTER
+    wanted, unwanted = fractions(united, begin), fractions(taken, begin)
+    slots = [EPOCH + tick * QUARTER for tick in sorted(wanted - unwanted)]
 
     def spec(seconds: int, phase: int) -> dict[str, str]:
         return {"every": f"PT{seconds}S", "anchor": (EPOCH + phase * QUARTER).isoformat()}
 
-    slots = [
-        at
-        for at in ticks
-        if at > after and any(means(*one, at) for one in united) and not any(means(*one, at) for one in taken)
-    ]
     try:
         recurrence = Recurrence.parse(
             {"union": [spec(*one) for one in united], "exclude": [spec(*one) for one in taken]}
@@ -139,7 +133,16 @@ def test_intervals_between_the_seconds_unite_and_exclude_each_other_exactly(
     except NeverMatches:
         assert slots == []
         return
-    assert first_found(recurrence, after, ticks[-1]) == [at for at in slots if at < ticks[-1]][:COMPARED]
+    assert first_found(recurrence, after, EPOCH + (begin + TICKS) * QUARTER) == slots
+
+
+def fractions(intervals: list[tuple[int, int]], begin: int) -> set[int]:
+    """The quarters of seconds that intervals mean, of those after `begin`."""
+    return {
+        tick
+        for tick in range(begin + 1, begin + TICKS)
+        if any((tick - phase) % (4 * seconds) == 0 for seconds, phase in intervals)
+    }
 
 
 simple_specs = st.one_of(
