@@ -10,7 +10,7 @@ from app.events import record
 from app.kit import limits
 from app.kit.ids import Ids
 from app.kit.operations import require
-from app.kit.preconditions import Preconditions
+from app.kit.preconditions import UNCONDITIONAL, Preconditions
 from app.schedules import journal, register
 from app.schedules.changes import Change, Open, first_free
 from app.schedules.found import described, locked, require_rung, timing_of
@@ -35,7 +35,13 @@ class Lifecycle:
         self._runs = runs
 
     async def pause(
-        self, db: AsyncSession, agent_id: str, name: str, reason: str | None, conditions: Preconditions, now: datetime
+        self,
+        db: AsyncSession,
+        agent_id: str,
+        name: str,
+        reason: str | None,
+        now: datetime,
+        conditions: Preconditions = UNCONDITIONAL,
     ) -> wire.Schedule:
         """Let none of its own slots fire until it is resumed. Pausing it again only gives another reason."""
         schedule = await locked(db, agent_id, name, conditions)
@@ -46,7 +52,7 @@ class Lifecycle:
         return await described(db, schedule)
 
     async def resume(
-        self, db: AsyncSession, agent_id: str, name: str, conditions: Preconditions, now: datetime
+        self, db: AsyncSession, agent_id: str, name: str, now: datetime, conditions: Preconditions = UNCONDITIONAL
     ) -> wire.Schedule:
         """Go on with the next slot to come; those that passed meanwhile are skipped."""
         schedule = await locked(db, agent_id, name, conditions)
@@ -57,7 +63,7 @@ class Lifecycle:
         return await described(db, schedule)
 
     async def trigger(
-        self, db: AsyncSession, agent_id: str, name: str, conditions: Preconditions, now: datetime
+        self, db: AsyncSession, agent_id: str, name: str, now: datetime, conditions: Preconditions = UNCONDITIONAL
     ) -> wire.Fire:
         """Fire once, now, beside its own slots; also while it is paused or completed."""
         schedule = await locked(db, agent_id, name, conditions)
@@ -71,7 +77,7 @@ class Lifecycle:
         return await self._shown_fire(db, schedule, entry.id)
 
     async def skip_next(
-        self, db: AsyncSession, agent_id: str, name: str, conditions: Preconditions, now: datetime
+        self, db: AsyncSession, agent_id: str, name: str, now: datetime, conditions: Preconditions = UNCONDITIONAL
     ) -> wire.Fire:
         """Let exactly the next slot pass, whether it has been planned already or not. Returns it."""
         schedule = await locked(db, agent_id, name, conditions)
@@ -98,7 +104,7 @@ class Lifecycle:
         return await self._shown_fire(db, schedule, fire_id)
 
     async def delete(
-        self, db: AsyncSession, agent_id: str, name: str, conditions: Preconditions, now: datetime
+        self, db: AsyncSession, agent_id: str, name: str, now: datetime, conditions: Preconditions = UNCONDITIONAL
     ) -> None:
         """Remove it. Nothing of it fires any more; its journal stays."""
         schedule = await locked(db, agent_id, name, conditions)
