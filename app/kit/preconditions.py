@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from tocsin.problems import InvalidPrecondition, PreconditionFailed
 
-__all__ = ["Preconditions", "etag", "read"]
+__all__ = ["UNCONDITIONAL", "Preconditions", "etag", "read"]
 
 _TAG: Final = r'(W/)?("[!#-~\x80-\xff]*")'
 # A list may have empty members, which count for nothing (§5.6.1).
@@ -32,6 +32,9 @@ class Preconditions:
             raise _failed(version, "If-Match names another version")
         if self.none_match is not None and _is_named(version, self.none_match):
             raise _failed(version, "If-None-Match excludes it")
+
+
+UNCONDITIONAL: Final = Preconditions()
 
 
 def read(headers: Mapping[str, str]) -> Preconditions:

@@ -62,6 +62,12 @@ class Ripe:
         ends = self.is_own and (self.max_fires is not None or self.next_fire is None)
         return self.version is not None and (self.is_tracked or ends)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it was carried along by a change that committed while we waited for its lock, so that its schedule
+        was still read as it had been before."""
+        return self.version is not None and self.planned_version > self.version
+
 
 def judge(fire: Ripe, tally: Tally) -> Verdict:
     """What to do with a fire whose time has come. The tally is of its schedule, up to and without this fire."""

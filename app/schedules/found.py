@@ -1,13 +1,12 @@
 """The schedule that a request is about: found by either id, locked on its conditions, shown as it stands."""
 
 import json
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.service import Deliveries
 from app.kit.operations import require
-from app.kit.preconditions import Preconditions
+from app.kit.preconditions import UNCONDITIONAL, Preconditions
 from app.schedules import register
 from app.schedules.models import Schedule
 from app.schedules.shown import shown
@@ -18,15 +17,13 @@ from tocsin.schemas import schedules as wire
 
 __all__ = ["described", "found", "locked", "require_rung", "timing_of"]
 
-_no_conditions: Final = Preconditions()
-
 
 async def found(db: AsyncSession, agent_id: str, name: str) -> Schedule:
     """The agent's schedule of this name, which is its own id or the one that was chosen for it."""
     return require(await register.find(db, agent_id, name), "schedule")
 
 
-async def locked(db: AsyncSession, agent_id: str, name: str, conditions: Preconditions = _no_conditions) -> Schedule:
+async def locked(db: AsyncSession, agent_id: str, name: str, conditions: Preconditions = UNCONDITIONAL) -> Schedule:
     """The same, locked, and known to be of the version that the request has in mind."""
     schedule = require(await register.find(db, agent_id, name, lock=True), "schedule")
     conditions.check(schedule.version)

@@ -42,7 +42,7 @@ async def hand_over(db: AsyncSession, deliveries: Deliveries, held: Sequence[Hel
         await fires.guard(db, sorted(guarded))
     ripe = await fires.ripe(db, held, now)
     # Their schedules have changed since we took them. Locking those now would be in the wrong order.
-    surprising = {fire.id for fire in ripe if fire.is_guarded and fire.schedule_id not in guarded}
+    surprising = {fire.id for fire in ripe if fire.schedule_id not in guarded and (fire.is_guarded or fire.is_ahead)}
     ripe = [fire for fire in ripe if fire.id not in surprising]
     tallies = await _tallies(db, ripe)
     judged, after_all = _judge_in_turn(ripe, tallies)

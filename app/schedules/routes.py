@@ -56,7 +56,7 @@ async def put_schedule(call: Call[Schedules], id: str, body: NewSchedule, condit
     The id is yours to choose, unless it begins with `sch_`: those are the relay's own, and take a schedule that is
     there. If everything is already as you ask, nothing changes, and what is planned stays planned.
     """
-    shown, created = await call.service.put(call.db, call.agent.id, id, body, conditions, call.now)
+    shown, created = await call.service.put(call.db, call.agent.id, id, body, call.now, conditions)
     return _replied(call, shown, created=created)
 
 
@@ -68,7 +68,7 @@ async def patch_schedule(
     What is left out stays. A change of `spec`, `starts_at`, `ends_at` or `jitter` plans the slots to come anew, and
     none that has come fires again.
     """
-    return _replied(call, await call.service.patch(call.db, call.agent.id, id, body, conditions, call.now))
+    return _replied(call, await call.service.patch(call.db, call.agent.id, id, body, call.now, conditions))
 
 
 async def delete_schedule(call: Call[Schedules], id: str, conditions: Preconditions) -> None:
@@ -77,7 +77,7 @@ async def delete_schedule(call: Call[Schedules], id: str, conditions: Preconditi
     Nothing of it fires any more, not even what was planned for this very second. Its journal stays, under the id that
     begins with `sch_`.
     """
-    await call.service.lifecycle.delete(call.db, call.agent.id, id, conditions, call.now)
+    await call.service.lifecycle.delete(call.db, call.agent.id, id, call.now, conditions)
 
 
 async def pause_schedule(
@@ -87,7 +87,7 @@ async def pause_schedule(
 
     None of its slots fires until it is resumed. What is triggered or backfilled fires all the same.
     """
-    shown = await call.service.lifecycle.pause(call.db, call.agent.id, id, body.reason, conditions, call.now)
+    shown = await call.service.lifecycle.pause(call.db, call.agent.id, id, body.reason, call.now, conditions)
     call.ring("schedules")  # what is backfilled may have waited for what does not fire now
     return _replied(call, shown)
 
@@ -98,7 +98,7 @@ async def resume_schedule(call: Call[Schedules], id: str, conditions: Preconditi
     It goes on with its next slot to come; those that passed are in the journal as skipped. To have them after all,
     backfill them.
     """
-    return _replied(call, await call.service.lifecycle.resume(call.db, call.agent.id, id, conditions, call.now))
+    return _replied(call, await call.service.lifecycle.resume(call.db, call.agent.id, id, call.now, conditions))
 
 
 async def trigger_schedule(call: Call[Schedules], id: str, conditions: Preconditions) -> Fire:
@@ -106,7 +106,7 @@ async def trigger_schedule(call: Call[Schedules], id: str, conditions: Precondit
 
     Beside its own slots, which go on as they would have, and also while it is paused or completed.
     """
-    fire = await call.service.lifecycle.trigger(call.db, call.agent.id, id, conditions, call.now)
+    fire = await call.service.lifecycle.trigger(call.db, call.agent.id, id, call.now, conditions)
     call.ring("schedules")
     return fire
 
@@ -117,7 +117,7 @@ async def skip_next_fire(call: Call[Schedules], id: str, conditions: Preconditio
     Answers the slot, which is now in the journal as skipped; the one after it is the next. Send an `Idempotency-Key`:
     a repeat without one skips another.
     """
-    return await call.service.lifecycle.skip_next(call.db, call.agent.id, id, conditions, call.now)
+    return await call.service.lifecycle.skip_next(call.db, call.agent.id, id, call.now, conditions)
 
 
 async def list_upcoming_fires(call: Call[Schedules], id: str, query: UpcomingQuery) -> SchedulePreview:

@@ -13,22 +13,24 @@ from app.kit import limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
-from app.kit.preconditions import Preconditions
+from app.kit.preconditions import UNCONDITIONAL, Preconditions
 from app.kit.wake import Wake
 from app.schedules import register
 from app.schedules.backfills import Backfills
 from app.schedules.changes import NoChange, columns, difference, merged
 from app.schedules.found import described, found, locked, timing_of
 from app.schedules.journal import first_slot
-from app.schedules.lifecycle import Lifecycle, change, happened
+from app.schedules.lifecycle import Lifecycle, change
 from app.schedules.models import Fire, Schedule
 from app.schedules.register import Filter
 from app.schedules.runs import Runs
-from app.schedules.shown import previewed, shown, shown_fire
+from app.schedules.shown import shown, shown_fire
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.timing import Timing
 from app.schedules.upkeep import Upkeep
+from app.schedules.versions import happened
 from app.settings import ScheduleSettings
+from tocsin import previews
 from tocsin.problems import Conflict, InvalidCursor, InvalidId, NotFound
 from tocsin.recurrence import zone_database_version
 from tocsin.schemas import schedules as wire
@@ -58,7 +60,7 @@ class Schedules:
         self._deliveries = deliveries
         self._settings = settings
         self._timekeeper = Timekeeper(transaction, clock, wake, deliveries)
-        self.runs = Runs(transaction, clock, wake)
+        self.runs = Runs(transaction, clock, wake, deliveries)
         self.lifecycle = Lifecycle(ids, deliveries, self.runs)
         self.backfills = Backfills(ids, deliveries)
         self.plan_next = self._timekeeper.plan_next
@@ -84,8 +86,8 @@ class Schedules:
         agent_id: str,
         name: str,
         asked: wire.NewSchedule,
-        conditions: Preconditions,
         now: datetime,
+        conditions: Preconditions = UNCONDITIONAL,
     ) -> tuple[wire.Schedule, bool]:
         """Make the schedule of this name be as it is asked for. Returns it, and whether it is new."""
         for _ in range(limits.put_tries_max):
@@ -106,8 +108,8 @@ class Schedules:
         agent_id: str,
         name: str,
         patch: wire.PatchSchedule,
-        conditions: Preconditions,
         now: datetime,
+        conditions: Preconditions = UNCONDITIONAL,
     ) -> wire.Schedule:
         """Change what the patch names."""
         schedule = await locked(db, agent_id, name, conditions)
@@ -149,12 +151,12 @@ class Schedules:
         after = now if next_fire is None else next_fire - _instant
         slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
         left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
-        return previewed(timing, [] if schedule.state == "completed" else slots[:left], now, schedule.id)
+        shown_slots = [] if schedule.state == "completed" else slots[:left]
+        return previews.previewed(timing.bounded, shown_slots, now, lambda slot: timing.fire_at(schedule.id, slot))
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""
-        timing = Timing(asked.recurrence(), asked.starts_at, asked.ends_at)
-        return previewed(timing, timing.bounded.preview(asked.after or now, asked.count), asked.after or now)
+        return previews.preview(asked, now)
 
     async def _added(
         self, db: AsyncSession, agent_id: str, chosen_id: str | None, new: wire.NewSchedule, now: datetime

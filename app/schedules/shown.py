@@ -1,17 +1,14 @@
 """Schedules, fires and backfills as agents see them."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from app.schedules.changes import terms
 from app.schedules.models import Backfill, Fire, Schedule
 from app.schedules.register import Progress, Tally
-from app.schedules.timing import Timing
-from tocsin.recurrence import Occurrence, zone_database_version
 from tocsin.schemas import schedules as wire
 
-__all__ = ["previewed", "shown", "shown_backfill", "shown_fire"]
+__all__ = ["shown", "shown_backfill", "shown_fire"]
 
 _AS_THEY_ARE = frozenset(
     {
@@ -101,25 +98,4 @@ def shown_backfill(backfill: Backfill, tally: Tally) -> wire.Backfill:
             "skipped": tally.skipped,
             "dead": tally.dead,
         }
-    )
-
-
-def previewed(
-    timing: Timing, slots: Iterable[Occurrence], after: datetime, schedule_id: str | None = None
-) -> wire.SchedulePreview:
-    """What a timing means, with these slots of it; with their shares of jitter, where their schedule is known."""
-    return wire.SchedulePreview(
-        explanation=timing.bounded.explain(),
-        fires=[_shown_slot(slot, timing, schedule_id) for slot in slots],
-        warnings=[],
-        timezone_database=zone_database_version,
-    )
-
-
-def _shown_slot(slot: Occurrence, timing: Timing, schedule_id: str | None) -> wire.PreviewedFire:
-    return wire.PreviewedFire(
-        scheduled_at=slot.at,
-        fire_at=None if schedule_id is None else timing.fire_at(schedule_id, slot.at),
-        local=slot.local.isoformat(timespec="milliseconds"),
-        shift=slot.shift.value if slot.shift else None,
     )
