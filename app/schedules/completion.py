@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import orjson
 
-__all__ = ["Ending", "ending", "reports_completion"]
+__all__ = ["Ending", "ending", "give_ups", "reports_completion"]
 
 answer_bytes_max = 1024
 
@@ -17,6 +17,14 @@ def ending(completion: str, delivery_state: str, answer: bytes) -> Ending:
     if completion != "report" or delivery_state != "delivered":
         return "ended"
     return "reported" if reports_completion(answer) else "awaited"
+
+
+def give_ups(before: int, state: str, delivery_state: str) -> int:
+    """How many deliveries of a schedule in a row were given up, once this one has concluded for a fire in a state."""
+    if delivery_state == "delivered":
+        return 0
+    # One that is sent again, in vain, was counted the first time.
+    return before + 1 if delivery_state == "failed" and state == "fired" else before
 
 
 def reports_completion(answer: bytes) -> bool:

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.service import Deliveries
-from app.events import Happened, record
+from app.events import record
 from app.kit import limits
 from app.kit.ids import Ids
 from app.kit.operations import require
@@ -21,11 +19,11 @@ from app.schedules.models import Schedule
 from app.schedules.planning import Slot
 from app.schedules.runs import Runs
 from app.schedules.shown import shown_fire
-from tocsin.problems import Conflict, NotFound
+from app.schedules.versions import happened, new_version, pause
+from tocsin.problems import Conflict
 from tocsin.schemas import schedules as wire
-from tocsin.schemas.wire import rfc3339
 
-__all__ = ["Lifecycle", "change", "happened"]
+__all__ = ["Lifecycle", "change"]
 
 
 class Lifecycle:
@@ -50,7 +48,7 @@ class Lifecycle:
         if schedule.state == "completed":
             raise Conflict("the schedule is completed and fires no more; PUT or PATCH it to take it up again")
         if schedule.state == "active" or reason not in (None, schedule.pause_reason):
-            await _pause(db, schedule, reason, now)
+            await pause(db, schedule, reason, now)
         return await described(db, schedule)
 
     async def resume(
@@ -144,30 +142,9 @@ async def change(db: AsyncSession, schedule: Schedule, change: Change, now: date
         schedule.next_fire = None
     if schedule.state == "completed" and schedule.next_fire is not None:
         schedule.state = "active"
-    await _new_version(db, schedule, now)
+    await new_version(db, schedule, now)
     await record(db, happened("changed", schedule, now, changed=change.members))
     await _complete_if_done(db, schedule, opened, now)
-
-
-def happened(verb: str, schedule: Schedule, now: datetime, **more: Any) -> Happened:
-    """The event of what was done with a schedule."""
-    told = {
-        "chosen_id": schedule.chosen_id,
-        "name": schedule.name,
-        "version": schedule.version,
-        "next_fire": None if schedule.next_fire is None else rfc3339(schedule.next_fire),
-    }
-    return Happened(f"schedule.{verb}", schedule.id, schedule.agent_id, now, told | more)
-
-
-async def _pause(db: AsyncSession, schedule: Schedule, reason: str | None, now: datetime) -> None:
-    opened = await register.lock_own(db, schedule.id)
-    if schedule.state == "active":
-        await journal.withdraw(db, schedule, opened, "paused", now, waiting=True)
-        schedule.state, schedule.paused_at = "paused", now
-    schedule.pause_reason = reason
-    await _new_version(db, schedule, now)
-    await record(db, happened("paused", schedule, now, reason=reason))
 
 
 async def _resume(db: AsyncSession, schedule: Schedule, now: datetime) -> None:
@@ -175,7 +152,7 @@ async def _resume(db: AsyncSession, schedule: Schedule, now: datetime) -> None:
     await journal.pass_by(db, schedule, "paused", now)
     schedule.next_fire = None if _is_exhausted(schedule) else await journal.following(db, schedule, now)
     schedule.state, schedule.pause_reason, schedule.paused_at, schedule.give_ups = "active", None, None, 0
-    await _new_version(db, schedule, now)
+    await new_version(db, schedule, now)
     await record(db, happened("resumed", schedule, now))
     await _complete_if_done(db, schedule, opened, now)
 
@@ -192,17 +169,6 @@ async def _skip_unplanned(db: AsyncSession, schedule: Schedule, ahead: set[datet
     if active:
         schedule.next_fire = first_free(timing, slot, ahead)
     return entry.id
-
-
-async def _new_version(db: AsyncSession, schedule: Schedule, now: datetime) -> None:
-    """Count the change; the open fires, which we have locked, are those of the new version."""
-    schedule.version += 1
-    schedule.updated_at = now
-    try:
-        await db.flush()
-    except IntegrityError as error:  # of the only foreign key that a change can touch
-        raise NotFound("there is no such endpoint") from error
-    await register.carry_along(db, schedule.id, schedule.version)
 
 
 async def _complete_if_done(db: AsyncSession, schedule: Schedule, opened: Sequence[Open], now: datetime) -> None:

@@ -29,6 +29,12 @@ async def find(db: AsyncSession, agent_id: str, name: str, *, lock: bool = False
     return (await db.scalars(question)).one_or_none()
 
 
+async def by_id(db: AsyncSession, schedule_id: str) -> Schedule | None:
+    """A schedule of whomever, as it is in this transaction, which has locked it."""
+    question = select(Schedule).where(col(Schedule.id) == schedule_id).execution_options(populate_existing=True)
+    return (await db.scalars(question)).one_or_none()
+
+
 async def add(db: AsyncSession, schedule: Schedule) -> bool:
     """Add a schedule, unless the agent has just added another under the chosen id."""
     statement = (

@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from math import inf
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.conclusions import Concluded
+from app.deliveries.service import Deliveries, Outgoing
 from app.events import Happened, record
 from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.wake import Wake
-from app.schedules import fires, turns
-from app.schedules.completion import ending
+from app.schedules import fires, register, turns
+from app.schedules.completion import ending, give_ups
+from app.schedules.models import Schedule
 from app.schedules.turns import Run, Standing
+from app.schedules.versions import pause
+from tocsin.schemas.webhooks import Paused, SchedulePaused
 from tocsin.schemas.wire import rfc3339
 
 __all__ = ["Runs"]
@@ -22,10 +27,11 @@ __all__ = ["Runs"]
 class Runs:
     """What has been rung for, until it is over."""
 
-    def __init__(self, transaction: Transaction, clock: Clock, wake: Wake) -> None:
+    def __init__(self, transaction: Transaction, clock: Clock, wake: Wake, deliveries: Deliveries) -> None:
         self._transaction = transaction
         self._clock = clock
         self._wake = wake
+        self._deliveries = deliveries
 
     async def concluded(self, db: AsyncSession, conclusions: Sequence[Concluded], now: datetime) -> bool:
         """What has become of rings that we sent: see `Listener`."""
@@ -37,8 +43,9 @@ class Runs:
         told = [(runs[each.subject], each) for each in conclusions if each.subject in runs]
         await turns.settle(db, [_standing(run, each, now) for run, each in told])
         await record(db, *(h for run, each in told if (h := _happened(run, each, now)) is not None))
-        await self._count_give_ups(db, told)
-        return await turns.pass_on(db, sorted(set(concerned.values())), now) > 0
+        paused = await self._count_give_ups(db, told, now)
+        passed_on = await turns.pass_on(db, sorted(set(concerned.values())), now)
+        return paused or passed_on > 0
 
     async def report(self, db: AsyncSession, fire_id: str, schedule_id: str, now: datetime) -> bool:
         """The agent says that this run is done. Whether there was anything to end; ring "schedules" after the commit.
@@ -80,14 +87,30 @@ class Runs:
         await fires.guard(db, sorted(set(schedule_ids.values())))
         return {run.id: run for run in await turns.runs(db, list(schedule_ids))}
 
-    async def _count_give_ups(self, db: AsyncSession, told: Sequence[tuple[Run, Concluded]]) -> None:
+    async def _count_give_ups(self, db: AsyncSession, told: Sequence[tuple[Run, Concluded]], now: datetime) -> bool:
+        """Count the deliveries in a row that were given up, where that matters, and pause where it is enough of them.
+        Whether anything was paused."""
         counts: dict[str, int] = {}
         for run, each in told:
             if run.pause_after is not None and run.give_ups is not None:
                 before = counts.get(run.schedule_id, run.give_ups)
-                counts[run.schedule_id] = _give_ups(before, run, each)
+                counts[run.schedule_id] = give_ups(before, run.state, each.state)
         if counts:
             await turns.count_give_ups(db, sorted(counts.items()))
+        enough = [id_ for id_ in sorted(counts) if await self._pause(db, id_, now)]
+        return bool(enough)
+
+    async def _pause(self, db: AsyncSession, schedule_id: str, now: datetime) -> bool:
+        """Pause a schedule that has had enough, unless it is, and tell its owner."""
+        schedule = await register.by_id(db, schedule_id)
+        if schedule is None or schedule.state != "active" or schedule.give_ups < (schedule.pause_after or inf):
+            return False
+        await pause(db, schedule, f"{schedule.give_ups} deliveries in a row were given up", now)
+        endpoint_id = schedule.notify_endpoint_id or schedule.endpoint_id
+        if endpoint_id is not None:
+            ring = SchedulePaused(timestamp=now, data=_paused(schedule, now))
+            await self._deliveries.send(db, [Outgoing.of(ring, [endpoint_id], schedule.agent_id)], now)
+        return True
 
 
 def _standing(run: Run, each: Concluded, now: datetime) -> Standing:
@@ -103,11 +126,15 @@ def _standing(run: Run, each: Concluded, now: datetime) -> Standing:
     return Standing(run.id, state, reason, False, None, now)
 
 
-def _give_ups(before: int, run: Run, each: Concluded) -> int:
-    """How many deliveries in a row were given up, after this one."""
-    if each.state == "delivered":
-        return 0
-    return before + 1 if each.state == "failed" and run.state == "fired" else before
+def _paused(schedule: Schedule, now: datetime) -> Paused:
+    return Paused(
+        schedule_id=schedule.id,
+        chosen_id=schedule.chosen_id,
+        name=schedule.name,
+        reason=schedule.pause_reason or "",
+        give_ups=schedule.give_ups,
+        paused_at=now,
+    )
 
 
 def _happened(run: Run, each: Concluded, now: datetime) -> Happened | None:

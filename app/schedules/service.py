@@ -20,7 +20,7 @@ from app.schedules.backfills import Backfills
 from app.schedules.changes import NoChange, columns, difference, merged
 from app.schedules.found import described, found, locked, timing_of
 from app.schedules.journal import first_slot
-from app.schedules.lifecycle import Lifecycle, change, happened
+from app.schedules.lifecycle import Lifecycle, change
 from app.schedules.models import Fire, Schedule
 from app.schedules.register import Filter
 from app.schedules.runs import Runs
@@ -28,6 +28,7 @@ from app.schedules.shown import shown, shown_fire
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.timing import Timing
 from app.schedules.upkeep import Upkeep
+from app.schedules.versions import happened
 from app.settings import ScheduleSettings
 from tocsin import previews
 from tocsin.problems import Conflict, InvalidCursor, InvalidId, NotFound
@@ -59,7 +60,7 @@ class Schedules:
         self._deliveries = deliveries
         self._settings = settings
         self._timekeeper = Timekeeper(transaction, clock, wake, deliveries)
-        self.runs = Runs(transaction, clock, wake)
+        self.runs = Runs(transaction, clock, wake, deliveries)
         self.lifecycle = Lifecycle(ids, deliveries, self.runs)
         self.backfills = Backfills(ids, deliveries)
         self.plan_next = self._timekeeper.plan_next
@@ -151,7 +152,7 @@ class Schedules:
         slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
         left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
         shown_slots = [] if schedule.state == "completed" else slots[:left]
-        return previews.previewed(timing.bounded, shown_slots, after, lambda slot: timing.fire_at(schedule.id, slot))
+        return previews.previewed(timing.bounded, shown_slots, now, lambda slot: timing.fire_at(schedule.id, slot))
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""

@@ -57,7 +57,9 @@ class Workers:
             "TOCSIN_DELIVERY_TIMEOUT_SECONDS": "5",
             "TOCSIN_DELIVERY_LEASE_SECONDS": "10",
         }
-        worker = forks.Process(target=become_worker, args=(told, self.home / f"worker-{len(self.running)}.log"))
+        log = self.home / f"worker-{len(self.running)}.log"
+        log.touch()
+        worker = forks.Process(target=become_worker, args=(told, log))
         worker.start()
         self.running.append(worker)
         return worker
@@ -91,7 +93,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def test_killing_planners_loses_no_slot_and_doubles_none(
     workers: Workers, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    elder, younger = workers.start(), workers.start()
+    workers.start()
+    mortal = workers.start()
     await until_listening(workers)
     await asyncio.to_thread(register, workers, receiver)
     await until_fired(workers, schedules)
@@ -99,10 +102,10 @@ async def test_killing_planners_loses_no_slot_and_doubles_none(
     killed_at: list[datetime] = []
     for _ in range(kills):
         await asyncio.gather(asyncio.sleep(seconds_between_min), until_listening(workers))
-        elder.kill()
+        mortal.kill()
         killed_at.append(datetime.now(UTC))
-        await asyncio.to_thread(elder.join)
-        elder, younger = younger, workers.start()
+        await asyncio.to_thread(mortal.join)
+        mortal = workers.start()
     await asyncio.sleep(seconds_between_min)
     with psycopg.connect(workers.postgres.url) as db:
         db.execute("update schedules set next_fire = null")  # nothing more is planned; what is, still fires

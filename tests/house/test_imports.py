@@ -37,6 +37,7 @@ ACTORS = {
     "app.schedules.timekeeper",
     "app.schedules.turns",
     "app.schedules.upkeep",
+    "app.schedules.versions",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",

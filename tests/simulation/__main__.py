@@ -19,7 +19,7 @@ from app.local.watchdog import Watchdog
 from tests.simulation.crew import take_database, tell_each
 from tests.simulation.telling import Told
 
-stories_a_batch = 10
+stories_a_batch = 5
 seconds_between_lines = 10.0
 
 

@@ -1,9 +1,8 @@
 """What can be done to a relay and its schedules, as values: a list of them is a story that can be told again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from tests.simulation.slots import Spec
+from typing import Any, Literal
 
 Moment = Literal["before the commit", "after the commit"]
 
@@ -20,6 +19,9 @@ class SetClock:
     """Somebody sets the database's clock by so many hours. What measures durations does not notice."""
 
     hours: int
+
+
+# What happens to planners
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,68 @@ class Leave:
     planner: int
 
 
+# What the agent asks for
+
+
 @dataclass(frozen=True)
-class Create:
-    """The agent creates a schedule."""
+class Put:
+    """Create the schedule under the id that its number makes, or replace it."""
 
     schedule: int
-    spec: Spec
+    terms: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PutAgain:
+    """Ask once more for what is there already."""
+
+    schedule: int
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Change some of its terms."""
+
+    schedule: int
+    terms: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pause:
+    schedule: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    schedule: int
+
+
+@dataclass(frozen=True)
+class Trigger:
+    schedule: int
+
+
+@dataclass(frozen=True)
+class SkipNext:
+    schedule: int
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Fire the slots of the past after all, from so many seconds ago on, for so many seconds."""
+
+    schedule: int
+    ago_seconds: int
+    seconds: int
+    overlap: str
 
 
 @dataclass(frozen=True)
 class Delete:
-    """The agent deletes a schedule."""
-
     schedule: int
+
+
+Request = Put | PutAgain | Patch | Pause | Resume | Trigger | SkipNext | Backfill | Delete
 
 
 @dataclass(frozen=True)
@@ -77,7 +128,7 @@ class Together:
     other: "Action"
 
 
-Action = Pass | SetClock | Work | Trip | Kill | Leave | Create | Delete | Together
+Action = Pass | SetClock | Work | Trip | Kill | Leave | Request | Together
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
 """What was asked of each schedule, and when: all that the law needs to know beside the journal."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from tests.simulation.slots import Timing
+
+buffer_default = 100
 
 
 @dataclass
@@ -12,12 +16,26 @@ class Era:
 
     Its slots are those later than `after`, up to `until`; of these, those up to `due_until` were due before it ended.
     A clock that was set back makes the difference: what has fired stays fired, what has not is not due any more.
+    `settled` are slots that were in the journal already when it began, as skipped, whether its timing names them or not.
     """
 
     timing: Timing
     after: int
+    settled: Collection[int] = ()
     due_until: int | None = None
     until: int | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a schedule has got at some moment, by its row and its journal."""
+
+    state: str
+    version: int
+    next_fire: datetime | None
+    fired: int  # of its own slots
+    last_slot: datetime | None  # the latest of its own that has come or has been handed over
+    settled: Collection[int]  # its own later than that, which were skipped in advance
 
 
 @dataclass
@@ -26,33 +44,83 @@ class Life:
 
     id: str
     number: int
+    terms: dict[str, Any]
     eras: list[Era] = field(default_factory=list)
-    deleted: bool = False
+    fires_max: int | None = None  # the most that it was ever allowed to fire; None: as many as it likes
+    buffered_max: int = 0  # the most that it was ever allowed to buffer
+    always_waits: bool = True  # for its own runs: it never had the policy that lets them overlap
+    fired_when_paused: int | None = None  # while its agent has it paused
+    triggered: set[str] = field(default_factory=set)  # ids of fires
+    backfilled: dict[str, Collection[int]] = field(default_factory=dict)  # slots by kind
+
+    @classmethod
+    def begun(cls, id: str, number: int, terms: Mapping[str, Any], now: datetime) -> "Life":
+        """It is created. As the API says, an instant that passed less than a minute ago still counts."""
+        timing, after = timing_of(terms), second(now)
+        if not timing.slots(after, after + 86_400):
+            after -= 60
+        life = cls(id, number, dict(terms), [Era(timing, after)], fires_max=terms.get("max_fires"))
+        life._allow(terms)
+        return life
 
     @property
     def era(self) -> Era:
         """The one that is in force, or was when it was deleted."""
         return self.eras[-1]
 
-    def begin(self, timing: Timing, now: datetime) -> None:
-        """It is created. Like the API says: an instant that passed less than a minute ago still counts."""
-        after = _second(now)
-        if not timing.slots(after, after + 86_400):
-            after -= 60
-        self.eras.append(Era(timing, after))
+    def end(self, now: datetime, standing: Standing) -> None:
+        """It is deleted. What no planner had come to by then belongs to the relay's outage, and to no journal."""
+        passed = second(now) if standing.next_fire is None else min(second(now), second(standing.next_fire) - 1)
+        self.era.due_until = min(passed, _done(standing)) if standing.state == "completed" else passed
+        self.era.until = max(second(now), _done(standing))
 
-    def end(self, now: datetime, last_slot: datetime | None) -> None:
-        """Its timing ends, while `last_slot` is the latest in the journal."""
-        self.era.due_until = _second(now)
-        self.era.until = max(_second(now), _second(last_slot) if last_slot else 0)
+    def change(self, terms: Mapping[str, Any], now: datetime, before: Standing, after: Standing) -> None:
+        """Its terms are others from now on."""
+        timing = timing_of(terms)
+        was_taken_up = before.state == "completed" and after.state != "completed"
+        if timing != self.era.timing or was_taken_up:
+            self.begin_anew(now, before, after, timing)
+        most = terms.get("max_fires")
+        self.fires_max = None if most is None else max(most, after.fired)
+        self.terms = dict(terms)
+        self._allow(terms)
 
-    def change(self, timing: Timing, now: datetime, last_slot: datetime | None) -> None:
-        """Another timing is in force from now on."""
-        self.end(now, last_slot)
-        assert self.era.until is not None
-        self.eras.append(Era(timing, self.era.until))
+    def begin_anew(self, now: datetime, before: Standing, after: Standing, timing: Timing | None = None) -> None:
+        """From now on it goes by this timing (None: the same), whatever it would have done otherwise.
+
+        Slots that are to come again, after the clock was set back, count as any others.
+        """
+        timing = timing or self.era.timing
+        self.era.due_until = _done(before) if before.state == "completed" else second(now)
+        self.era.until = max(second(now), _done(after))
+        self.eras.append(Era(timing, self._beginning(timing, now, after), after.settled))
+
+    def _beginning(self, timing: Timing, now: datetime, after: Standing) -> int:
+        begins = max(second(now), _done(after))
+        if not timing.slots(begins, begins + 86_400) and after.next_fire is not None:
+            # An instant that has just passed will do, if nothing else is left.
+            begins = min(begins, second(after.next_fire) - 1)
+            assert begins >= second(now) - 61, "no longer ago than a minute"
+        return begins
+
+    def _allow(self, terms: Mapping[str, Any]) -> None:
+        caps = {"buffer_one": 1, "buffer_all": terms.get("buffer_max") or buffer_default}
+        self.buffered_max = max(self.buffered_max, caps.get(terms.get("overlap", "allow"), 0))
+        self.always_waits = self.always_waits and terms.get("overlap", "allow") != "allow"
 
 
-def _second(moment: datetime) -> int:
+def timing_of(terms: Mapping[str, Any]) -> Timing:
+    """When a schedule with these terms is to fire."""
+    bounds = [None if terms.get(name) is None else second(terms[name]) for name in ("starts_at", "ends_at")]
+    return Timing(terms["spec"], *bounds, jitter=terms.get("jitter"))
+
+
+def second(moment: datetime | str) -> int:
     """The latest whole second that is not later."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
     return int(moment.timestamp() // 1)
+
+
+def _done(standing: Standing) -> int:
+    return second(standing.last_slot) if standing.last_slot else 0

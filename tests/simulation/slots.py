@@ -18,11 +18,13 @@ _INTERVAL = re.compile(r"PT([0-9]+)S")
 
 @dataclass(frozen=True)
 class Timing:
-    """When a schedule is to fire: its spec between two bounds, both of them included."""
+    """When a schedule is to fire: its spec between two bounds, both of them included. Jitter makes it another timing,
+    but no other slots."""
 
     spec: Spec
     starts_at: int | None = None
     ends_at: int | None = None
+    jitter: str | None = None
 
     def slots(self, after: int, until: int) -> Sequence[int]:
         """Every slot later than `after` and not later than `until`, in order."""
@@ -48,8 +50,15 @@ class Timing:
 def _named(spec: Spec, low: int, high: int) -> set[int]:
     if isinstance(spec, list):
         return {slot for member in spec for slot in _named(member, low, high)}
-    excluded = _named(spec["exclude"], low, high) if "exclude" in spec else set[int]()
+    excluded = {slot for member in spec.get("exclude", ()) for slot in _covered(member, low, high)}
     return _of_one(spec, low, high) - excluded
+
+
+def _covered(spec: dict[str, Any], low: int, high: int) -> set[int]:
+    """What an excluded spec takes away: five cron fields, which know no seconds, all of each minute."""
+    if "cron" in spec and len(spec["cron"].split()) == 5:
+        return _of_cron(f"* {spec['cron']}", low, high)
+    return _of_one(spec, low, high)
 
 
 def _of_one(spec: dict[str, Any], low: int, high: int) -> set[int]:

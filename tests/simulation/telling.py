@@ -8,7 +8,7 @@ from tests.simulation.actions import Action, Story
 from tests.simulation.world import Broken, World
 
 actions_between_checks = 12
-shrinking_stories_max = 200
+shrinking_stories_max = 60
 
 
 @dataclass(frozen=True)

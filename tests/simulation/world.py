@@ -3,48 +3,51 @@
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.service import Deliveries
 from app.kit import limits
 from app.kit.database import Database
-from app.kit.due import drain
 from app.kit.ids import Ids
-from app.kit.outbound import Outbound
-from app.kit.wake import Silence
-from app.schedules.service import Schedules
-from app.settings import DeliverySettings, ScheduleSettings
+from app.kit.preconditions import Preconditions
 from app.tables import metadata
 from tests.simulation.actions import (
     Action,
-    Create,
+    Backfill,
     Delete,
     Kill,
     Leave,
-    Moment,
     Pass,
+    Patch,
+    Pause,
+    Put,
+    PutAgain,
+    Request,
+    Resume,
     SetClock,
+    SkipNext,
     Story,
     Together,
+    Trigger,
     Trip,
     Work,
 )
 from tests.simulation.law import ALWAYS, AT_REST, Complaint, Law, Page, complaints
-from tests.simulation.lives import Life
-from tests.simulation.slots import Timing
-from tests.world import EPOCH, OwnClock
+from tests.simulation.lives import Life, Standing, second
+from tests.simulation.planner import Agent, Crash, Place, Planner, StepClock
+from tests.world import EPOCH
 from tocsin.problems import Problem
-from tocsin.schemas.schedules import NewSchedule
+from tocsin.schemas.schedules import NewBackfill, NewSchedule, PatchSchedule
 
 AGENT, ENDPOINT = "agt_00000000000000000000000001", "ep_00000000000000000000000001"
-rounds_max = 200
+rounds_max = 400
 complaints_shown_max = 12
+unconditional = Preconditions()
 
 
 class Broken(AssertionError):
@@ -55,99 +58,23 @@ class Broken(AssertionError):
         self.law = complaints[0].law
 
 
-class Crash(Exception):
-    """What was going on here ends here."""
-
-
-class StepClock(OwnClock):
-    """A database's clock that can be set, beside a monotonic one that cannot."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.set_by = timedelta(0)
-
-    @property
-    def shown(self) -> datetime:
-        return self.at + self.set_by
-
-    async def now(self, db: AsyncSession) -> datetime:
-        return self.shown
-
-    def wall(self) -> datetime:
-        return self.shown
-
-
-class Planner:
-    """A worker process: services of its own, and so a memory of its own."""
-
-    def __init__(self, world: "World") -> None:
-        self._database = world.database
-        self.trips: Trip | None = None
-        self._countdown = 0
-        self.schedules = world.schedules(self.transaction)
-
-    def trip(self, trip: Trip | None) -> None:
-        """Fail like this from now on; None: no more."""
-        self.trips, self._countdown = trip, trip.after if trip else 0
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncSession]:
-        """A transaction that may fail: with what was done in it, or after it was committed."""
-        async with self._database.transaction() as db:
-            yield db
-            self._stumble("before the commit")
-        self._stumble("after the commit")
-        self._countdown -= 1
-
-    async def take(self, step: str) -> None:
-        if step == "work":
-            await drain(self.schedules.plan_next)
-            await drain(self.schedules.take_over_next)
-            await drain(self.schedules.fire_next)
-        else:
-            await getattr(self.schedules, step)()
-
-    def _stumble(self, moment: Moment) -> None:
-        if self.trips is not None and self.trips.moment == moment and self._countdown <= 0:
-            raise Crash
-
-
 class World:
     """Everything that one story is about."""
 
     def __init__(self, database: Database, story: Story) -> None:
-        self.database = database
         self.clock = StepClock()
-        self._bits = random.Random(story.seed)
-        self._ids = Ids(lambda: int(self.clock.at.timestamp() * 1000), self._bits.getrandbits)
-        self._deliveries = Deliveries(
-            transaction=database.transaction,
-            clock=self.clock,
-            ids=self._ids,
-            wake=Silence(),
-            outbound=Outbound(allow=()),
-            settings=DeliverySettings(),
-            jitter=random.Random(story.seed),
-        )
-        self._door = self.schedules(database.transaction)
-        self._planners = [Planner(self) for _ in range(story.planners)]
+        bits = random.Random(story.seed)
+        ids = Ids(lambda: int(self.clock.at.timestamp() * 1000), bits.getrandbits)
+        self._database = database
+        self._place = Place(database, self.clock, ids, Agent())
+        self._door, _ = self._place.services(database.transaction)
+        self._planners = [Planner(self._place) for _ in range(story.planners)]
         self._alive: dict[int, Life] = {}
         self.lives: list[Life] = []
 
-    def schedules(self, transaction: Any) -> Schedules:
-        """The schedules of one process."""
-        return Schedules(
-            transaction=transaction,
-            clock=self.clock,
-            ids=self._ids,
-            wake=Silence(),
-            deliveries=self._deliveries,
-            settings=ScheduleSettings(),
-        )
-
     async def furnish(self) -> None:
         """Empty the database, but for an agent with an endpoint."""
-        async with self.database.transaction() as db:
+        async with self._database.transaction() as db:
             for table in reversed(metadata.sorted_tables):
                 if table.name in _USED:
                     await db.execute(table.delete())
@@ -160,7 +87,7 @@ class World:
             case Pass(seconds):
                 self.clock.at += timedelta(seconds=seconds)
             case SetClock(hours):
-                self.clock.set_by += timedelta(hours=hours)
+                self.clock.set_forward(timedelta(hours=hours))
             case Work(planner, step):
                 await self._work(planner % len(self._planners), step)
             case Trip(planner):
@@ -171,7 +98,7 @@ class World:
                 await self._leave(planner % len(self._planners))
             case Together(one, other):
                 await asyncio.gather(self.do(one), self.do(other))
-            case Create() | Delete():
+            case _:
                 # What is refused changes nothing; whether it should have been is not for this law to say.
                 with suppress(Problem):
                     await self._ask(action)
@@ -198,17 +125,18 @@ class World:
         for _ in range(rounds_max):
             for number in range(len(self._planners)):
                 await self._work(number, "work")
-            after = await self._standing()
+            after = await self._read("select state, outstanding, count(*) from fires group by 1, 2 order by 1, 2")
             if after == before:
                 return
             before = after
         raise TimeoutError(f"not at rest after {rounds_max} rounds")
 
-    async def _standing(self) -> Sequence[Any]:
-        return await self._read("select state, count(*) from fires group by state order by state")
+    # Planners
 
     async def _work(self, number: int, step: str) -> None:
         planner = self._planners[number]
+        if step in ("work", "deliver_next"):
+            await self._read(_LAST_ATTEMPTS)
         try:
             await planner.take(step)
         except Crash:
@@ -217,59 +145,135 @@ class World:
             planner.trip(None)
 
     def _replace(self, number: int) -> None:
-        self._planners[number] = Planner(self)
+        self._planners[number] = Planner(self._place)
 
     async def _leave(self, number: int) -> None:
         with suppress(Crash):
-            await self._planners[number].schedules.release()
+            await self._planners[number].release()
         self._replace(number)
 
-    async def _ask(self, action: Create | Delete) -> None:
-        now = self.clock.shown
-        async with self.database.transaction() as db:
-            match action:
-                case Create(number, spec):
-                    if number not in self._alive:
-                        await self._create(db, number, spec, now)
-                case Delete(number):
-                    if number in self._alive:
-                        await self._delete(db, number, now)
+    # The agent
 
-    async def _create(self, db: AsyncSession, number: int, spec: Any, now: datetime) -> None:
-        new = NewSchedule(spec=spec, endpoint_id=ENDPOINT)
-        created = await self._door.create(db, AGENT, new, now)
-        life = Life(created.id, number)
-        life.begin(Timing(spec), now)
-        self._alive[number] = life
-        self.lives.append(life)
+    async def _ask(self, request: Request) -> None:
+        """Send a request, in one transaction as the API does; what it changed is noted before anybody else can see."""
+        now, life = self.clock.shown, self._alive.get(request.schedule)
+        async with self._database.transaction() as db:
+            match request:
+                case Put(number, terms) if life is None:
+                    await self._create(db, number, terms, now)
+                case _ if life is None:
+                    pass
+                case Put(_, terms):
+                    await self._put(db, life, terms, now)
+                case PutAgain():
+                    await self._put_again(db, life, now)
+                case Patch(_, terms):
+                    await self._patch(db, life, terms, now)
+                case Pause():
+                    await self._door.lifecycle.pause(db, AGENT, life.id, "for a reason", unconditional, now)
+                    life.fired_when_paused = (await self._standing(db, life, now)).fired
+                case Resume():
+                    before = await self._standing(db, life, now)
+                    await self._door.lifecycle.resume(db, AGENT, life.id, unconditional, now)
+                    life.fired_when_paused = None
+                    life.begin_anew(now, before, await self._standing(db, life, now))
+                case Trigger():
+                    fire = await self._door.lifecycle.trigger(db, AGENT, life.id, unconditional, now)
+                    life.triggered.add(fire.id)
+                case SkipNext():
+                    await self._door.lifecycle.skip_next(db, AGENT, life.id, unconditional, now)
+                case Backfill():
+                    await self._backfill(db, life, request, now)
+                case Delete():
+                    standing = await self._standing(db, life, now)
+                    await self._door.lifecycle.delete(db, AGENT, life.id, unconditional, now)
+                    life.end(now, standing)
+                    life.fired_when_paused = None
+                    del self._alive[request.schedule]
 
-    async def _delete(self, db: AsyncSession, number: int, now: datetime) -> None:
-        life = self._alive[number]
-        cursor = (await db.execute(text("select next_fire from schedules where id = :id"), {"id": life.id})).scalar()
-        await self._door.lifecycle.delete(db, AGENT, life.id, now)
-        del self._alive[number]
-        life.end(now if cursor is None else min(now, cursor - timedelta(seconds=1)), await self._last_slot(db, life))
-        life.deleted = True
+    async def _create(self, db: AsyncSession, number: int, terms: Mapping[str, Any], now: datetime) -> None:
+        created, is_new = await self._door.put(db, AGENT, f"number-{number}", _asked(terms), unconditional, now)
+        if is_new and number not in self._alive:
+            self._alive[number] = Life.begun(created.id, number, terms, now)
+            self.lives.append(self._alive[number])
 
-    async def _last_slot(self, db: AsyncSession, life: Life) -> datetime | None:
-        statement = "select max(scheduled_at) from fires where schedule_id = :id and kind = 'auto'"
-        return (await db.execute(text(statement), {"id": life.id})).scalar()
+    async def _put(self, db: AsyncSession, life: Life, terms: Mapping[str, Any], now: datetime) -> None:
+        before = await self._standing(db, life, now)
+        put, is_new = await self._door.put(db, AGENT, f"number-{life.number}", _asked(terms), unconditional, now)
+        assert not is_new, "deleted only by us"
+        assert put.id == life.id
+        life.change(terms, now, before, await self._standing(db, life, now))
+
+    async def _put_again(self, db: AsyncSession, life: Life, now: datetime) -> None:
+        before = await self._open(db, life)
+        await self._door.put(db, AGENT, f"number-{life.number}", _asked(life.terms), unconditional, now)
+        after = await self._open(db, life)
+        assert after == before, f"asking again for what is there changed {before} into {after}"
+
+    async def _patch(self, db: AsyncSession, life: Life, terms: Mapping[str, Any], now: datetime) -> None:
+        before = await self._standing(db, life, now)
+        patch = PatchSchedule.model_validate(terms)
+        await self._door.patch(db, AGENT, life.id, patch, unconditional, now)
+        life.change(life.terms | terms, now, before, await self._standing(db, life, now))
+
+    async def _backfill(self, db: AsyncSession, life: Life, asked: Backfill, now: datetime) -> None:
+        start = now.replace(microsecond=0) - timedelta(seconds=asked.ago_seconds)
+        end = min(start + timedelta(seconds=asked.seconds), now)
+        wanted = NewBackfill.model_validate({"start": start, "end": end, "overlap": asked.overlap})
+        backfill = await self._door.backfills.start(db, AGENT, life.id, wanted, now)
+        last = second(end) if end.microsecond else second(end) - 1
+        life.backfilled[f"backfill:{backfill.id}"] = life.era.timing.slots(second(start) - 1, last)
+
+    # Reading
+
+    async def _standing(self, db: AsyncSession, life: Life, now: datetime) -> Standing:
+        row = (await db.execute(text(_STANDING), {"id": life.id, "now": now})).one()
+        return Standing(
+            row.state, row.version, row.next_fire, row.fired, row.last_slot, {second(slot) for slot in row.settled}
+        )
+
+    async def _open(self, db: AsyncSession, life: Life) -> Sequence[Any]:
+        return (await db.execute(text(_OPEN), {"id": life.id})).all()
 
     async def _pages(self) -> list[tuple[Life, Page]]:
-        async with self.database.transaction() as db:
+        fires: dict[str, list[Any]] = defaultdict(list)
+        skips: dict[str, dict[str, int]] = defaultdict(dict)
+        async with self._database.transaction() as db:
             schedules = {row.id: row for row in await db.execute(text("select * from schedules"))}
-            fires: dict[str, list[Any]] = defaultdict(list)
             for fire in await db.execute(text("select * from fires order by schedule_id, scheduled_at")):
                 fires[fire.schedule_id].append(fire)
-            rings = Counter((await db.execute(text(_RINGS))).scalars())
+            for row in await db.execute(text("select * from schedule_skips")):
+                skips[row.schedule_id][row.reason] = row.count
+            rings = (await db.execute(text(_RINGS))).all()
             told = Counter((row.kind, row.subject) for row in await db.execute(text(_TOLD)))
+        sent, pending = Counter(r.fire_id for r in rings), Counter(r.fire_id for r in rings if r.state == "pending")
+        heard = self._place.agent.heard
         return [
-            (life, Page(self.clock.shown, schedules.get(life.id), fires[life.id], rings, told)) for life in self.lives
+            (
+                life,
+                Page(
+                    self.clock.shown,
+                    self.clock.was_set,
+                    schedules.get(life.id),
+                    fires[life.id],
+                    sent,
+                    pending,
+                    told,
+                    skips[life.id],
+                    heard,
+                ),
+            )
+            for life in self.lives
         ]
 
     async def _read(self, question: str) -> Sequence[Any]:
-        async with self.database.transaction() as db:
-            return (await db.execute(text(question))).all()
+        async with self._database.transaction() as db:
+            rows = await db.execute(text(question))
+            return rows.all() if rows.returns_rows else ()
+
+
+def _asked(terms: Mapping[str, Any]) -> NewSchedule:
+    return NewSchedule.model_validate({"endpoint_id": ENDPOINT, **terms})
 
 
 _USED = {
@@ -284,9 +288,32 @@ _USED = {
     "schedule_skips",
     "schedules",
 }
-_RINGS = "select cast(body as json) -> 'data' ->> 'fire_id' from messages where type = 'schedule.fired'"
-_TOLD = "select kind, subject from events where kind in ('fire.fired', 'fire.skipped')"
 _ENDPOINT = """
     insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-    values (:id, :agent, 'https://agent.example/', 'active', 'whsec_', 0, 0, :at, :at)
+    values (:id, :agent, 'https://agent.example/', 'active', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 0, 0, :at, :at)
 """
+_RINGS = """
+    select cast(m.body as json) -> 'data' ->> 'fire_id' as fire_id, d.state
+    from messages m left join deliveries d on d.message_id = m.id where m.type = 'schedule.fired'
+"""
+_TOLD = "select kind, subject from events where kind in ('fire.fired', 'fire.skipped')"
+_STANDING = """
+    select s.state, s.version, s.next_fire,
+        (select count(*) from fires where schedule_id = s.id and kind = 'auto' and fired_at is not null) as fired,
+        (
+            select max(scheduled_at) from fires
+            where schedule_id = s.id and kind = 'auto' and (scheduled_at <= :now or state <> 'skipped')
+        ) as last_slot,
+        array(
+            select scheduled_at from fires
+            where schedule_id = s.id and kind = 'auto' and scheduled_at > :now and state = 'skipped'
+        ) as settled
+    from schedules s where id = :id
+"""
+_OPEN = """
+    select s.version, s.updated_at, s.next_fire, f.id, f.state, f.version, f.due_at, f.fire_at
+    from schedules s left join fires f on f.schedule_id = s.id and f.state in ('planned', 'buffered')
+    where s.id = :id order by f.id
+"""
+# As if all attempts but the last had failed already: the ladder takes days, in which nothing else would happen.
+_LAST_ATTEMPTS = "update deliveries set attempts_before = -9 where state = 'pending' and attempts_before > -9"

@@ -16,6 +16,7 @@ from app.schedules.timekeeper import Timekeeper
 from app.services import Services
 from tests.scheduling import add, add_fire, at, execute, journal, rows, rung, states, work
 from tests.world import OwnClock
+from tocsin.schemas.webhooks import SchedulePaused
 
 NewKeeper = Callable[[], Timekeeper]
 second = {"every": "PT1S"}
@@ -416,3 +417,37 @@ async def test_what_nobody_counts_takes_no_lock_and_no_further_statement(
         await db.execute(text("select 1 from schedules where id = :id for no key update"), {"id": schedule_id})
         await asyncio.wait_for(drain(worker.fire_next), timeout=5)
     assert await of_journal(owned, 1) == ["fired"]
+
+
+async def test_deliveries_given_up_in_a_row_pause_their_schedule_and_its_owner_is_told(
+    owned: Database, keeper: NewKeeper, clock: OwnClock, services: Services
+) -> None:
+    schedule_id = await add(owned, second, at(1), pause_after=2, name="hourly report")
+    worker = keeper()
+    await work(worker)
+    outcomes: list[Any] = ["failed", "delivered", "failed", "cancelled", "failed"]
+    for moment, outcome in enumerate(outcomes, 1):
+        await come(worker, clock, moment)
+        [schedule] = await rows(owned, "select state from schedules")
+        assert schedule.state == "active"
+        await conclude(services, at(moment), outcome)
+    [schedule] = await rows(owned, "select state, give_ups, pause_reason, version from schedules")
+    assert tuple(schedule) == ("paused", 2, "2 deliveries in a row were given up", 2)
+    await come(worker, clock, 8)
+    assert (await states(owned)) == ["gave_up", "fired", "gave_up", "fired", "gave_up"]
+    [told] = await rows(owned, "select body, agent_id from messages where type = 'schedule.paused'")
+    ring = SchedulePaused.model_validate_json(told.body)
+    assert (ring.data.schedule_id, ring.data.name, ring.data.give_ups) == (schedule_id, "hourly report", 2)
+    assert len(await rows(owned, "select 1 from events where kind = 'schedule.paused'")) == 1
+
+
+async def test_give_ups_are_not_counted_where_nobody_asked(
+    owned: Database, keeper: NewKeeper, clock: OwnClock, services: Services
+) -> None:
+    await add(owned, second, at(1))
+    worker = keeper()
+    await work(worker)
+    await come(worker, clock, 1)
+    await conclude(services, at(1), "failed")
+    [schedule] = await rows(owned, "select state, give_ups from schedules")
+    assert tuple(schedule) == ("active", 0)

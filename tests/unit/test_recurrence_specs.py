@@ -223,10 +223,29 @@ def test_an_instant_comes_once() -> None:
     assert once.next_after(NOON) is None
 
 
-def test_the_end_of_the_calendar_is_not_an_error() -> None:
-    end = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
-    assert Recurrence.parse({"cron": "0 0 1 1 *"}).next_after(end) is None
-    assert Recurrence.parse({"every": "P1W"}).next_after(end) is None
+@pytest.mark.parametrize("offset", [-16, 0, 16])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"cron": "0 0 1 1 *"},
+        {"cron": "30 2 * * *", "timezone": "America/New_York", "dst": "skip_gap"},
+        {"cron": "* * * * * *", "timezone": "Pacific/Kiritimati"},
+        {"every": "P1W"},
+        {"every": "PT1H", "exclude": [{"cron": "* 3 * * *", "timezone": "America/New_York"}]},
+        {"every": "P3660D", "exclude": [{"cron": "* * * 1-11 *", "timezone": "Pacific/Kiritimati"}]},
+    ],
+)
+def test_the_ends_of_the_calendar_are_not_an_error(spec: dict[str, Any], offset: int) -> None:
+    recurrence = Recurrence.parse(spec)
+    zone = timezone(timedelta(hours=offset))
+    end = datetime(9999, 12, 31, 7, 59, tzinfo=zone)
+    assert recurrence.next_after(end) is None
+    assert recurrence.preview(datetime(9899, 12, 31, tzinfo=UTC), 3) is not None
+    first = recurrence.next_after(datetime(1, 1, 1, 16, tzinfo=zone))
+    assert first is not None
+    assert first.year >= 1900
+    assert [warning for warning in recurrence.warnings(end) if warning.code == "clock_change"] == []
+    assert recurrence.warnings(datetime(1, 1, 1, 16, tzinfo=zone)) is not None
 
 
 def test_the_moment_to_count_from_needs_a_zone_but_may_have_any() -> None:

@@ -8,6 +8,15 @@
     >>> weekdays.explain()
     'At 09:00 on Monday through Friday, Europe/Berlin time'
 
+Several specs are united, and others excluded; a preview shows each slot on its own clock.
+
+    >>> shop = Recurrence.parse({
+    ...     "union": [{"cron": "0 9 * * 1-5"}, {"cron": "30 0 12 * * SAT"}],
+    ...     "exclude": [{"cron": "* * 24-26 12 *"}],
+    ... })
+    >>> [slot.local.isoformat() for slot in shop.preview(datetime(2026, 12, 22, 12, tzinfo=UTC), 2)]
+    ['2026-12-23T09:00:00+00:00', '2026-12-28T09:00:00+00:00']
+
 No clock and no I/O: the moment to count from is an argument, and time zones come from the pinned `tzdata` package.
 """
 

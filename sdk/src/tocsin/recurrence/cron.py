@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -24,8 +24,6 @@ from tocsin.recurrence.zones import is_fixed
 
 DstRule = Literal["debian", "skip_gap"]
 
-_FIRST_YEAR: Final = 1900
-_LAST_YEAR: Final = 9900
 _WHOLE_DAY: Final = (1 << 86_400) - 1
 
 
@@ -46,16 +44,12 @@ class Cron:
 
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly later than `after`, in UTC; None when there is none within fifty years."""
-        if after.year > _LAST_YEAR:
-            return None
-        after = max(after, datetime(_FIRST_YEAR, 1, 2, tzinfo=UTC))
         instant = self._next_instant(to_instant(after))
         return None if instant is None else to_datetime(instant)
 
     def _next_instant(self, after: int) -> int | None:
         today = local_date(self.zone, after)
-        first = today if self.is_even(today) and self.is_even(today - DAY) else today - DAY
-        for day in self.fields.dates.starting(first):
+        for day in self.fields.dates.starting(today if self.is_even(today) else today - DAY):
             found = self._first_on(day, after)
             if found is None:
                 continue
@@ -96,7 +90,7 @@ class Cron:
         return stretch.midnight + tod if tod is not None and tod < stretch.last else None
 
     def is_even(self, day: date) -> bool:
-        """Whether the wall clock runs through a date without a jump."""
+        """Whether the wall clock runs through a date, and those around it, without a jump."""
         return plain_midnight(self.zone, day) is not None
 
     @property

@@ -7,9 +7,10 @@ from typing import Final, Protocol
 
 from tocsin.recurrence.civil import to_datetime, to_instant
 from tocsin.recurrence.cron import Cron
-from tocsin.recurrence.rules import TICK, Rule, has_slot
+from tocsin.recurrence.rules import LAST, TICK, Rule, first_after, has_slot
 from tocsin.recurrence.times import united
 
+_slots_tried: Final = 8  # one by one, before whole days
 covered_days_max: Final = 1_100
 """Days on end that have slots, all of them excluded, after which no further slot is looked for: three years or more."""
 
@@ -90,36 +91,31 @@ class Exclusion:
 
     def next_after(self, rules: Sequence[Rule], after: datetime) -> datetime | None:
         """The first slot of any rule that is strictly later than `after` and not covered."""
-        slots = {rule: slot for rule in rules if (slot := rule.next_after(after)) is not None}
-        covered = {rule: slot for rule, slot in slots.items() if self.covers(slot)}
-        free = min((slot for rule, slot in slots.items() if rule not in covered), default=None)
-        behind = {rule: slot for rule, slot in covered.items() if free is None or slot < free}
-        if not behind:
-            return free
-        found = self._first_free(tuple(behind), min(behind.values()), free)
-        return free if found is None or (free is not None and free < found) else found
+        for _ in range(_slots_tried):
+            slot = first_after(rules, after)
+            if slot is None or not self.covers(slot):
+                return slot
+            after = slot
+        return self._first_free(rules, after)
 
-    def _first_free(self, rules: tuple[Rule, ...], start: datetime, end: datetime | None) -> datetime | None:
-        """The first slot from `start` on that is not covered; what comes after `end` is of no interest.
+    def _first_free(self, rules: Sequence[Rule], start: datetime) -> datetime | None:
+        """The first slot from `start` on that is not covered.
 
         A million slots may be covered in a row, so this looks at a day at a time, and at days of one layout once.
         """
         known: dict[Hashable, int | None] = {}
         slot: datetime | None = start
         for _ in range(covered_days_max):
-            if slot is None or (end is not None and slot > end):
+            if slot is None or slot > LAST:
                 return None
             day, tod = divmod(to_instant(slot), 86_400)
-            if tod == 0:
-                layout = (*(rule.layout(day) for rule in rules), *(part.layout(day) for part in self.parts))
-                if layout not in known:
-                    known[layout] = self._first_on(rules, day, 0)
-                found = known[layout]
-            else:
-                found = self._first_on(rules, day, tod)
+            layout = (tod, *(rule.layout(day) for rule in rules), *(part.layout(day) for part in self.parts))
+            if layout not in known:
+                known[layout] = self._first_on(rules, day, tod)
+            found = known[layout]
             if found is not None:
                 return to_datetime(day * 86_400) + timedelta(microseconds=found)
-            slot = _first_of(rules, to_datetime((day + 1) * 86_400) - TICK)
+            slot = first_after(rules, to_datetime((day + 1) * 86_400) - TICK)
         return None
 
     def _first_on(self, rules: Sequence[Rule], day: int, tod: int) -> int | None:
@@ -131,7 +127,3 @@ class Exclusion:
             if free:
                 found.append((tod + (free & -free).bit_length() - 1) * 1_000_000 + phase)
         return min(found, default=None)
-
-
-def _first_of(rules: Sequence[Rule], after: datetime) -> datetime | None:
-    return min((slot for rule in rules if (slot := rule.next_after(after)) is not None), default=None)

@@ -9,11 +9,11 @@ from typing import Final
 from tocsin.recurrence.civil import to_instant
 from tocsin.recurrence.errors import BadInstant
 from tocsin.recurrence.occurrences import Occurrence
+from tocsin.recurrence.rules import FIRST, LAST
 
 _RFC_3339: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-_YEARS: Final = range(1900, 9900)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_instant(text: str, *, pointer: str = "/at") -> datetime:
         moment = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if offset in 'Zz' else offset}").astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise _refuse(text, "does not exist", pointer) from error
-    if moment.year not in _YEARS:
+    if not FIRST <= moment < LAST:
         raise _refuse(text, "lies too far away", pointer)
     # Up, not down: what goes over the wire has milliseconds, and a fire is never early.
     return moment + timedelta(milliseconds=-(-int((fraction or "0").ljust(9, "0")) // 1_000_000))

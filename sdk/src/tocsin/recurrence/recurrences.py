@@ -8,7 +8,7 @@ from itertools import islice
 from tocsin.recurrence.exclusions import Exclusion
 from tocsin.recurrence.occurrences import Occurrence, Shift
 from tocsin.recurrence.pitfalls import SpecWarning, pitfalls
-from tocsin.recurrence.rules import TICK, Rule, has_slot
+from tocsin.recurrence.rules import FIRST, LAST, TICK, Rule, first_after, has_slot
 from tocsin.recurrence.specs import Spec, read
 
 
@@ -45,8 +45,9 @@ class Recurrence:
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly later than `after` as an instant, in UTC; None when there is none any more."""
         # In UTC from here: comparing and adding in local time is wrong across a change of the clock.
-        slot = self._first_after(self._within_start(_in_utc(after)))
-        return None if slot is None or (self.ends_at is not None and slot > self.ends_at) else slot
+        begin = self._begin(_in_utc(after))
+        slot = self._first_after(begin) if begin < self._end else None
+        return slot if slot is not None and slot <= self._end else None
 
     def slots_after(self, after: datetime) -> Iterator[datetime]:
         """Every slot strictly later than `after`, in order. Often without end."""
@@ -57,7 +58,7 @@ class Recurrence:
     def preview(self, after: datetime, n: int) -> list[Occurrence]:
         """The next `n` slots with their local time and what a change of the clock does to them."""
         occurrences: list[Occurrence] = []
-        previous = self._within_start(_in_utc(after))
+        previous = self._begin(_in_utc(after))
         for slot in islice(self.slots_after(after), n):
             occurrences.append(self._occurrence(slot, previous))
             previous = slot
@@ -70,7 +71,7 @@ class Recurrence:
         >>> [warning.sentence for warning in leap.warnings(datetime(2026, 1, 1, tzinfo=UTC))]
         ['"30 9 29 2 *" fires on 29 February only.']
         """
-        return list(pitfalls(self.rules, self._within_start(_in_utc(after)), self._counts))
+        return list(pitfalls(self.rules, min(self._begin(_in_utc(after)), LAST), self._counts))
 
     def explain(self) -> str:
         """The spec in plain English."""
@@ -93,20 +94,23 @@ class Recurrence:
 
     def _counts(self, moment: datetime) -> bool:
         """Whether a slot at a moment would lie within the bounds and not be excluded."""
-        in_time = (self.starts_at is None or moment >= self.starts_at) and (
-            self.ends_at is None or moment <= self.ends_at
-        )
+        in_time = self._begin(FIRST) < moment <= self._end
         return in_time and (self.exclusion is None or not self.exclusion.covers(moment))
 
-    def _within_start(self, after: datetime) -> datetime:
-        return after if self.starts_at is None or after >= self.starts_at else self.starts_at - TICK
+    def _begin(self, after: datetime) -> datetime:
+        """From when on to look, so that nothing before the bounds is found."""
+        return max(after, (FIRST if self.starts_at is None else max(self.starts_at, FIRST)) - TICK)
+
+    @property
+    def _end(self) -> datetime:
+        return LAST if self.ends_at is None or self.ends_at > LAST else self.ends_at
 
     def _first_after(self, after: datetime) -> datetime | None:
         if self.exclusion is not None:
             return self.exclusion.next_after(self.rules, after)
         if len(self.rules) == 1:
             return self.rules[0].next_after(after)
-        return min((slot for rule in self.rules if (slot := rule.next_after(after)) is not None), default=None)
+        return first_after(self.rules, after)
 
     def _occurrence(self, slot: datetime, previous: datetime) -> Occurrence:
         """A slot on the clock of the first rule that has it."""

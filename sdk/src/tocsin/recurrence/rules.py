@@ -1,13 +1,16 @@
 """What every simple way of recurring knows about itself."""
 
-from collections.abc import Hashable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Hashable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from tocsin.recurrence.occurrences import Occurrence
 
 TICK: Final = timedelta(microseconds=1)
 """The finest step of time: strictly later than `moment - TICK` is `moment` or later."""
+# Slots lie in these years, so that no zone's clock ever leaves the calendar.
+FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(9900, 1, 1, tzinfo=UTC)
 
 
 class Rule(Protocol):
@@ -46,6 +49,11 @@ class Rule(Protocol):
     def explain(self) -> str:
         """It in plain English."""
         ...
+
+
+def first_after(rules: Sequence[Rule], after: datetime) -> datetime | None:
+    """The first slot of any of them that is strictly later than `after`."""
+    return min((slot for rule in rules if (slot := rule.next_after(after)) is not None), default=None)
 
 
 def has_slot(rule: Rule, moment: datetime) -> bool:

@@ -25,7 +25,7 @@ def load_zone(name: str, *, pointer: str = "/timezone") -> ZoneInfo:
             pointer=pointer,
             hint='give an IANA name such as "Europe/Berlin"',
         )
-    if name not in _names():
+    if name not in zone_names():
         raise BadZone(f"{name!r} is not an IANA time zone", pointer=pointer, hint=_suggestion(name))
     return _load(name)
 
@@ -36,7 +36,8 @@ def is_fixed(zone: ZoneInfo) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """Every name that `load_zone` knows."""
     # "Factory" is the database's own placeholder for "nobody has set a zone".
     return frozenset((files("tzdata") / "zones").read_text("utf-8").split()) - {"Factory"}
 
@@ -49,7 +50,7 @@ def _load(name: str) -> ZoneInfo:
 
 
 def _suggestion(name: str) -> str:
-    by_folded_name = {known.casefold(): known for known in _names()}
+    by_folded_name = {known.casefold(): known for known in zone_names()}
     close = get_close_matches(name.casefold(), by_folded_name, n=1, cutoff=0.75)
     if close:
         return f"did you mean {by_folded_name[close[0]]!r}?"
