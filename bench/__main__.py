@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from app.kit import telemetry
 from bench import deliveries, dormant, evaluation, fires, plain
 from bench.stage import Stage, stage
 
@@ -34,6 +35,7 @@ PARTS: Mapping[str, Part] = {
 
 def main() -> None:
     asked = _arguments()
+    telemetry.configure("text", "error")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
     for name in asked.parts or PARTS:
         print(f"\n{name}: {PARTS[name].about} (load before: {os.getloadavg()[0]:.1f})", flush=True)

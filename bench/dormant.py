@@ -9,6 +9,7 @@ import psycopg
 import uvloop
 
 from app.kit.wake import Silence
+from app.schedules.upkeep import Upkeep
 from app.services import open_services
 from bench import report
 from bench.stage import Stage
@@ -16,6 +17,7 @@ from tocsin.recurrence import zone_database_version
 
 schedules_count = 1_000_000
 ticks = 2_000
+recomputing_rounds = 10
 
 
 def report_idle(on: Stage, workers: int) -> None:
@@ -24,20 +26,29 @@ def report_idle(on: Stage, workers: int) -> None:
     report.line("schedules, spread over the next year", f"{schedules_count}")
     for name, milliseconds in uvloop.run(_steps(on)).items():
         report.show(name, milliseconds)
+    report.line("recomputed for a new time zone database", f"{uvloop.run(_recomputed_per_second(on)):,.0f}/s")
 
 
 async def _steps(on: Stage) -> dict[str, Sequence[float]]:
     async with open_services(on.settings, Silence(), name="bench") as services:
-        plan_next, take_over_next = services.schedules.plan_next, services.schedules.take_over_next
-
-        async def tick() -> int:
-            return await plan_next() + await take_over_next()
-
+        schedules = services.schedules
         return {
-            "idle tick (plan and take over)": await _times(tick, ticks),
-            "  plan_next": await _times(plan_next, ticks),
-            "  take_over_next": await _times(take_over_next, ticks),
+            "an idle planner's tick (plan_next)": await _times(schedules.plan_next, ticks),
+            "take_over_next": await _times(schedules.take_over_next, ticks),
+            "catch_up_next": await _times(schedules.catch_up_next, ticks),
+            "time_out_next": await _times(schedules.time_out_next, ticks),
+            "the self-check (check)": await _times(schedules.check, ticks),
+            "recompute_next, with the same zones": await _times(schedules.recompute_next, ticks),
         }
+
+
+async def _recomputed_per_second(on: Stage) -> float:
+    """How fast a new time zone database is taken in, by one worker."""
+    async with open_services(on.settings, Silence(), name="bench") as services:
+        upkeep = Upkeep(services.database.transaction, services.clock, Silence(), tzdata="9999z")
+        started = time.perf_counter()
+        recomputed = sum([await upkeep.recompute_next() for _ in range(recomputing_rounds)])
+        return recomputed / (time.perf_counter() - started)
 
 
 async def _times(step: Callable[[], Awaitable[int]], count: int) -> list[float]:

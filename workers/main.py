@@ -5,6 +5,7 @@ tried again every second.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from workers import deliveries, housekeeping, schedules, subscriptions, watchers
 
 log = telemetry.logger(__name__)
 cancel_again_seconds = 1.0
+# Net new objects, collections of those, and collections of these before the next older are looked at.
+collect_after = (10_000, 20, 20)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ async def work(settings: Settings) -> None:
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
         services.deliveries.start()
+        _collect_seldom()
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
@@ -75,6 +79,17 @@ async def work(settings: Settings) -> None:
         await deliveries.land(services)
         await services.schedules.release()
     log.info("the worker has stopped")
+
+
+def _collect_seldom() -> None:
+    """Keep the garbage collector out of the way of fires.
+
+    What has been imported by now stays, and is the most there is. Looked through at every full collection, it holds up
+    everything for a tenth of a second and more, several times a minute, and takes a fifth of the time at 1,000 fires/s.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*collect_after)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

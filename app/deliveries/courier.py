@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deliveries import store
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, retry_after
 from app.deliveries.conclusions import Concluded, Conclusions, answer_bytes_max
-from app.deliveries.flights import Flights
+from app.deliveries.flights import Flights, ahead
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.store import Addressed, Claimed, Departure, NewMessage, Outcome
 from app.events import Happened, record
@@ -29,12 +29,14 @@ from tocsin.keys import PrivateKey
 
 __all__ = ["Courier", "content_headers"]
 
-# How long a round waits for landings that it can conclude together; longer while nothing at all moves.
+# How long a round waits for landings that it can conclude together; longer while nothing at all moves. And how far
+# apart conclusions are while there is always something that has landed: each is a transaction, whatever it holds.
 landing_wait_seconds = 0.040
 idle_wait_seconds_max = 0.080
+rounds_apart_seconds = 0.030
+claim_batch_max = 500
 response_excerpt_bytes_max = 1024
-# Claimed ahead of free places, so that none is idle during a round, which takes as long as a few flights.
-ahead_factor = 8
+flight_seconds_expected = 0.05
 
 content_headers = {"Content-Type": "application/json"}
 
@@ -87,9 +89,12 @@ class Courier:
         self._conclusions = conclusions
         self._settings = settings
         self._jitter = jitter
-        self._flights = Flights(self._attempt, places=settings.connections, ahead=ahead_factor * settings.connections)
+        # Claimed ahead of free places, so that none is idle during a round, which takes as long as a few flights.
+        waiting_max = ahead(settings.connections, flight_seconds_expected)
+        self._flight_seconds = flight_seconds_expected
+        self._flights = Flights(self._attempt, places=settings.connections, ahead=waiting_max)
         self._wait_seconds = landing_wait_seconds
-        self._started = self._stopping = False
+        self._started = self._stopping = self._in_round = False
 
     def start(self) -> None:
         """This process carries deliveries from now on: it calls `deliver_next` whenever "deliveries" is rung."""
@@ -110,7 +115,8 @@ class Courier:
     async def deliver_next(self) -> int:
         """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many are still
         in flight; 0 when nothing is due and nothing in flight."""
-        landed = await self._flights.landed(self._wait_seconds)
+        landed = await self._flights.landed(self._wait_seconds, apart_seconds=rounds_apart_seconds)
+        self._in_round = True
         try:
             async with self._transaction() as db:
                 now = await self._clock.now(db)
@@ -122,10 +128,13 @@ class Courier:
             # The answers are known, only not written down: they are concluded by the next round that can.
             self._flights.put_back(landed)
             raise
+        finally:
+            self._in_round = False
         # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
         self._flights.start(loads)
         if is_heard:
             self._wake.ring("schedules")
+        self._learn(landed)
         moved = len(landed) + len(loads)
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
@@ -151,11 +160,19 @@ class Courier:
 
     def _take_off(self, loads: Sequence[Load], others: int) -> None:
         """Committed: send off what is ours. What is not, is due, and anybody's."""
-        is_idle = self._flights.outstanding == 0
-        self._flights.start(loads)
         # While something is in flight, rounds follow one another; rung, they would hurry, and conclude one by one.
-        if others or (loads and is_idle):
+        rounds_go_on = self._in_round or self._flights.outstanding > 0
+        self._flights.start(loads)
+        if others or (loads and not rounds_go_on):
             self._wake.ring("deliveries")
+
+    def _learn(self, ended: Sequence[Landing | Grounded]) -> None:
+        """Let as many wait for a place as suits the pace of flights, by a running mean over a few dozen of them."""
+        durations = [each.duration_ms / 1000 for each in ended if isinstance(each, Landing)]
+        if durations:
+            share = len(durations) / (len(durations) + self._settings.connections)
+            self._flight_seconds += (sum(durations) / len(durations) - self._flight_seconds) * share
+            self._flights.ahead = ahead(self._settings.connections, self._flight_seconds)
 
     def _take_off_by(self) -> float:
         """Until when what is claimed now may take off, so that it has landed when its lease ends."""
@@ -166,7 +183,7 @@ class Courier:
         if self._stopping or self._flights.room == 0:
             return (), ()
         by = self._take_off_by()
-        claimed = await store.claim(db, now, self._settings.lease_seconds, self._flights.room)
+        claimed = await store.claim(db, now, self._settings.lease_seconds, min(self._flights.room, claim_batch_max))
         if not claimed:
             return (), ()
         key = await self._relay_key.get(db, now)

@@ -152,7 +152,7 @@ class Schedules:
         slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
         left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
         shown_slots = [] if schedule.state == "completed" else slots[:left]
-        return previews.previewed(timing.bounded, shown_slots, after, lambda slot: timing.fire_at(schedule.id, slot))
+        return previews.previewed(timing.bounded, shown_slots, now, lambda slot: timing.fire_at(schedule.id, slot))
 
     def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""

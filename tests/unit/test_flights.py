@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.deliveries.flights import Flights
+from app.deliveries.flights import Flights, ahead
 
 
 class Runway:
@@ -136,3 +136,62 @@ async def test_a_nudge_is_nothing_while_there_is_no_room() -> None:
     assert not collecting.done()
     await runway.land(1)
     assert list(await collecting) == [1]
+
+
+async def test_what_lands_soon_after_a_collection_is_collected_with_what_lands_a_little_later() -> None:
+    runway = Runway()
+    flights = Flights(runway.fly, places=4, ahead=0)
+    flights.start([1])
+    await asyncio.sleep(0)
+    await runway.land(1)
+    assert await flights.landed(0) == [1]
+    flights.start([2])
+    await asyncio.sleep(0)
+    await runway.land(2)
+
+    collecting = asyncio.create_task(flights.landed(0, apart_seconds=3600))
+    flights.start([3])
+    await asyncio.sleep(0)
+    await runway.land(3)
+    early = collecting.done()
+    flights.nudge()
+
+    assert not early
+    assert await asyncio.wait_for(collecting, 5) == [2, 3]
+
+
+async def test_the_first_to_land_is_collected_at_once() -> None:
+    runway = Runway()
+    flights = Flights(runway.fly, places=4, ahead=0)
+    flights.start([1])
+    await asyncio.sleep(0)
+    await runway.land(1)
+
+    assert await asyncio.wait_for(flights.landed(3600, apart_seconds=3600), 5) == [1]
+
+
+async def test_more_than_there_is_room_for_waits_and_leaves_no_room() -> None:
+    runway = Runway()
+    flights = Flights(runway.fly, places=1, ahead=1)
+    flights.start([1, 2, 3])
+    await asyncio.sleep(0)
+
+    assert (flights.room, runway.started) == (0, [1])
+    await runway.land(1, 2, 3)
+    assert sorted(await flights.landed(0)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("places", "flight_seconds", "expected"),
+    [
+        (64, 0.05, 1280),  # what has a place within a second
+        (64, 0.5, 128),
+        (64, 15.0, 64),  # slow receivers: never fewer than there are places, so that none is idle during a round
+        (1, 15.0, 1),
+        (64, 0.001, 2048),  # never more than a process should hold
+        (64, 0.0, 2048),
+        (1000, 0.0, 2048),
+    ],
+)
+def test_as_many_wait_for_a_place_as_will_have_one_soon(places: int, flight_seconds: float, expected: int) -> None:
+    assert ahead(places, flight_seconds) == expected

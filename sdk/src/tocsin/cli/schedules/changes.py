@@ -98,7 +98,8 @@ def resume(id: ScheduleId, as_json: AsJson = False) -> None:
     if as_json:
         show.json_line(found)
     else:
-        show.done(f"{id} is {found.state}{_next(found)}")
+        next_one = "" if found.next_fire is None else f"; next {_told(found.next_fire)}"
+        show.done(f"{id} is {found.state}{next_one}")
 
 
 def trigger(id: ScheduleId, as_json: AsJson = False) -> None:
@@ -135,16 +136,11 @@ def _tell(schedule: "Schedule", as_json: bool) -> None:
     """What a schedule has become."""
     if as_json:
         show.json_line(schedule)
-        return
-    describe(schedule)
-    if schedule.next_fire is not None:
-        show.members({"next": f"{show.local(schedule.next_fire)}, {_away(schedule)}"}, indent="  ")
+    elif schedule.next_fire is None:
+        describe(schedule)
+    else:
+        describe(schedule, next=_told(schedule.next_fire))
 
 
-def _next(schedule: "Schedule") -> str:
-    return "" if schedule.next_fire is None else f"; next {show.local(schedule.next_fire)}, {_away(schedule)}"
-
-
-def _away(schedule: "Schedule") -> str:
-    assert schedule.next_fire is not None
-    return words.away(schedule.next_fire, datetime.now(UTC))
+def _told(at: datetime) -> str:
+    return f"{show.local(at)}, {words.away(at, datetime.now(UTC))}"

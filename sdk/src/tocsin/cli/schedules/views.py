@@ -136,12 +136,12 @@ def preview(
         _show_preview(seen, now)
 
 
-def describe(schedule: "Schedule") -> None:
-    """A schedule in a few lines."""
+def describe(schedule: "Schedule", **more: str) -> None:
+    """A schedule in a few lines, and what more there is to say."""
     names = "  ".join(name for name in (schedule.id, schedule.chosen_id) if name)
     show.out.print(f"[bold]{escape(names)}[/bold]")
     show.out.print(f"  {escape(words.meaning(schedule.spec))}\n")
-    show.members(words.described(schedule), indent="  ")
+    show.members(words.described(schedule) | more, indent="  ")
 
 
 def _listed(schedule: "Schedule") -> list[str]:
