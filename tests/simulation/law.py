@@ -168,7 +168,9 @@ def no_more_than_allowed(life: Life, page: Page) -> Iterator[str]:
     fired = _fired(page)
     if life.fires_max is not None and fired > life.fires_max:
         yield f"{fired} fires of {life.fires_max}"
-    if page.schedule is not None and page.schedule.max_fires is not None and page.schedule.fired != fired:
+    bound = page.schedule.max_fires if page.schedule is not None else None
+    # Beyond the bound, nothing is counted.
+    if bound is not None and min(page.schedule.fired, bound) != min(fired, bound):
         yield f"counted {page.schedule.fired} fires of {fired}"
     if life.fired_when_paused is not None and fired != life.fired_when_paused:
         yield f"{fired - life.fired_when_paused} fires while paused"

@@ -16,7 +16,7 @@ class Era:
 
     Its slots are those later than `after`, up to `until`; of these, those up to `due_until` were due before it ended.
     A clock that was set back makes the difference: what has fired stays fired, what has not is not due any more.
-    `settled` are slots that were in the journal already when it began, as skipped, whether its timing names them or not.
+    `settled` are slots that were in the journal already when it began, as skipped, whether it names them or not.
     """
 
     timing: Timing
