@@ -22,7 +22,7 @@ steady_seconds = 60
 warm_up_seconds = 5
 herd_count = 10_000
 endpoints_count = 20
-grace_seconds = 20.0
+grace_seconds = 60.0
 
 Registered = tuple[datetime, dict[str, str]]
 

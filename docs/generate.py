@@ -121,8 +121,8 @@ def _derivations(prefix: str, name: str, names: Sequence[str], keys: Sequence[Se
 def jitter_block() -> str:
     rows = vectors.jitters()
     lines = [
-        f"Of the slot {rows[0]['scheduled_at']} of `{rows[0]['schedule_id']}`, for which step 3 gives "
-        f"{hashed(vectors.SCHEDULE_ID, vectors.NOW)}:",
+        f"For the slot {rows[0]['scheduled_at']} of `{rows[0]['schedule_id']}`, n is "
+        f"{hashed(vectors.SCHEDULE_ID, vectors.NOW)}, and",
         "",
         "| `jitter` | following slot | delay |",
         "|---|---|---|",
