@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import orjson
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
+from app.kit.database import sql
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A delivery that is ours until its lease ends, with all that an attempt needs."""
 
     id: str
@@ -94,7 +94,7 @@ async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
 
 async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
     """Let go of what waited for these endpoints, which have become active in this transaction."""
-    statement = text(
+    statement = sql(
         """
         update deliveries set due_at = :now
         where endpoint_id = any(cast(:ids as text[])) and state = 'pending' and due_at is null
@@ -105,7 +105,7 @@ async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: da
 
 async def orphaned(db: AsyncSession) -> Sequence[str]:
     """The endpoints whose agents have been revoked, and that are rung all the same."""
-    statement = text(
+    statement = sql(
         """
         select e.id from endpoints e join agents a on a.id = e.agent_id
         where a.revoked_at is not null and e.state <> 'disabled' order by e.id
@@ -118,7 +118,7 @@ async def disable(
     db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
 ) -> Sequence[tuple[str, str]]:
     """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them with agents."""
-    statement = text(
+    statement = sql(
         """
         update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
         where id = any(cast(:ids as text[])) and state <> 'disabled'
@@ -137,14 +137,17 @@ async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Seque
     An attempt in flight ends unconcluded.
     """
     # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
-    statement = text(
+    statement = sql(
         """
         with cancelled as (
             update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
-            where state = 'pending' and id in (
-                select id from deliveries where due_at is not null and endpoint_id = :id
-                union all
-                select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
+            where id in (
+                -- In the order in which a courier locks those that it concludes.
+                select id from deliveries where state = 'pending' and id in (
+                    select id from deliveries where due_at is not null and endpoint_id = :id
+                    union all
+                    select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
+                ) order by id for update
             )
             returning id, message_id
         )
@@ -158,8 +161,7 @@ async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Seque
 # Sending
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(NamedTuple):
     """A delivery that has been set on its way, and the endpoint as it was then. Claimed with its first attempt."""
 
     id: str
@@ -188,7 +190,7 @@ async def add(
     """
     # One statement and two JSON texts: arrays are escaped element by element in Python, and each statement costs a
     # round trip.
-    statement = text(
+    statement = sql(
         """
         with message as (
             insert into messages (id, agent_id, type, body, subject, created_at)
@@ -219,7 +221,7 @@ async def add(
         "claim": claim,
         "until": now + timedelta(seconds=lease_seconds),
     }
-    return [Departure(*row) for row in await db.execute(statement, values)]
+    return [Departure._make(row) for row in await db.execute(statement, values)]
 
 
 # The engine
@@ -227,7 +229,7 @@ async def add(
 
 async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: int) -> Sequence[Claimed]:
     """Take the most overdue deliveries, with their endpoints and bodies. Others skip them until the lease ends."""
-    statement = text(
+    statement = sql(
         """
         with due as materialized (
             select id from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
@@ -242,7 +244,7 @@ async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: in
         """
     )
     values = {"now": now, "until": now + timedelta(seconds=lease_seconds), "limit": limit}
-    return [Claimed(*row) for row in await db.execute(statement, values)]
+    return [Claimed._make(row) for row in await db.execute(statement, values)]
 
 
 async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
@@ -251,7 +253,7 @@ async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
     The lock makes this and a verification of the same endpoint follow one another: either it sees what waits here and
     lets go of it, or this sees an active endpoint and parks nothing. The claim does not count as an attempt.
     """
-    statement = text(
+    statement = sql(
         """
         with inactive as (
             select id from endpoints where id = any(cast(:endpoints as text[])) and state <> 'active' for share
@@ -272,7 +274,7 @@ async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
 
 async def release(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
     """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt."""
-    statement = text(
+    statement = sql(
         """
         update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
         from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
@@ -284,7 +286,7 @@ async def release(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -
 
 async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
     """Cancel these: their endpoint is no more."""
-    statement = text(
+    statement = sql(
         """
         update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
         where id = any(cast(:ids as text[])) and state = 'pending'
@@ -298,7 +300,7 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
 
     An attempt that was made is recorded even when its delivery was claimed again or cancelled meanwhile.
     """
-    statement = text(
+    statement = sql(
         """
         with outcome as (
             select * from jsonb_to_recordset(cast(:outcomes as jsonb)) as o(
@@ -318,8 +320,9 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
         returning d.id
         """
     )
-    # One JSON parameter: arrays are escaped element by element in Python, which costs more than their requests.
-    written = orjson.dumps(outcomes).decode()
+    # One JSON parameter: arrays are escaped element by element in Python, which costs more than their requests. In the
+    # order of ids, so that two that write about the same deliveries never wait in a circle.
+    written = orjson.dumps(sorted(outcomes, key=lambda outcome: outcome.id)).decode()
     return set((await db.execute(statement, {"outcomes": written})).scalars())
 
 
@@ -384,7 +387,7 @@ async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
 
 async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
     """Store the key, unless another process was first."""
-    statement = text(
+    statement = sql(
         """
         insert into signing_keys (kid, purpose, private_key, created_at)
         values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) do nothing

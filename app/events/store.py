@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from app.events.models import Event
+from app.kit.database import sql
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ async def record(db: AsyncSession, *happened: Happened) -> None:
     if not happened:
         return
     # One JSON parameter: arrays are escaped element by element in Python, and this runs for every delivery.
-    statement = text(
+    statement = sql(
         """
         insert into events (writer, kind, subject, agent_id, at, data)
         select pg_current_xact_id()::text::bigint, h.kind, h.subject, h.agent_id, h.at, h.data

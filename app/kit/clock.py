@@ -5,8 +5,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kit.database import sql
 
 
 class Clock(Protocol):
@@ -34,7 +35,7 @@ class SystemClock:
 
     async def now(self, db: AsyncSession) -> datetime:
         # clock_timestamp() moves within a transaction; now() would stand still at its start.
-        instant: datetime = (await db.execute(text("select clock_timestamp()"))).scalar_one()
+        instant: datetime = (await db.execute(sql("select clock_timestamp()"))).scalar_one()
         return instant.astimezone(UTC)
 
     def wall(self) -> datetime:

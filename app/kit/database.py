@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from typing import Protocol
 
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from app.kit import limits
+
+# Reads a statement once, however often it runs: taking a dozen lines apart costs as much as sending them.
+sql = lru_cache(maxsize=1024)(text)
 
 
 class Transaction(Protocol):

@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+# Two digits at a time: tens of thousands are made a second.
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS = range(120, -1, -10)
 _SHAPE = re.compile(rf"[a-z]{{2,4}}_[{_ALPHABET}]{{26}}")
 
 
@@ -47,4 +50,4 @@ def is_id(value: str) -> bool:
 
 def _encode(number: int) -> str:
     """128 bits as 26 digits of base 32."""
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

@@ -12,6 +12,7 @@ from app.events import Happened, record
 from app.kit import limits, pages
 from app.kit.ids import Ids
 from app.kit.operations import require
+from app.kit.preconditions import UNCONDITIONAL, Preconditions
 from app.schedules import journal, register, store
 from app.schedules.entries import Entry, fire_id
 from app.schedules.found import found, locked, require_rung, timing_of
@@ -37,11 +38,17 @@ class Backfills:
         self._deliveries = deliveries
 
     async def start(
-        self, db: AsyncSession, agent_id: str, name: str, asked: NewBackfill, now: datetime
+        self,
+        db: AsyncSession,
+        agent_id: str,
+        name: str,
+        asked: NewBackfill,
+        now: datetime,
+        conditions: Preconditions = UNCONDITIONAL,
     ) -> wire.Backfill:
         """Write every slot of the range into the journal, under a kind of its own: late, and due."""
+        schedule = await locked(db, agent_id, name, conditions)
         _refuse_range(asked, now)
-        schedule = await locked(db, agent_id, name)
         await require_rung(db, self._deliveries, schedule)
         slots = await _slots(timing_of(schedule), asked)
         await _require_room(db, schedule, len(slots))

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits
+from app.kit.database import sql
 from app.schedules.firing import Ripe
 from app.schedules.holding import Held
 
@@ -27,7 +28,7 @@ _GUARDED = """(
 
 async def take_over(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
     """Hold the fires that nobody holds: whose holders let their leases end, or whose jitter is nearly over."""
-    statement = text(
+    statement = sql(
         f"""
         with due as materialized (
             select id from fires where due_at <= :now and not late
@@ -50,7 +51,7 @@ async def take_late(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
     is_any = text("select exists (select from fires where due_at <= :now and late)")
     if not (await db.execute(is_any, {"now": now})).scalar_one():
         return []
-    statement = text(
+    statement = sql(
         f"""
         with due as materialized (
             select id from fires where due_at <= :now and late and not exists (
@@ -74,7 +75,7 @@ async def take_late(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
 
 async def leave(db: AsyncSession, held: Sequence[Held], now: datetime) -> None:
     """Let others take these over at once, instead of when the leases end."""
-    statement = text(
+    statement = sql(
         """
         update fires f set due_at = greatest(:now, f.fire_at)
         from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
@@ -92,7 +93,7 @@ async def guard(db: AsyncSession, schedule_ids: Sequence[str]) -> None:
 
     What is read of them afterwards, by statements of their own, stays so until the transaction ends.
     """
-    statement = text(
+    statement = sql(
         "select 1 from schedules where id = any(cast(:ids as text[])) order by id for no key update of schedules"
     )
     await db.execute(statement, {"ids": sorted(schedule_ids)})
@@ -100,7 +101,7 @@ async def guard(db: AsyncSession, schedule_ids: Sequence[str]) -> None:
 
 async def ripe(db: AsyncSession, held: Sequence[Held], now: datetime) -> Sequence[Ripe]:
     """Those of these fires that are still ours and due, locked in the order of their ids."""
-    statement = text(
+    statement = sql(
         """
         select f.id, f.attempts, f.agent_id, f.schedule_id, f.kind, f.version, f.scheduled_at, f.fire_at, f.run,
             f.previous, f.overlap, f.outstanding, s.chosen_id, s.version, s.state, s.next_fire, s.endpoint_id,
@@ -131,7 +132,7 @@ class Conclusion:
 
 async def conclude(db: AsyncSession, conclusions: Sequence[Conclusion]) -> None:
     """Write what became of fires that `ripe` has locked, in one statement."""
-    statement = text(
+    statement = sql(
         """
         update fires f
         set state = c.state, reason = c.reason, fired_at = c.fired_at, message_id = c.message_id,
@@ -148,7 +149,7 @@ async def conclude(db: AsyncSession, conclusions: Sequence[Conclusion]) -> None:
 
 async def count_fired(db: AsyncSession, counts: Mapping[str, int]) -> None:
     """Count slots that fired toward the `max_fires` of their schedules, which are locked; at the last, plan no more."""
-    statement = text(
+    statement = sql(
         """
         update schedules s set fired = s.fired + c.more,
             next_fire = case when s.fired + c.more >= s.max_fires then null else s.next_fire end
@@ -161,7 +162,7 @@ async def count_fired(db: AsyncSession, counts: Mapping[str, int]) -> None:
 
 async def complete(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> list[tuple[str, str]]:
     """Complete those of these locked schedules that have no slot left to plan or to fire; returns them with agents."""
-    statement = text(
+    statement = sql(
         """
         update schedules s set state = 'completed', updated_at = :now
         where id = any(cast(:ids as text[])) and state = 'active' and next_fire is null

@@ -148,13 +148,13 @@ async def complete_fire(call: Call[Schedules], id: str, fire_id: str) -> Fire:
     return fire
 
 
-async def create_backfill(call: Call[Schedules], id: str, body: NewBackfill) -> Backfill:
+async def create_backfill(call: Call[Schedules], id: str, body: NewBackfill, conditions: Preconditions) -> Backfill:
     """Fire the slots of a range of the past after all.
 
     Each under a fire id of its own, also those that fired at their time. At a bounded rate, and never ahead of what is
     due now.
     """
-    backfill = await call.service.backfills.start(call.db, call.agent.id, id, body, call.now)
+    backfill = await call.service.backfills.start(call.db, call.agent.id, id, body, call.now, conditions)
     call.ring("schedules")
     return backfill
 

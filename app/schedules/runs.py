@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Deliveries, Outgoing
 from app.events import Happened, record
-from app.kit import limits
+from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.wake import Wake
@@ -42,7 +42,9 @@ class Runs:
         runs = await self._locked(db, concerned)
         told = [(runs[each.subject], each) for each in conclusions if each.subject in runs]
         await turns.settle(db, [_standing(run, each, now) for run, each in told])
-        await record(db, *(h for run, each in told if (h := _happened(run, each, now)) is not None))
+        happened = [h for run, each in told if (h := _happened(run, each, now)) is not None]
+        await record(db, *happened)
+        telemetry.fires_given_up.inc(sum(one.kind == "fire.given_up" for one in happened))
         paused = await self._count_give_ups(db, told, now)
         passed_on = await turns.pass_on(db, sorted(set(concerned.values())), now)
         return paused or passed_on > 0

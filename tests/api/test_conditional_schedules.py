@@ -20,6 +20,7 @@ WRITES = [
     ("POST", "/resume", None),
     ("POST", "/trigger", None),
     ("POST", "/skip-next", None),
+    ("POST", "/backfill", {"start": "2026-11-22T07:00:00Z", "end": "2026-11-22T09:00:00Z"}),
     ("DELETE", "", None),
 ]
 

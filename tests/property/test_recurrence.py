@@ -25,6 +25,7 @@ from tocsin.recurrence.zones import load_zone
 
 Change = tuple[str, datetime]
 COMPARED = 150
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def first_found(recurrence: Recurrence, after: datetime, end: datetime) -> list[datetime]:
@@ -101,6 +102,47 @@ def test_a_union_merges_what_its_members_mean_and_an_exclude_takes_away_what_a_s
         assert slots == set()
         return
     assert first_found(recurrence, after, end) == sorted(slots)[:COMPARED]
+
+
+QUARTER = timedelta(milliseconds=250)
+TICKS = 100
+quarters = st.tuples(st.integers(1, 5), st.integers(0, 19))
+
+
+@given(
+    united=st.lists(quarters, min_size=1, max_size=12),
+    taken=st.lists(quarters, min_size=1, max_size=12),
+    after=near_changes,
+    microseconds=st.integers(0, 999_999),
+)
+def test_intervals_between_the_seconds_unite_and_exclude_each_other_exactly(
+    united: list[tuple[int, int]], taken: list[tuple[int, int]], after: datetime, microseconds: int
+) -> None:
+    after = after.replace(microsecond=microseconds)
+    begin = (after - EPOCH) // QUARTER
+    wanted, unwanted = fractions(united, begin), fractions(taken, begin)
+    slots = [EPOCH + tick * QUARTER for tick in sorted(wanted - unwanted)]
+
+    def spec(seconds: int, phase: int) -> dict[str, str]:
+        return {"every": f"PT{seconds}S", "anchor": (EPOCH + phase * QUARTER).isoformat()}
+
+    try:
+        recurrence = Recurrence.parse(
+            {"union": [spec(*one) for one in united], "exclude": [spec(*one) for one in taken]}
+        )
+    except NeverMatches:
+        assert slots == []
+        return
+    assert first_found(recurrence, after, EPOCH + (begin + TICKS) * QUARTER) == slots
+
+
+def fractions(intervals: list[tuple[int, int]], begin: int) -> set[int]:
+    """The quarters of seconds that intervals mean, of those after `begin`."""
+    return {
+        tick
+        for tick in range(begin + 1, begin + TICKS)
+        if any((tick - phase) % (4 * seconds) == 0 for seconds, phase in intervals)
+    }
 
 
 simple_specs = st.one_of(

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.kit import limits
 from app.kit.database import Database
 from app.kit.ids import Ids
-from app.kit.preconditions import Preconditions
 from app.tables import metadata
 from tests.simulation.actions import (
     Action,
@@ -47,7 +46,6 @@ from tocsin.schemas.schedules import NewBackfill, NewSchedule, PatchSchedule
 AGENT, ENDPOINT = "agt_00000000000000000000000001", "ep_00000000000000000000000001"
 rounds_max = 400
 complaints_shown_max = 12
-unconditional = Preconditions()
 
 
 class Broken(AssertionError):
@@ -170,50 +168,50 @@ class World:
                 case Patch(_, terms):
                     await self._patch(db, life, terms, now)
                 case Pause():
-                    await self._door.lifecycle.pause(db, AGENT, life.id, "for a reason", unconditional, now)
+                    await self._door.lifecycle.pause(db, AGENT, life.id, "for a reason", now)
                     life.fired_when_paused = (await self._standing(db, life, now)).fired
                 case Resume():
                     before = await self._standing(db, life, now)
-                    await self._door.lifecycle.resume(db, AGENT, life.id, unconditional, now)
+                    await self._door.lifecycle.resume(db, AGENT, life.id, now)
                     life.fired_when_paused = None
                     life.begin_anew(now, before, await self._standing(db, life, now))
                 case Trigger():
-                    fire = await self._door.lifecycle.trigger(db, AGENT, life.id, unconditional, now)
+                    fire = await self._door.lifecycle.trigger(db, AGENT, life.id, now)
                     life.triggered.add(fire.id)
                 case SkipNext():
-                    await self._door.lifecycle.skip_next(db, AGENT, life.id, unconditional, now)
+                    await self._door.lifecycle.skip_next(db, AGENT, life.id, now)
                 case Backfill():
                     await self._backfill(db, life, request, now)
                 case Delete():
                     standing = await self._standing(db, life, now)
-                    await self._door.lifecycle.delete(db, AGENT, life.id, unconditional, now)
+                    await self._door.lifecycle.delete(db, AGENT, life.id, now)
                     life.end(now, standing)
                     life.fired_when_paused = None
                     del self._alive[request.schedule]
 
     async def _create(self, db: AsyncSession, number: int, terms: Mapping[str, Any], now: datetime) -> None:
-        created, is_new = await self._door.put(db, AGENT, f"number-{number}", _asked(terms), unconditional, now)
+        created, is_new = await self._door.put(db, AGENT, f"number-{number}", _asked(terms), now)
         if is_new and number not in self._alive:
             self._alive[number] = Life.begun(created.id, number, terms, now)
             self.lives.append(self._alive[number])
 
     async def _put(self, db: AsyncSession, life: Life, terms: Mapping[str, Any], now: datetime) -> None:
         before = await self._standing(db, life, now)
-        put, is_new = await self._door.put(db, AGENT, f"number-{life.number}", _asked(terms), unconditional, now)
+        put, is_new = await self._door.put(db, AGENT, f"number-{life.number}", _asked(terms), now)
         assert not is_new, "deleted only by us"
         assert put.id == life.id
         life.change(terms, now, before, await self._standing(db, life, now))
 
     async def _put_again(self, db: AsyncSession, life: Life, now: datetime) -> None:
         before = await self._open(db, life)
-        await self._door.put(db, AGENT, f"number-{life.number}", _asked(life.terms), unconditional, now)
+        await self._door.put(db, AGENT, f"number-{life.number}", _asked(life.terms), now)
         after = await self._open(db, life)
         assert after == before, f"asking again for what is there changed {before} into {after}"
 
     async def _patch(self, db: AsyncSession, life: Life, terms: Mapping[str, Any], now: datetime) -> None:
         before = await self._standing(db, life, now)
         patch = PatchSchedule.model_validate(terms)
-        await self._door.patch(db, AGENT, life.id, patch, unconditional, now)
+        await self._door.patch(db, AGENT, life.id, patch, now)
         life.change(life.terms | terms, now, before, await self._standing(db, life, now))
 
     async def _backfill(self, db: AsyncSession, life: Life, asked: Backfill, now: datetime) -> None:

@@ -112,6 +112,29 @@ async def test_a_cancelled_delivery_is_not_taken_back_by_an_answer_in_flight(dat
     assert (await rows(database))["dlv_1"].state == "cancelled"
 
 
+async def test_conclusions_and_the_end_of_their_endpoint_never_wait_in_a_circle(database, endpoint) -> None:
+    await send(database, *range(400))
+    claimed = await claim(database, limit=400)
+
+    async def conclude(mine: list[store.Claimed]) -> set[str]:
+        async with database.transaction() as db:
+            return await store.conclude(db, [delivered(each) for each in mine])
+
+    async def cancel() -> set[str]:
+        async with database.transaction() as db:
+            return {id for id, _ in await store.cancel_all(db, "ep_1", NOW)}
+
+    middle = sorted(each.id for each in claimed)[200]
+    async with database.transaction() as holding:
+        await holding.execute(text("select 1 from deliveries where id = :id for update"), {"id": middle})
+        ending = [asyncio.create_task(conclude(sorted(claimed, reverse=True))), asyncio.create_task(cancel())]
+        await _blocked(database, 2)
+    ended = await asyncio.gather(*ending)
+
+    # Each of them once, by whichever came first.
+    assert sorted(id for ids in ended for id in ids) == sorted(each.id for each in claimed)
+
+
 async def test_a_delivery_parked_while_its_endpoint_is_verified_is_not_stranded(database, endpoint) -> None:
     """The verification commits between the claim and the parking: then nothing is parked."""
     await send(database, 1)
@@ -169,14 +192,14 @@ async def _verify(database: Database) -> None:
         await store.release_waiting(db, ["ep_1"], NOW)
 
 
-async def _blocked(database: Database) -> None:
-    """Return once some connection waits for a lock that another holds."""
+async def _blocked(database: Database, count: int = 1) -> None:
+    """Return once so many connections wait for a lock that another holds."""
     question = text(
         "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     )
     async with asyncio.timeout(10):
         while True:
             async with database.transaction() as db:
-                if await db.scalar(question):
+                if (await db.scalar(question) or 0) >= count:
                     return
             await asyncio.sleep(0.01)

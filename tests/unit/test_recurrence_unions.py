@@ -115,6 +115,13 @@ def test_a_million_excluded_slots_in_a_row_are_passed_over_in_milliseconds() -> 
     assert perf_counter() - begun < 0.1  # two or three, on an idle machine
 
 
+def test_many_excluded_slots_within_a_second_do_not_lead_back_to_its_beginning() -> None:
+    at_noon = [{"at": f"2026-11-20T12:00:00.{n:03}Z"} for n in range(0, 1000, 70)]
+    spec = {"union": [*at_noon, {"every": "P1D"}], "exclude": at_noon[1:]}
+    after = FRIDAY + timedelta(milliseconds=1)
+    assert Recurrence.parse(spec).next_after(after) == datetime(2026, 11, 21, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -10,6 +10,7 @@ from tocsin.recurrence.cron import Cron
 from tocsin.recurrence.rules import LAST, TICK, Rule, first_after, has_slot
 from tocsin.recurrence.times import united
 
+_SECOND: Final = 1_000_000
 _slots_tried: Final = 8  # one by one, before whole days
 covered_days_max: Final = 1_100
 """Days on end that have slots, all of them excluded, after which no further slot is looked for: three years or more."""
@@ -108,22 +109,24 @@ class Exclusion:
         for _ in range(covered_days_max):
             if slot is None or slot > LAST:
                 return None
-            day, tod = divmod(to_instant(slot), 86_400)
-            layout = (tod, *(rule.layout(day) for rule in rules), *(part.layout(day) for part in self.parts))
+            day = to_instant(slot) // 86_400
+            since = (slot - to_datetime(day * 86_400)) // TICK
+            layout = (since, *(rule.layout(day) for rule in rules), *(part.layout(day) for part in self.parts))
             if layout not in known:
-                known[layout] = self._first_on(rules, day, tod)
+                known[layout] = self._first_on(rules, day, since)
             found = known[layout]
             if found is not None:
                 return to_datetime(day * 86_400) + timedelta(microseconds=found)
             slot = first_after(rules, to_datetime((day + 1) * 86_400) - TICK)
         return None
 
-    def _first_on(self, rules: Sequence[Rule], day: int, tod: int) -> int | None:
-        """The first slot of a UTC day at or after a time that is not covered, in microseconds of that day."""
+    def _first_on(self, rules: Sequence[Rule], day: int, since: int) -> int | None:
+        """The first slot of a UTC day that is not covered, from a time on; both in microseconds of that day."""
         found: list[int] = []
         for phase in {rule.phase for rule in rules}:
+            first = -(-(since - phase) // _SECOND)
             slots = united(rule.seconds_of(day) for rule in rules if rule.phase == phase)
-            free = (slots & ~united(part.seconds_of(day, phase) for part in self.parts)) >> tod
+            free = (slots & ~united(part.seconds_of(day, phase) for part in self.parts)) >> first
             if free:
-                found.append((tod + (free & -free).bit_length() - 1) * 1_000_000 + phase)
+                found.append((first + (free & -free).bit_length() - 1) * _SECOND + phase)
         return min(found, default=None)

@@ -30,7 +30,7 @@ __all__ = ["Json", "ListQuery", "Name", "Page", "Query", "Timestamp", "Wire", "r
 
 def rfc3339(moment: datetime) -> str:
     """An aware moment as RFC 3339 in UTC with milliseconds, which are cut off and not rounded: never in the future."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 _RFC3339 = re.compile(
