@@ -113,7 +113,9 @@ async def ripe(db: AsyncSession, held: Sequence[Held], now: datetime) -> Sequenc
         order by f.id for update of f
         """
     )
-    columns = {"ids": [h.id for h in held], "tokens": [h.attempts for h in held], "now": now}
+    # Each once: what was taken back out of the journal and planned anew, a worker holds twice, by the same token.
+    mine = {(h.id, h.attempts) for h in held}
+    columns = {"ids": [id_ for id_, _ in mine], "tokens": [token for _, token in mine], "now": now}
     return [Ripe(*row) for row in await db.execute(statement, columns)]
 
 
