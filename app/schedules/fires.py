@@ -113,9 +113,7 @@ async def ripe(db: AsyncSession, held: Sequence[Held], now: datetime) -> Sequenc
         order by f.id for update of f
         """
     )
-    # Each once: what was taken back out of the journal and planned anew, a worker holds twice, by the same token.
-    mine = {(h.id, h.attempts) for h in held}
-    columns = {"ids": [id_ for id_, _ in mine], "tokens": [token for _, token in mine], "now": now}
+    columns = {"ids": [h.id for h in held], "tokens": [h.attempts for h in held], "now": now}
     return [Ripe(*row) for row in await db.execute(statement, columns)]
 
 
