@@ -106,8 +106,8 @@ async def ripe(db: AsyncSession, held: Sequence[Held], now: datetime) -> Sequenc
         select f.id, f.attempts, f.agent_id, f.schedule_id, f.kind, f.version, f.scheduled_at, f.fire_at, f.run,
             f.previous, f.overlap, f.outstanding, s.chosen_id, s.version, s.state, s.next_fire, s.endpoint_id,
             s.spec::text, s.starts_at, s.ends_at, s.payload, s.overlap, s.buffer_max, s.max_fires, s.fired
-        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        -- A fire that was planned anew since we took it may be due later than we think.
+        -- A fire that was planned anew since we took it may be due later than we think, and may be held twice.
+        from (select distinct * from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as m(id, attempts)) mine
         join fires f on f.id = mine.id and f.attempts = mine.attempts and f.state = 'planned' and f.fire_at <= :now
         left join schedules s on s.id = f.schedule_id
         order by f.id for update of f

@@ -130,10 +130,10 @@ async def change(db: AsyncSession, schedule: Schedule, change: Change, now: date
     if change.timing:
         opened = await journal.withdraw(db, schedule, opened, "changed", now)
         await journal.pass_by(db, schedule, "paused" if schedule.state == "paused" else "changed", now)
-    was_bounded = schedule.max_fires is not None
     for column, value in change.columns.items():
         setattr(schedule, column, value)
-    if schedule.max_fires is not None and not was_bounded:
+    if schedule.max_fires is not None and "max_fires" in change.columns:
+        # Counted anew: no further than the bound before was it counted, and slots may have fired without one.
         schedule.fired = await register.count_fired(db, schedule.id, schedule.max_fires)
     if change.timing or schedule.next_fire is None:
         schedule.next_fire = await journal.following(db, schedule, now, new="spec" in change.columns)

@@ -113,11 +113,18 @@ class Backfill:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Say that its oldest run is done."""
+
+    schedule: int
+
+
+@dataclass(frozen=True)
 class Delete:
     schedule: int
 
 
-Request = Put | PutAgain | Patch | Pause | Resume | Trigger | SkipNext | Backfill | Delete
+Request = Put | PutAgain | Patch | Pause | Resume | Trigger | SkipNext | Backfill | Report | Delete
 
 
 @dataclass(frozen=True)

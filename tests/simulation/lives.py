@@ -16,7 +16,7 @@ class Era:
 
     Its slots are those later than `after`, up to `until`; of these, those up to `due_until` were due before it ended.
     A clock that was set back makes the difference: what has fired stays fired, what has not is not due any more.
-    `settled` are slots that were in the journal already when it began, as skipped, whether its timing names them or not.
+    `settled` are slots that were in the journal already when it began, as skipped, whether it names them or not.
     """
 
     timing: Timing
@@ -50,6 +50,7 @@ class Life:
     buffered_max: int = 0  # the most that it was ever allowed to buffer
     always_waits: bool = True  # for its own runs: it never had the policy that lets them overlap
     fired_when_paused: int | None = None  # while its agent has it paused
+    skipped: set[int] = field(default_factory=set)  # slots that the agent did not want
     triggered: set[str] = field(default_factory=set)  # ids of fires
     backfilled: dict[str, Collection[int]] = field(default_factory=dict)  # slots by kind
 
@@ -72,7 +73,6 @@ class Life:
         """It is deleted. What no planner had come to by then belongs to the relay's outage, and to no journal."""
         passed = second(now) if standing.next_fire is None else min(second(now), second(standing.next_fire) - 1)
         self.era.due_until = min(passed, _done(standing)) if standing.state == "completed" else passed
-        self.era.until = max(second(now), _done(standing))
 
     def change(self, terms: Mapping[str, Any], now: datetime, before: Standing, after: Standing) -> None:
         """Its terms are others from now on."""
@@ -94,6 +94,11 @@ class Life:
         self.era.due_until = _done(before) if before.state == "completed" else second(now)
         self.era.until = max(second(now), _done(after))
         self.eras.append(Era(timing, self._beginning(timing, now, after), after.settled))
+
+    def skip(self, slot: int) -> None:
+        """Its agent does not want this slot, which is one; even one of an hour that comes again."""
+        assert slot in self.era.timing.slots(slot - 1, slot), f"{slot} is no slot to skip"
+        self.skipped.add(slot)
 
     def _beginning(self, timing: Timing, now: datetime, after: Standing) -> int:
         begins = max(second(now), _done(after))

@@ -17,6 +17,7 @@ from tests.simulation.actions import (
     Pause,
     Put,
     PutAgain,
+    Report,
     Request,
     Resume,
     SetClock,
@@ -107,6 +108,7 @@ class _Teller:
                 lambda: Trigger(number): 3,
                 lambda: SkipNext(number): 3,
                 lambda: self._backfill(number): 2,
+                lambda: Report(number): 2,
                 lambda: Delete(number): 2,
             }
         )

@@ -26,6 +26,7 @@ from tests.simulation.actions import (
     Pause,
     Put,
     PutAgain,
+    Report,
     Request,
     Resume,
     SetClock,
@@ -53,7 +54,7 @@ class Broken(AssertionError):
 
     def __init__(self, now: datetime, complaints: Sequence[Complaint]) -> None:
         super().__init__("\n".join([f"at {now}", *map(str, complaints[:complaints_shown_max])]))
-        self.law = complaints[0].law
+        self.law, self.schedule = complaints[0].law, complaints[0].schedule
 
 
 class World:
@@ -173,15 +174,21 @@ class World:
                 case Resume():
                     before = await self._standing(db, life, now)
                     await self._door.lifecycle.resume(db, AGENT, life.id, now)
+                    if before.state == "paused":
+                        life.begin_anew(now, before, await self._standing(db, life, now))
                     life.fired_when_paused = None
-                    life.begin_anew(now, before, await self._standing(db, life, now))
                 case Trigger():
                     fire = await self._door.lifecycle.trigger(db, AGENT, life.id, now)
                     life.triggered.add(fire.id)
                 case SkipNext():
-                    await self._door.lifecycle.skip_next(db, AGENT, life.id, now)
+                    skipped = await self._door.lifecycle.skip_next(db, AGENT, life.id, now)
+                    life.skip(second(skipped.scheduled_at))
                 case Backfill():
                     await self._backfill(db, life, request, now)
+                case Report():
+                    running = (await db.execute(text(_RUNNING), {"id": life.id})).scalars().first()
+                    if running is not None:
+                        await self._door.lifecycle.complete(db, AGENT, life.id, running, now)
                 case Delete():
                     standing = await self._standing(db, life, now)
                     await self._door.lifecycle.delete(db, AGENT, life.id, now)
@@ -231,7 +238,9 @@ class World:
         )
 
     async def _open(self, db: AsyncSession, life: Life) -> Sequence[Any]:
-        return (await db.execute(text(_OPEN), {"id": life.id})).all()
+        """Its row and its open fires, locked, so that nobody else changes them meanwhile."""
+        rows = (await db.execute(text(_LOCKED), {"id": life.id})).all()
+        return [*rows, *(await db.execute(text(_OPEN), {"id": life.id})).all()]
 
     async def _pages(self) -> list[tuple[Life, Page]]:
         fires: dict[str, list[Any]] = defaultdict(list)
@@ -308,10 +317,11 @@ _STANDING = """
         ) as settled
     from schedules s where id = :id
 """
+_LOCKED = "select version, updated_at, next_fire from schedules where id = :id for no key update"
 _OPEN = """
-    select s.version, s.updated_at, s.next_fire, f.id, f.state, f.version, f.due_at, f.fire_at
-    from schedules s left join fires f on f.schedule_id = s.id and f.state in ('planned', 'buffered')
-    where s.id = :id order by f.id
+    select id, state, version, due_at, fire_at from fires
+    where schedule_id = :id and state in ('planned', 'buffered') order by id for update
 """
+_RUNNING = "select id from fires where schedule_id = :id and outstanding order by scheduled_at, id limit 1"
 # As if all attempts but the last had failed already: the ladder takes days, in which nothing else would happen.
 _LAST_ATTEMPTS = "update deliveries set attempts_before = -9 where state = 'pending' and attempts_before > -9"
