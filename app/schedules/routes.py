@@ -41,7 +41,7 @@ async def preview_schedule(call: Call[Schedules], body: AskedPreview) -> Schedul
 
     Shows what it means in plain English, its next slots, and what changes of the clock do to them.
     """
-    return call.service.preview(body, call.now)
+    return await call.service.preview(body, call.now)
 
 
 async def get_schedule(call: Call[Schedules], id: str) -> Reply[Schedule]:

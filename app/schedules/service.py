@@ -1,6 +1,7 @@
 """The verbs of schedules: register, replace, look ahead, look back; and keep time, which is the worker's side."""
 
 import re
+from asyncio import to_thread
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -149,20 +150,22 @@ class Schedules:
         timing, next_fire = timing_of(schedule), (await described(db, schedule)).next_fire
         ahead = await register.skipped_ahead(db, schedule.id, now)
         after = now if next_fire is None else next_fire - _instant
-        slots = [slot for slot in timing.bounded.preview(after, count + len(ahead)) if slot.at not in ahead]
+        found_slots = await to_thread(timing.bounded.preview, after, count + len(ahead))
+        slots = [slot for slot in found_slots if slot.at not in ahead]
         left = count if schedule.max_fires is None else max(0, min(count, schedule.max_fires - schedule.fired))
         shown_slots = [] if schedule.state == "completed" else slots[:left]
         return previews.previewed(timing.bounded, shown_slots, now, lambda slot: timing.fire_at(schedule.id, slot))
 
-    def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
+    async def preview(self, asked: wire.AskedPreview, now: datetime) -> wire.SchedulePreview:
         """What a spec means, and when it would fire."""
-        return previews.preview(asked, now)
+        # A hundred slots of the worst spec take a second: other requests go on meanwhile.
+        return await to_thread(previews.preview, asked, now)
 
     async def _added(
         self, db: AsyncSession, agent_id: str, chosen_id: str | None, new: wire.NewSchedule, now: datetime
     ) -> Schedule | None:
         """A new schedule; None when there is one under the chosen id by now."""
-        recurrence = new.recurrence()
+        recurrence = await to_thread(new.recurrence)
         asked = columns(new)
         first = first_slot(Timing(recurrence, new.starts_at, new.ends_at), now)
         await self._require_endpoints(db, agent_id, asked.get("endpoint_id"), asked.get("notify_endpoint_id"))
@@ -191,7 +194,7 @@ class Schedules:
         if isinstance(wanted, NoChange):
             return
         if "spec" in wanted.columns:
-            asked.recurrence()
+            await to_thread(asked.recurrence)
         endpoint_ids = (wanted.columns.get(name) for name in ("endpoint_id", "notify_endpoint_id"))
         await self._require_endpoints(db, schedule.agent_id, *endpoint_ids)
         await change(db, schedule, wanted, now)

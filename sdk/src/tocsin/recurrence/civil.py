@@ -4,6 +4,7 @@ Instants are whole seconds since 1970-01-01T00:00:00Z, wall times whole seconds 
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -16,8 +17,9 @@ _EPOCH_ORDINAL: Final = EPOCH_DATE.toordinal()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # No zone was ever further than sixteen hours from UTC, and none changes its offset twice within six days.
 _reach: Final = 16 * 3_600
-_sample: Final = 86_400
+_sample: Final = 3 * 86_400
 _margin: Final = 5 * 86_400
+_BLOCK: Final = 512
 
 
 class Passes(NamedTuple):
@@ -81,12 +83,40 @@ def _year(zone: ZoneInfo, year: int) -> tuple[list[int], list[int]]:
     """Where a zone's offset changes in a year and the days around it, and what it is from there up to the next."""
     first, last = _midnight(date(year, 1, 1)) - _margin, _midnight(date(year + 1, 1, 1)) + _margin
     starts, offsets = [first], [_offset_at(zone, first)]
-    for before, after in pairwise(range(first, last + _sample, _sample)):
+    for before, after in pairwise((*range(first, last, _sample), last)):
         offset = _offset_at(zone, after)
         if offset != offsets[-1]:
             starts.append(_change(zone, before, after))
             offsets.append(offset)
     return [*starts, last], offsets
+
+
+def even_offset(zone: ZoneInfo, day: int) -> int | None:
+    """What a zone's clock is ahead of UTC on a day, counted from the epoch, and on those around it; None where the
+    clock jumps."""
+    block, index = divmod(day, _BLOCK)
+    return _even_offsets(zone, block)[index]
+
+
+@lru_cache(maxsize=512)
+def _even_offsets(zone: ZoneInfo, block: int) -> list[int | None]:
+    """The same for some days in a row, as whoever asks for one asks for the next."""
+    found: list[int | None] = []
+    for midnight in range(block * _BLOCK * 86_400, (block + 1) * _BLOCK * 86_400, 86_400):
+        starts, offsets = _year(zone, to_datetime(midnight).year)
+        index = bisect_right(starts, midnight) - 1
+        # The dates that touch a UTC day reach nearly two days beyond it, and `plain_midnight` asks for two more.
+        even = starts[index] + 4 * 86_400 <= midnight and midnight + 5 * 86_400 <= starts[index + 1]
+        found.append(offsets[index] if even else None)
+    return found
+
+
+def changes(zone: ZoneInfo, after: int, until: int) -> Iterator[int]:
+    """The instants after `after` and up to `until` at which the zone's clock jumps."""
+    for year in range(to_datetime(after).year, to_datetime(until).year + 1):
+        starts, _ = _year(zone, year)
+        # A year's table reaches into those around it, which tell of their own.
+        yield from (start for start in starts[1:-1] if after < start <= until and to_datetime(start).year == year)
 
 
 def _change(zone: ZoneInfo, before: int, after: int) -> int:

@@ -10,6 +10,8 @@ from tocsin.recurrence.civil import (
     DAY,
     EPOCH_DATE,
     Stretch,
+    changes,
+    even_offset,
     local_date,
     passes,
     plain_midnight,
@@ -112,13 +114,10 @@ class Cron:
         return united(self._seconds_on(date, start) for date in self._dates_on(day)) & _WHOLE_DAY
 
     def layout(self, day: int) -> Hashable:
-        """Where the matching dates of a UTC day begin; of its own where the wall clock jumps."""
-        midnights = [plain_midnight(self.zone, date) for date in self._dates_on(day)]
-        return (
-            day
-            if None in midnights
-            else tuple(midnight - day * 86_400 for midnight in midnights if midnight is not None)
-        )
+        """The matching dates of a UTC day and how they lie to it; of its own where the wall clock jumps."""
+        offset = even_offset(self.zone, day)
+        # Asked of each day of years in a row: so a number, and no set of dates.
+        return (day,) if offset is None else offset * 8 + self.fields.dates.around(day)
 
     def _dates_on(self, day: int) -> list[date]:
         """The matching dates that may have an instant on a UTC day."""
@@ -167,13 +166,12 @@ class Cron:
         """Where, after `after` and up to `until`, a gap ends that took a slot which is not made up for."""
         if self.dst == "debian" or not self.fields.fixed_time:
             return
-        last = until.astimezone(self.zone).date()
-        for day in self.fields.dates.starting(local_date(self.zone, to_instant(after)) - DAY):
-            if day > last:
-                return
-            if not self.is_even(day):
-                ends = (to_datetime(instant) for instant in self._gap_ends(day))
-                yield from (end for end in ends if after < end <= until)
+        for change in changes(self.zone, to_instant(after) - 1, to_instant(until)):
+            here = local_date(self.zone, change)
+            for day in (here - DAY, here, here + DAY):
+                if day in self.fields.dates:
+                    ends = (to_datetime(instant) for instant in self._gap_ends(day))
+                    yield from (end for end in ends if after < end <= until)
 
     def _gap_ends(self, day: date) -> Iterator[int]:
         """The ends of the gaps of a date that took a slot."""

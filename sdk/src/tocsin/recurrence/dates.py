@@ -1,14 +1,17 @@
 """Dates, as cron's day fields name them: for each kind of month the days that match, so that a year is twelve steps."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from cronsim.cronsim import CronSim
 
 # 29 February falls on a given weekday every 28 years, or 40 when a year like 2100 lies between.
 _horizon_years: Final = 50
+_EPOCH_DATE: Final = date(1970, 1, 1)
+_BLOCK: Final = 512
 _LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -36,6 +39,12 @@ class Dates:
                     days ^= lowest
             year, month, earliest = (year, month + 1, 1) if month < 12 else (year + 1, 1, 1)
 
+    def around(self, day: int) -> int:
+        """Which of the date that is `day` days from the epoch and its neighbours are among these: three bits, the day
+        before in the lowest."""
+        block, index = divmod(day, _BLOCK)
+        return _block(self, block) >> index & 7
+
     def any(self) -> bool:
         """Whether there is one in any year."""
         lengths = {length for month in self.months for length in _lengths(month)}
@@ -56,6 +65,14 @@ class Dates:
     def _days(self, year: int, month: int) -> int:
         """A number in which bit n stands for the n-th day of the month."""
         return self._by_kind[_kind_of(year, month)]
+
+
+@lru_cache(maxsize=1024)
+def _block(dates: Dates, block: int) -> int:
+    """A bit for each date of some in a row, and for the one before them and the one after: set if it is among these."""
+    first = _EPOCH_DATE + timedelta(days=block * _BLOCK - 1)
+    numbers = ((day - first).days for day in dates.starting(first))
+    return sum(1 << number for number in takewhile(lambda number: number < _BLOCK + 2, numbers))
 
 
 @lru_cache(maxsize=2048)

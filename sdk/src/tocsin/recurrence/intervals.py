@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from tocsin.recurrence.civil import to_instant
@@ -15,6 +15,7 @@ interval_seconds_min: Final = 1
 interval_days_max: Final = 3660
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE_DAY: Final = (1 << 86_400) - 1
 _DURATION: Final = re.compile(
     r"P(?:(?P<weeks>[0-9]{1,9})W|(?:(?P<days>[0-9]{1,9})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,9})H)?(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9})S)?)?)"
@@ -48,12 +49,16 @@ class Every:
     def seconds_of(self, day: int) -> int:
         """The seconds of a UTC day that have a slot, a bit each."""
         step, first = self.layout(day)
-        return _every(step, -(-(86_400 - first) // step)) << first if first < 86_400 else 0
+        return (_every(step) << first) & _WHOLE_DAY if first < 86_400 else 0
 
     def layout(self, day: int) -> tuple[int, int]:
-        """Every how many seconds, and beginning with which of a UTC day."""
-        step = self.interval // timedelta(seconds=1)
-        return step, (to_instant(self.anchor) - day * 86_400) % step
+        """Every how many seconds, and beginning with which of a UTC day; days without any are all alike."""
+        step, anchor = self._grid
+        return step, min((anchor - day * 86_400) % step, 86_400)
+
+    @cached_property
+    def _grid(self) -> tuple[int, int]:
+        return self.interval // timedelta(seconds=1), to_instant(self.anchor)
 
     def occurrence(self, at: datetime) -> Occurrence:
         return Occurrence(at, at)
@@ -90,9 +95,9 @@ _SECONDS: Final = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 
 
 
 @lru_cache(maxsize=64)
-def _every(step: int, count: int) -> int:
-    """A number with `count` bits set, `step` apart, from the lowest on."""
-    return int("1".rjust(step, "0") * count, 2)
+def _every(step: int) -> int:
+    """A number with bits set that are `step` apart, from the lowest on, for at least a day of seconds."""
+    return int("1".rjust(step, "0") * -(-86_400 // step), 2) if step <= 86_400 else 1
 
 
 def _words(interval: timedelta) -> str:

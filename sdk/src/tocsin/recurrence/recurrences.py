@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Final
 
 from tocsin.recurrence.exclusions import Exclusion
 from tocsin.recurrence.occurrences import Occurrence, Shift
 from tocsin.recurrence.pitfalls import SpecWarning, pitfalls
 from tocsin.recurrence.rules import FIRST, LAST, TICK, Rule, first_after, has_slot
 from tocsin.recurrence.specs import Spec, read
+
+_year: Final = timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class Recurrence:
         return occurrence
 
     def _skips(self, after: datetime, until: datetime) -> bool:
+        # A gap of longer ago is of no interest, and to look through centuries of them takes its time.
+        after = max(after, until - _year)
         skipped = (moment for rule in self.rules for moment in rule.skips(after, until))
         return any(self._counts(moment) for moment in skipped)
 
