@@ -16,7 +16,8 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 # `make simulate CASES=2000`, or `make simulate SEED=18` to see one of them again.
 CASES ?= 20000
 SEED ?=
-LAWS := $(wildcard tests/property/test_recurrence*.py tests/property/test_jitter_laws.py tests/property/test_planning_laws.py)
+LAWS := $(wildcard tests/property/test_recurrence*.py tests/property/test_jitter_laws.py tests/property/test_planning_laws.py \
+	tests/property/test_overlap_laws.py tests/property/test_civil_laws.py)
 
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
