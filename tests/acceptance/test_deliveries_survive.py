@@ -111,7 +111,7 @@ async def test_kill_flush_and_restart_lose_nothing_and_repeat_nothing_that_was_c
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         one = Outgoing("test.said", b'{"type":"test.said","data":{}}', [endpoint_id])
-        message_ids = await services.deliveries.send(db, [one] * deliveries, now)
+        sent = await services.deliveries.send(db, [one] * deliveries, now)
 
     await until(lambda: has_concluded(relay, 50))
     redis.Redis.from_url(relay.valkey.url).flushall()
@@ -126,7 +126,7 @@ async def test_kill_flush_and_restart_lose_nothing_and_repeat_nothing_that_was_c
     await until(lambda: has_concluded(relay, deliveries))
 
     receipts = counted(receiver)
-    assert set(receipts) == {f"{endpoint_id}_{message_id}" for message_id in message_ids}
+    assert set(receipts) == {f"{endpoint_id}_{each.message_id}" for each in sent}
     assert concluded(relay) == set(receipts)
     for ids, before in (at_the_kill, at_the_restart):
         assert ids, "something was concluded before"

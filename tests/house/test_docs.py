@@ -9,6 +9,7 @@ from app.kit.openapi import refusals
 from app.kit.operations import Operation, shape
 from app.operations import FEATURES
 from docs.generate import BLOCKS, CONCEPTS, HERE, PROTOCOL, pages
+from tocsin.schemas.webhooks import WEBHOOKS
 
 TABLE = [operation for table in FEATURES.values() for operation in table]
 
@@ -29,6 +30,11 @@ def test_every_problem_of_an_operation_is_documented(operation: Operation) -> No
     page = (PROTOCOL / "problems.md").read_text(encoding="utf-8")
     missing = [kind.slug for kind in refusals(operation, shape(operation)) if f"\n### {kind.slug}\n" not in page]
     assert missing == []
+
+
+@pytest.mark.parametrize("type_", sorted(WEBHOOKS))
+def test_every_type_of_ring_is_documented(type_: str) -> None:
+    assert f"\n| `{type_}` |" in (PROTOCOL / "webhooks.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", [*sorted(HERE.rglob("*.md")), *sorted(HERE.parent.glob("*.md"))], ids=lambda p: p.name)

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.schedules.overlap import Tally, after, decide
@@ -60,7 +60,6 @@ class Model:
         self.began.append(number)
 
 
-@settings(max_examples=300, deadline=None)
 @given(policy=policies, buffer_max=st.integers(1, 5), happenings=happenings)
 def test_one_runs_at_a_time_and_all_others_wait_or_pass(
     policy: str, buffer_max: int, happenings: list[Literal["slot", "backfill", "end"]]

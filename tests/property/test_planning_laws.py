@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.schedules.planning import Misfire, Slot, latest_slots, plan
@@ -43,7 +43,6 @@ def covered(timing: Timing, slot: Slot) -> list[datetime]:
     return [slot.scheduled_at, *later]
 
 
-@settings(max_examples=150, deadline=None)
 @given(spec=specs, pauses=st.lists(pauses, min_size=1, max_size=12), misfire=misfires)
 def test_every_slot_enters_the_journal_once_and_none_early(
     spec: dict[str, str], pauses: list[float], misfire: Misfire
@@ -76,7 +75,6 @@ def test_every_slot_enters_the_journal_once_and_none_early(
     assert [slot.previous for slot in fired] == [None, *(slot.scheduled_at for slot in fired)][: len(fired)]
 
 
-@settings(max_examples=150, deadline=None)
 @given(spec=specs, seconds=st.floats(0, 20_000), count=st.integers(1, 50))
 def test_the_latest_slots_are_the_last_of_all_of_them(spec: dict[str, str], seconds: float, count: int) -> None:
     timing = Timing(Recurrence.parse(spec))

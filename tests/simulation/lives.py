@@ -37,6 +37,11 @@ class Standing:
     last_slot: datetime | None  # the latest of its own that has come or has been handed over
     settled: Collection[int]  # its own later than that, which were skipped in advance
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it has no slot to plan. It is completed as soon as what is planned has come, which may not be yet."""
+        return self.state == "completed" or self.next_fire is None
+
 
 @dataclass
 class Life:
@@ -72,12 +77,12 @@ class Life:
     def end(self, now: datetime, standing: Standing) -> None:
         """It is deleted. What no planner had come to by then belongs to the relay's outage, and to no journal."""
         passed = second(now) if standing.next_fire is None else min(second(now), second(standing.next_fire) - 1)
-        self.era.due_until = min(passed, _done(standing)) if standing.state == "completed" else passed
+        self.era.due_until = min(passed, _done(standing)) if standing.is_done else passed
 
     def change(self, terms: Mapping[str, Any], now: datetime, before: Standing, after: Standing) -> None:
         """Its terms are others from now on."""
         timing = timing_of(terms)
-        was_taken_up = before.state == "completed" and after.state != "completed"
+        was_taken_up = before.is_done and not after.is_done
         if timing != self.era.timing or was_taken_up:
             self.begin_anew(now, before, after, timing)
         most = terms.get("max_fires")
@@ -91,7 +96,7 @@ class Life:
         Slots that are to come again, after the clock was set back, count as any others.
         """
         timing = timing or self.era.timing
-        self.era.due_until = _done(before) if before.state == "completed" else second(now)
+        self.era.due_until = _done(before) if before.is_done else second(now)
         self.era.until = max(second(now), _done(after))
         self.eras.append(Era(timing, self._beginning(timing, now, after), after.settled))
 

@@ -91,6 +91,7 @@ class Place:
         deliveries = Deliveries(**common, outbound=outbound, settings=DeliverySettings(), jitter=random.Random(0))
         schedules = Schedules(**common, deliveries=deliveries, settings=ScheduleSettings())
         deliveries.listen(schedules)
+        deliveries.start()
         return schedules, deliveries
 
 

@@ -135,7 +135,8 @@ class World:
     async def _work(self, number: int, step: str) -> None:
         planner = self._planners[number]
         if step in ("work", "deliver_next"):
-            await self._read(_LAST_ATTEMPTS)
+            async with self._database.transaction() as db:
+                await db.execute(text(_LAST_ATTEMPTS))
         try:
             await planner.take(step)
         except Crash:
@@ -219,7 +220,7 @@ class World:
         before = await self._standing(db, life, now)
         patch = PatchSchedule.model_validate(terms)
         await self._door.patch(db, AGENT, life.id, patch, now)
-        life.change(life.terms | terms, now, before, await self._standing(db, life, now))
+        life.change({**life.terms, **terms}, now, before, await self._standing(db, life, now))
 
     async def _backfill(self, db: AsyncSession, life: Life, asked: Backfill, now: datetime) -> None:
         start = now.replace(microsecond=0) - timedelta(seconds=asked.ago_seconds)
@@ -249,8 +250,8 @@ class World:
             schedules = {row.id: row for row in await db.execute(text("select * from schedules"))}
             for fire in await db.execute(text("select * from fires order by schedule_id, scheduled_at")):
                 fires[fire.schedule_id].append(fire)
-            for row in await db.execute(text("select * from schedule_skips")):
-                skips[row.schedule_id][row.reason] = row.count
+            for row in await db.execute(text(_SKIPS)):
+                skips[row.schedule_id][row.reason] = row.skipped
             rings = (await db.execute(text(_RINGS))).all()
             told = Counter((row.kind, row.subject) for row in await db.execute(text(_TOLD)))
         sent, pending = Counter(r.fire_id for r in rings), Counter(r.fire_id for r in rings if r.state == "pending")
@@ -275,8 +276,7 @@ class World:
 
     async def _read(self, question: str) -> Sequence[Any]:
         async with self._database.transaction() as db:
-            rows = await db.execute(text(question))
-            return rows.all() if rows.returns_rows else ()
+            return (await db.execute(text(question))).all()
 
 
 def _asked(terms: Mapping[str, Any]) -> NewSchedule:
@@ -303,6 +303,7 @@ _RINGS = """
     select cast(m.body as json) -> 'data' ->> 'fire_id' as fire_id, d.state
     from messages m left join deliveries d on d.message_id = m.id where m.type = 'schedule.fired'
 """
+_SKIPS = "select schedule_id, reason, count as skipped from schedule_skips"
 _TOLD = "select kind, subject from events where kind in ('fire.fired', 'fire.skipped')"
 _STANDING = """
     select s.state, s.version, s.next_fire,

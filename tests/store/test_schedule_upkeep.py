@@ -62,6 +62,21 @@ async def test_what_was_planned_by_the_old_rules_does_not_fire(
     assert tuple(schedule) == (at(DAY), at(-DAY + 2), 6)
 
 
+async def test_what_was_taken_back_and_planned_anew_by_the_same_worker_rings_once(
+    owned: Database, upkeep: Upkeep, keeper: NewKeeper, clock: OwnClock
+) -> None:
+    seconds = {"cron": "* * * * * *", "timezone": "Europe/Berlin"}
+    await add(owned, seconds, at(1), tzdata="2020a")
+    worker = keeper()
+    await work(worker)
+    await upkeep.recompute_next()
+    await work(worker)
+    clock.at = at(1)
+    await work(worker)
+    assert len(await rows(owned, "select 1 from messages")) == 1
+    assert len(await rows(owned, "select 1 from events where kind = 'fire.fired'")) == 1
+
+
 async def test_what_was_missed_before_the_new_rules_came_is_told_of(
     owned: Database, upkeep: Upkeep, keeper: NewKeeper, clock: OwnClock
 ) -> None:

@@ -97,15 +97,27 @@ _FORMS: Final = (
     ("every", {"every": {**_text, "examples": ["PT90S", "P1D"]}, "anchor": {**_text, "format": "date-time"}}),
     ("at", {"at": {**_text, "format": "date-time"}}),
 )
-_MEMBER: Final = {"anyOf": [_simple(name, properties) for name, properties in _FORMS]}
-_MEMBERS: Final = {"type": "array", "minItems": 1, "maxItems": 16, "items": _MEMBER}
+
+
+def _several(*unknown: str) -> dict[str, Any]:
+    """A list of simple specs, which know all members but these."""
+    members = [
+        _simple(name, {member: shape for member, shape in properties.items() if member not in unknown})
+        for name, properties in _FORMS
+    ]
+    return {"type": "array", "minItems": 1, "maxItems": 16, "items": {"anyOf": members}}
+
+
+_MEMBERS: Final = _several()
+# What is excluded goes by the wall clock, whatever changes of the clock do to slots.
+_EXCLUDE: Final = _several("dst")
 _SPEC_SCHEMA: Final = {
     "title": "Spec",
     "description": "A cron text in a time zone, a fixed interval, one instant, or a union of these, less what is "
     "excluded; see docs/protocol/schedules.md.",
     "anyOf": [
-        *(_simple(name, {**properties, "exclude": _MEMBERS}) for name, properties in _FORMS),
-        _simple("union", {"union": _MEMBERS, "exclude": _MEMBERS}),
+        *(_simple(name, {**properties, "exclude": _EXCLUDE}) for name, properties in _FORMS),
+        _simple("union", {"union": _MEMBERS, "exclude": _EXCLUDE}),
         _MEMBERS,
     ],
 }
@@ -447,7 +459,7 @@ class PreviewedFire(Wire):
 class PreviewWarning(Wire):
     """Something about a spec that may not be meant."""
 
-    code: str = Field(description="Stable, such as top_of_hour or leap_day.")
+    code: str = Field(description="Stable, such as top_of_the_hour or leap_day_only.")
     detail: str = Field(description="For people.")
 
 
