@@ -18,7 +18,7 @@ from app.schedules.entries import Entry, fire_id
 from app.schedules.found import found, locked, require_rung, timing_of
 from app.schedules.models import Backfill, Schedule
 from app.schedules.shown import shown_backfill
-from app.schedules.timing import Timing
+from app.schedules.timing import Timing, just_before
 from tocsin.problems import Conflict, InvalidBody
 from tocsin.schemas import schedules as wire
 from tocsin.schemas.schedules import NewBackfill, backfill_slots_max
@@ -26,7 +26,6 @@ from tocsin.schemas.wire import Page, rfc3339
 
 __all__ = ["Backfills"]
 
-_instant = timedelta(microseconds=1)
 _range_max = timedelta(days=limits.backfill_days_max)
 
 
@@ -108,7 +107,7 @@ def _refuse_range(asked: NewBackfill, now: datetime) -> None:
 
 async def _slots(timing: Timing, asked: NewBackfill) -> Sequence[datetime]:
     """The slots from its start on and before its end. Raises InvalidBody when they are too many."""
-    in_range = takewhile(lambda slot: slot < asked.end, timing.slots_after(asked.start - _instant))
+    in_range = takewhile(lambda slot: slot < asked.end, timing.slots_after(just_before(asked.start)))
     # Thousands of questions to the calendar: other requests go on meanwhile.
     slots = await to_thread(list, islice(in_range, backfill_slots_max + 1))
     if len(slots) > backfill_slots_max:

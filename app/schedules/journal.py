@@ -14,7 +14,7 @@ from app.schedules.found import timing_of
 from app.schedules.handover import skipped
 from app.schedules.models import Schedule
 from app.schedules.planning import Slot, passed
-from app.schedules.timing import Timing
+from app.schedules.timing import Timing, just_before
 from tocsin.problems import BadRecurrence
 from tocsin.recurrence import zone_database_version
 from tocsin.schemas.wire import rfc3339
@@ -116,7 +116,7 @@ def entry(schedule: Schedule, slot: Slot, now: datetime, *, kind: str = "auto") 
 
 
 def _no_slot(timing: Timing, after: datetime) -> BadRecurrence:
-    unbounded = timing.recurrence.next_after(max(after, (timing.starts_at or after) - _instant))
+    unbounded = timing.recurrence.next_after(max(after, just_before(timing.starts_at or after)))
     if unbounded is None:
         detail = f"has no slot after {rfc3339(after)}: give an instant in the future, or a time that will come"
         return BadRecurrence.at("/spec", detail)

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from tocsin.recurrence import Recurrence, jitter
 
-__all__ = ["Timing", "timing"]
+__all__ = ["Timing", "just_before", "timing"]
 
 _instant = timedelta(microseconds=1)
+_beginning = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Timing:
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly later than `after`, in UTC; None when there is none any more."""
         if self.starts_at is not None and after < self.starts_at:
-            after = self.starts_at - _instant
+            after = just_before(self.starts_at)
         slot = self.recurrence.next_after(after)
         return None if slot is None or (self.ends_at is not None and slot > self.ends_at) else slot
 
@@ -45,6 +46,11 @@ class Timing:
         if not self.jitter:
             return slot
         return slot + jitter(schedule_id, slot, self.jitter, self.recurrence.next_after(slot))
+
+
+def just_before(moment: datetime) -> datetime:
+    """From where a slot at this moment is strictly later. The calendar begins with the year 1, long before any slot."""
+    return moment - _instant if moment > _beginning else moment
 
 
 @lru_cache(maxsize=10_000)
