@@ -49,6 +49,10 @@ class Runs:
         passed_on = await turns.pass_on(db, sorted(set(concerned.values())), now)
         return paused or passed_on > 0
 
+    async def endpoint_leaves(self, db: AsyncSession, endpoint_id: str, subjects: Sequence[str]) -> None:
+        """Lock the schedules that the deletion of an endpoint changes: see `Listener`."""
+        await fires.guard(db, await turns.concerned_by_deletion(db, endpoint_id, subjects))
+
     async def report(self, db: AsyncSession, fire_id: str, schedule_id: str, now: datetime) -> bool:
         """The agent says that this run is done. Whether there was anything to end; ring "schedules" after the commit.
 
@@ -99,8 +103,13 @@ class Runs:
                 counts[run.schedule_id] = give_ups(before, run.state, each.state)
         if counts:
             await turns.count_give_ups(db, sorted(counts.items()))
-        enough = [id_ for id_ in sorted(counts) if await self._pause(db, id_, now)]
-        return bool(enough)
+        enough = sorted(
+            {run.schedule_id for run, _ in told if counts.get(run.schedule_id, 0) >= (run.pause_after or inf)}
+        )
+        if enough:
+            # All at once: one by one, we could wait in a circle with a worker that holds fires of both.
+            await register.lock_own_of(db, enough)
+        return any([await self._pause(db, id_, now) for id_ in enough])
 
     async def _pause(self, db: AsyncSession, schedule_id: str, now: datetime) -> bool:
         """Pause a schedule that has had enough, unless it is, and tell its owner."""
