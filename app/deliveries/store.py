@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
 from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
-from app.kit.database import sql
+from app.kit.sql import sql
 
 
 class Claimed(NamedTuple):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from app.events.models import Event
-from app.kit.database import sql
+from app.kit.sql import sql
 
 
 @dataclass(frozen=True)

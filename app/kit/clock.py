@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kit.database import sql
+from app.kit.sql import sql
 
 
 class Clock(Protocol):

@@ -18,6 +18,7 @@ wake_poll_seconds = 0.015
 database_connections_default = 8
 database_connect_seconds = 5
 database_wait_seconds = 10  # for a connection of the pool to become free
+database_idle_seconds = 1.0  # after which a connection is asked whether it is still there
 database_silence_seconds = 30  # until a server that acknowledges nothing is taken for gone
 
 # Watchers

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits
-from app.kit.database import sql
+from app.kit.sql import sql
 from app.schedules.firing import Ripe
 from app.schedules.holding import Held
 

@@ -162,12 +162,13 @@ def report(fires: Sequence[Fired], killed_at: Sequence[datetime], receiver: Rece
         max((fire.lateness.total_seconds() for fire in fires if start <= fire.scheduled_at < end), default=0.0)
         for start, end in pairwise([*killed_at, killed_at[-1] + late_max])
     ]
-    abandoned = sum(fire.holders > 1 for fire in fires)
+    taken_over = [sum(fire.holders > deaths for fire in fires) for deaths in (1, 2)]
+    missed = sum(fire.state == "missed" for fire in fires)
+    repeated = len(receiver.rings) - len({ring.id for ring in receiver.rings})
     return (
         f"{len(killed_at)} kills in {(killed_at[-1] - killed_at[0]).total_seconds():.0f} s: {len(fires)} slots, each "
-        f"once, {sum(fire.state == 'missed' for fire in fires)} missed; {abandoned} were taken over, {sum(fire.holders > 2 for fire in fires)} twice; "
-        f"{len(receiver.rings) - len({ring.id for ring in receiver.rings})} rings repeated; seconds late after each kill: "
-        + " ".join(f"{seconds:.1f}" for seconds in late_by_kill)
+        f"once, {missed} missed; {taken_over[0]} were taken over, {taken_over[1]} twice; {repeated} rings repeated; "
+        "seconds late after each kill: " + " ".join(f"{seconds:.1f}" for seconds in late_by_kill)
     )
 
 

@@ -4,7 +4,7 @@ Every law takes what was asked of one schedule and what its journal says, and yi
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -66,7 +66,8 @@ def complaints(life: Life, page: Page, laws: Sequence[Law]) -> Iterator[Complain
 def every_slot_is_there_once(life: Life, page: Page) -> Iterator[str]:
     """Each slot that the planners have passed stands in the journal: by a row of its own, or by one row for many."""
     passed = _passed(page)
-    standing = Counter(slot for fire in page.own for slot in _stands_for(fire, life))
+    skipped = {round(fire.scheduled_at.timestamp()) for fire in page.own if fire.state == "skipped"}
+    standing = Counter(slot for fire in page.own for slot in _stands_for(fire, life, skipped))
     for slot, count in standing.items():
         if count > 1:
             yield f"the slot {_shown(slot)} is in the journal {count} times"
@@ -255,14 +256,15 @@ def _fired(page: Page) -> int:
     return sum(fire.fired_at is not None for fire in page.own)
 
 
-def _stands_for(fire: Any, life: Life) -> Sequence[int]:
-    """The slots that a row of the journal stands for."""
+def _stands_for(fire: Any, life: Life, skipped: Collection[int]) -> Sequence[int]:
+    """The slots that a row of the journal stands for; not those that were skipped before it, each by its own row."""
     slot = round(fire.scheduled_at.timestamp())
     era = _era_of(life, slot)
     if fire.until is None or era is None or slot in era.settled:
         return [slot]
     end = -int(-fire.until.timestamp() // 1) - 1
-    return [slot, *era.timing.slots(slot, end if era.until is None else min(end, era.until))]
+    later = era.timing.slots(slot, end if era.until is None else min(end, era.until))
+    return [slot, *(other for other in later if other not in skipped)]
 
 
 def _era_of(life: Life, slot: int) -> Era | None:

@@ -13,7 +13,7 @@ from app.kit.database import Database
 from tests.simulation.stories import story
 from tests.simulation.telling import shortened, tell
 
-seconds_each = 4.0
+seconds_each = 3.0
 asked = os.environ.get("TOCSIN_SIMULATION_SEED")
 
 
