@@ -117,10 +117,12 @@ class Runs:
         if schedule is None or schedule.state != "active" or schedule.give_ups < (schedule.pause_after or inf):
             return False
         await pause(db, schedule, f"{schedule.give_ups} deliveries in a row were given up", now)
-        endpoint_id = schedule.notify_endpoint_id or schedule.endpoint_id
-        if endpoint_id is not None:
-            ring = SchedulePaused(timestamp=now, data=_paused(schedule, now))
-            await self._deliveries.send(db, [Outgoing.of(ring, [endpoint_id], schedule.agent_id)], now)
+        ring = SchedulePaused(timestamp=now, data=_paused(schedule, now))
+        for endpoint_id in filter(None, (schedule.notify_endpoint_id, schedule.endpoint_id)):
+            [sent] = await self._deliveries.send(db, [Outgoing.of(ring, [endpoint_id], schedule.agent_id)], now)
+            if sent.delivery_ids:
+                # Unless that endpoint has been deleted since it was named.
+                break
         return True
 
 
