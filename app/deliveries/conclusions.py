@@ -39,6 +39,12 @@ class Listener(Protocol):
         """
         ...
 
+    async def endpoint_leaves(self, db: AsyncSession, endpoint_id: str, subjects: Sequence[str]) -> None:
+        """Called before an endpoint is deleted, which is locked, and before its deliveries about these subjects are
+        told of: to lock whatever refers to either, in the order in which others lock it. The deletion would go by an
+        order of its own."""
+        ...
+
 
 class Conclusions:
     """Passes on what has concluded to the one who listens."""
@@ -55,3 +61,8 @@ class Conclusions:
         if self._listener is None or not conclusions:
             return False
         return await self._listener.concluded(db, conclusions, now)
+
+    async def endpoint_leaves(self, db: AsyncSession, endpoint_id: str, subjects: Sequence[str]) -> None:
+        """As `Listener.endpoint_leaves`."""
+        if self._listener is not None:
+            await self._listener.endpoint_leaves(db, endpoint_id, subjects)

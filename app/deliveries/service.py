@@ -206,12 +206,14 @@ class Deliveries:
 
     async def delete(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> None:
         """Remove an endpoint. What was on its way to it is cancelled, and stays readable."""
-        endpoint = require(await store.endpoint(db, agent_id, endpoint_id), "endpoint")
+        require(await store.endpoint(db, agent_id, endpoint_id), "endpoint")
         # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
         cancelled = await store.cancel_all(db, endpoint_id, now)
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        about = [Concluded(subject, id, "cancelled") for id, subject in cancelled if subject is not None]
+        await self._conclusions.endpoint_leaves(db, endpoint_id, [each.subject for each in about])
         await db.delete(endpoint)
         await db.flush()
-        about = [Concluded(subject, id, "cancelled") for id, subject in cancelled if subject is not None]
         await self._conclusions.tell(db, about, now)
         await record(db, Happened("endpoint.deleted", endpoint_id, agent_id, now, {"url": endpoint.url}))
 

@@ -56,7 +56,8 @@ async def take_late(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
         with due as materialized (
             select id from fires where due_at <= :now and late and not exists (
                 -- Of those that are held, the lease of an overdue one ends sooner than that of any that is to come.
-                select from fires where due_at <= :held_until and not late and fire_at < :overdue
+                -- One that has waited for its turn is not overdue.
+                select from fires where due_at <= :held_until and not late and fire_at < :overdue and not outstanding
             )
             order by due_at limit :limit for update skip locked
         ), taken as (

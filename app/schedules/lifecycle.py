@@ -132,6 +132,8 @@ async def change(db: AsyncSession, schedule: Schedule, change: Change, now: date
         await journal.pass_by(db, schedule, "paused" if schedule.state == "paused" else "changed", now)
     for column, value in change.columns.items():
         setattr(schedule, column, value)
+    if schedule.pause_after is None:
+        schedule.give_ups = 0  # they are counted no more, so whoever asks for it later begins anew
     if schedule.max_fires is not None and "max_fires" in change.columns:
         # Counted anew: no further than the bound before was it counted, and slots may have fired without one.
         schedule.fired = await register.count_fired(db, schedule.id, schedule.max_fires)

@@ -71,6 +71,18 @@ async def lock_all(db: AsyncSession, schedule_id: str) -> Sequence[Open]:
     return await _lock_open(db, schedule_id, "true")
 
 
+async def lock_own_of(db: AsyncSession, schedule_ids: Sequence[str]) -> None:
+    """The same of several schedules, before each of them is changed."""
+    statement = text(
+        """
+        select 1 from fires
+        where schedule_id = any(cast(:ids as text[])) and state in ('planned', 'buffered') and kind = 'auto'
+        order by id for update
+        """
+    )
+    await db.execute(statement, {"ids": list(schedule_ids)})
+
+
 async def _lock_open(db: AsyncSession, schedule_id: str, which: str) -> Sequence[Open]:
     statement = text(
         f"""

@@ -49,6 +49,10 @@ class Runs:
         passed_on = await turns.pass_on(db, sorted(set(concerned.values())), now)
         return paused or passed_on > 0
 
+    async def endpoint_leaves(self, db: AsyncSession, endpoint_id: str, subjects: Sequence[str]) -> None:
+        """Lock the schedules that the deletion of an endpoint changes: see `Listener`."""
+        await fires.guard(db, await turns.concerned_by_deletion(db, endpoint_id, subjects))
+
     async def report(self, db: AsyncSession, fire_id: str, schedule_id: str, now: datetime) -> bool:
         """The agent says that this run is done. Whether there was anything to end; ring "schedules" after the commit.
 
@@ -99,8 +103,13 @@ class Runs:
                 counts[run.schedule_id] = give_ups(before, run.state, each.state)
         if counts:
             await turns.count_give_ups(db, sorted(counts.items()))
-        enough = [id_ for id_ in sorted(counts) if await self._pause(db, id_, now)]
-        return bool(enough)
+        enough = sorted(
+            {run.schedule_id for run, _ in told if counts.get(run.schedule_id, 0) >= (run.pause_after or inf)}
+        )
+        if enough:
+            # All at once: one by one, we could wait in a circle with a worker that holds fires of both.
+            await register.lock_own_of(db, enough)
+        return any([await self._pause(db, id_, now) for id_ in enough])
 
     async def _pause(self, db: AsyncSession, schedule_id: str, now: datetime) -> bool:
         """Pause a schedule that has had enough, unless it is, and tell its owner."""
@@ -108,10 +117,12 @@ class Runs:
         if schedule is None or schedule.state != "active" or schedule.give_ups < (schedule.pause_after or inf):
             return False
         await pause(db, schedule, f"{schedule.give_ups} deliveries in a row were given up", now)
-        endpoint_id = schedule.notify_endpoint_id or schedule.endpoint_id
-        if endpoint_id is not None:
-            ring = SchedulePaused(timestamp=now, data=_paused(schedule, now))
-            await self._deliveries.send(db, [Outgoing.of(ring, [endpoint_id], schedule.agent_id)], now)
+        ring = SchedulePaused(timestamp=now, data=_paused(schedule, now))
+        for endpoint_id in filter(None, (schedule.notify_endpoint_id, schedule.endpoint_id)):
+            [sent] = await self._deliveries.send(db, [Outgoing.of(ring, [endpoint_id], schedule.agent_id)], now)
+            if sent.delivery_ids:
+                # Unless that endpoint has been deleted since it was named.
+                break
         return True
 
 

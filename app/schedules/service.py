@@ -70,6 +70,7 @@ class Schedules:
         self.release = self._timekeeper.release
         self.catch_up_next = self._timekeeper.catch_up_next
         self.concluded = self.runs.concluded
+        self.endpoint_leaves = self.runs.endpoint_leaves
         self.time_out_next = self.runs.time_out_next
         self._upkeep = Upkeep(transaction, clock, wake)
         self.recompute_next = self._upkeep.recompute_next

@@ -113,7 +113,8 @@ async def unplan(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -
         with planned as (
             select id from fires
             where schedule_id = any(cast(:ids as text[])) and state = 'planned' and kind = 'auto'
-                and scheduled_at > :now
+                -- One that has its turn came before the clock was set back. Others wait for it.
+                and scheduled_at > :now and not outstanding
             order by id for update
         ), gone as (
             delete from fires using planned where fires.id = planned.id returning schedule_id, scheduled_at, previous

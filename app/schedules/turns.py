@@ -79,6 +79,17 @@ async def concerned(db: AsyncSession, fire_ids: Sequence[str], failed: Sequence[
     return {id_: schedule_id for id_, schedule_id in rows}
 
 
+async def concerned_by_deletion(db: AsyncSession, endpoint_id: str, fire_ids: Sequence[str]) -> Sequence[str]:
+    """The schedules that ring this endpoint, and those of these fires."""
+    statement = text(
+        """
+        select id from schedules where endpoint_id = :endpoint
+        union select schedule_id from fires where id = any(cast(:ids as text[]))
+        """
+    )
+    return list((await db.execute(statement, {"endpoint": endpoint_id, "ids": list(fire_ids)})).scalars())
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A fire that was handed over, locked, with its schedule as it is (None: there is none any more)."""
@@ -95,7 +106,6 @@ class Run:
     completion_seconds: int | None
     pause_after: int | None
     give_ups: int | None
-    schedule_state: str | None
 
     def is_over(self, now: datetime) -> bool:
         """Whether the time for its report is up."""
@@ -104,7 +114,7 @@ class Run:
 
 _RUN = """
     f.id, f.agent_id, f.schedule_id, f.scheduled_at, f.state, f.reason, f.outstanding, f.ends_by,
-    s.completion, s.completion_seconds, s.pause_after, s.give_ups, s.state
+    s.completion, s.completion_seconds, s.pause_after, s.give_ups
 """
 
 

@@ -40,6 +40,9 @@ class Ear:
         self.heard += conclusions
         return self.has_work
 
+    async def endpoint_leaves(self, db: AsyncSession, endpoint_id: str, subjects: Sequence[str]) -> None:
+        """Has nothing to lock."""
+
 
 class Rung:
     """A bell that notes what is rung."""

@@ -81,6 +81,15 @@ async def test_what_is_late_waits_while_what_is_punctual_is_overdue(
     assert await other.catch_up_next() == 1
 
 
+async def test_what_is_late_does_not_wait_for_a_fire_that_has_just_got_its_turn(
+    owned: Database, keeper: NewKeeper
+) -> None:
+    schedule_id = await add(owned, minutely, at(600), overlap="buffer_all")
+    await add_fire(owned, schedule_id, at(-60), kind="auto", due_at=at(0), outstanding=True)
+    await add_fire(owned, await add(owned, minutely, at(600)), at(-60), kind="backfill:1", late=True)
+    assert await keeper().catch_up_next() == 1
+
+
 async def test_what_is_still_to_come_is_planned_before_what_was_missed(
     owned: Database, keeper: NewKeeper, clock: OwnClock
 ) -> None:

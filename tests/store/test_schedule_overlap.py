@@ -14,8 +14,9 @@ from app.kit.due import drain
 from app.schedules.entries import fire_id
 from app.schedules.timekeeper import Timekeeper
 from app.services import Services
-from tests.scheduling import add, add_fire, at, execute, journal, rows, rung, states, work
+from tests.scheduling import AGENT, ENDPOINT, add, add_fire, at, execute, journal, rows, rung, states, work
 from tests.world import OwnClock
+from tocsin.schemas.schedules import PatchSchedule
 from tocsin.schemas.webhooks import SchedulePaused
 
 NewKeeper = Callable[[], Timekeeper]
@@ -439,6 +440,36 @@ async def test_deliveries_given_up_in_a_row_pause_their_schedule_and_its_owner_i
     ring = SchedulePaused.model_validate_json(told.body)
     assert (ring.data.schedule_id, ring.data.name, ring.data.give_ups) == (schedule_id, "hourly report", 2)
     assert len(await rows(owned, "select 1 from events where kind = 'schedule.paused'")) == 1
+
+
+async def test_the_owner_is_told_of_a_pause_though_the_endpoint_for_that_is_no_more(
+    owned: Database, keeper: NewKeeper, clock: OwnClock, services: Services
+) -> None:
+    await add(owned, second, at(1), pause_after=1, notify_endpoint_id="ep_gone")
+    worker = keeper()
+    await work(worker)
+    await come(worker, clock, 1)
+    await conclude(services, at(1), "failed")
+    told = "select endpoint_id from deliveries join messages m on m.id = message_id where type = 'schedule.paused'"
+    assert [row.endpoint_id for row in await rows(owned, told)] == [ENDPOINT]
+
+
+async def test_give_ups_are_counted_anew_where_nobody_asked_meanwhile(
+    owned: Database, keeper: NewKeeper, clock: OwnClock, services: Services
+) -> None:
+    schedule_id = await add(owned, second, at(1), pause_after=2)
+    worker = keeper()
+    await work(worker)
+    await come(worker, clock, 1)
+    await conclude(services, at(1), "failed")
+    for pause_after in (None, 2):
+        async with owned.transaction() as db:
+            patch = PatchSchedule(pause_after_give_ups=pause_after)
+            await services.schedules.patch(db, AGENT, schedule_id, patch, clock.at)
+    await come(worker, clock, 2)
+    await conclude(services, at(2), "failed")
+    [schedule] = await rows(owned, "select state, give_ups from schedules")
+    assert tuple(schedule) == ("active", 1)
 
 
 async def test_give_ups_are_not_counted_where_nobody_asked(

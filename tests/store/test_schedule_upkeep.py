@@ -12,7 +12,7 @@ from app.kit.due import drain
 from app.kit.wake import Silence
 from app.schedules.timekeeper import Timekeeper
 from app.schedules.upkeep import Upkeep
-from tests.scheduling import add, at, journal, rows, work
+from tests.scheduling import add, add_fire, at, journal, rows, work
 from tests.world import OwnClock
 from tocsin.recurrence import zone_database_version
 
@@ -60,6 +60,14 @@ async def test_what_was_planned_by_the_old_rules_does_not_fire(
     assert await journal(owned) == []
     [schedule] = await rows(owned, "select next_fire, last_fire, runs from schedules")
     assert tuple(schedule) == (at(DAY), at(-DAY + 2), 6)
+
+
+async def test_a_fire_that_has_its_turn_keeps_it_though_the_clock_was_set_back(owned: Database, upkeep: Upkeep) -> None:
+    schedule_id = await add(owned, berlin, at(DAY), tzdata="2020a", overlap="buffer_all")
+    await add_fire(owned, schedule_id, at(60), kind="auto", due_at=at(60), outstanding=True)
+    await add_fire(owned, schedule_id, at(120), kind="auto", due_at=None, state="buffered")
+    assert await upkeep.recompute_next() == 1
+    assert await journal(owned) == [(at(60), "planned", None), (at(120), "buffered", None)]
 
 
 async def test_what_was_taken_back_and_planned_anew_by_the_same_worker_rings_once(
