@@ -32,9 +32,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 schedules = 200
 kills = 50
 seconds_between_min = 1.2
-# The elder of the two has planned nearly all there is to fire, as its sweeps come first. It is killed so seldom that
-# what it held has been taken over, and not by one that is killed in turn, before the next.
-elder_each = 8
+# Now the one that has lived longer, which has planned nearly all there is to fire, and now the other.
+elder_each = 2
 seconds_max = 60.0
 # What is promised after each death of a holder; the slack is for machines that do much else at the same time.
 late_max = timedelta(seconds=limits.fire_lease_seconds + 1)
@@ -119,15 +118,11 @@ async def test_killing_planners_loses_no_slot_and_doubles_none(
     fires = [Fired(*row) for row in workers.read(FIRED)]
     with capsys.disabled():
         print(f"\n{report(fires, killed_at, receiver)}")
-    # A machine that does much else may have no time for either worker, and then it says which slots were missed.
-    assert {fire.state for fire in fires} <= {"fired", "missed"}
+    assert {fire.state for fire in fires} == {"fired"}
     assert follow_each_other([(fire.schedule_id, fire.scheduled_at) for fire in fires])
-    # Who takes a fire over may be killed with it, too: each death costs as much again.
-    too_late = [fire for fire in fires if fire.lateness > max(1, fire.holders - 1) * late_max + slack]
-    assert too_late == []
+    assert [fire for fire in fires if fire.lateness > late_max + slack] == []
 
-    fired = {fire.id for fire in fires if fire.state == "fired"}
-    assert len(fired) > len(fires) / 2
+    fired = {fire.id for fire in fires}
     rung = {(ring.json["data"]["fire_id"], ring.id) for ring in receiver.rings}
     assert {fire_id for fire_id, _ in rung} == fired
     assert len(rung) == len(fired), "a fire is one message, however often its delivery was attempted"
@@ -163,12 +158,12 @@ def report(fires: Sequence[Fired], killed_at: Sequence[datetime], receiver: Rece
         for start, end in pairwise([*killed_at, killed_at[-1] + late_max])
     ]
     taken_over = [sum(fire.holders > deaths for fire in fires) for deaths in (1, 2)]
-    missed = sum(fire.state == "missed" for fire in fires)
     repeated = len(receiver.rings) - len({ring.id for ring in receiver.rings})
+    seconds = (killed_at[-1] - killed_at[0]).total_seconds()
     return (
-        f"{len(killed_at)} kills in {(killed_at[-1] - killed_at[0]).total_seconds():.0f} s: {len(fires)} slots, each "
-        f"once, {missed} missed; {taken_over[0]} were taken over, {taken_over[1]} twice; {repeated} rings repeated; "
-        "seconds late after each kill: " + " ".join(f"{seconds:.1f}" for seconds in late_by_kill)
+        f"{len(killed_at)} kills in {seconds:.0f} s: {len(fires)} slots, each once; {taken_over[0]} were taken over, "
+        f"{taken_over[1]} twice; {repeated} rings repeated; seconds late after each kill: "
+        + " ".join(f"{late:.1f}" for late in late_by_kill)
     )
 
 
