@@ -185,7 +185,9 @@ def runs_wait_for_one_another(life: Life, page: Page) -> Iterator[str]:
         outstanding = [fire.id for fire in page.own if fire.outstanding]
         if len(outstanding) > 1:
             yield f"{len(outstanding)} runs are outstanding: {outstanding}"
-        pending = [fire.id for fire in page.own if fire.fired_at is not None and page.pending[fire.id]]
+        # One that was reported done may still be on its way.
+        under_way = (fire for fire in page.own if fire.fired_at is not None and fire.completed_at is None)
+        pending = [fire.id for fire in under_way if page.pending[fire.id]]
         if len(pending) > 1:
             yield f"{len(pending)} runs are being delivered: {pending}"
     buffered = sum(fire.state == "buffered" for fire in page.own)

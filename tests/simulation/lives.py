@@ -96,8 +96,8 @@ class Life:
         Slots that are to come again, after the clock was set back, count as any others.
         """
         timing = timing or self.era.timing
-        self.era.due_until = _done(before) if before.is_done else second(now)
         self.era.until = max(second(now), _done(after))
+        self.era.due_until = min(_done(before), self.era.until) if before.is_done else second(now)
         self.eras.append(Era(timing, self._beginning(timing, now, after), after.settled))
 
     def skip(self, slot: int) -> None:
