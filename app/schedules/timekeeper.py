@@ -67,13 +67,23 @@ class Timekeeper:
         return len(schedules)
 
     async def take_over_next(self) -> int:
-        """Hold the fires that nobody holds: their holders let the leases end, or they have been let go only now.
-        Returns how many; 0 when there are none."""
+        """Take over the fires that nobody holds: their holders let the leases end, or they have been let go only now.
+        Returns how many; 0 when there are none.
+
+        What is overdue is handed over at once: held first, it would wait for another lease if this worker died, too.
+        """
         if self._room == 0:
             return 0
         async with self._transaction() as db:
-            taken = await fires.take_over(db, await self._now(db), min(limits.fire_batch_max, self._room))
-        self._hold(taken)
+            now = await self._now(db)
+            taken = await fires.take_over(db, now, min(limits.fire_batch_max, self._room))
+            # Those that are guarded have to be held: their schedules are locked before them, or not at all.
+            overdue = [held for held in taken if held.fire_at <= now and not held.is_guarded]
+            handed = await hand_over(db, self._deliveries, overdue, now) if overdue else HandedOver()
+        at_once = {held.id for held in overdue}
+        self._hold([held for held in taken if held.id not in at_once])
+        self._follow_up(handed)
+        self._measure(handed)
         return len(taken)
 
     async def fire_next(self) -> int:
