@@ -102,6 +102,7 @@ class Fire(SQLModel, table=True):
         Index("fires_late", "due_at", postgresql_where=text("due_at is not null and late")),
         Index("fires_open", "schedule_id", "scheduled_at", postgresql_where=text("state in ('planned', 'buffered')")),
         Index("fires_outstanding", "schedule_id", postgresql_where=text("outstanding")),
+        Index("fires_until", "schedule_id", "until", postgresql_where=text("until is not null")),
         Index("fires_running_out", "ends_by", postgresql_where=text("outstanding and ends_by is not null")),
     )
 

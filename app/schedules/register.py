@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, text, tuple_
+from sqlalchemy import ColumnElement, ScalarSelect, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, or_, select
+from sqlmodel import col, func, or_, select
 
 from app.schedules.changes import Open
 from app.schedules.models import Backfill, Fire, Schedule
@@ -229,8 +229,8 @@ class Filter:
     until: datetime | None = None
     before: tuple[datetime, str] | None = None
 
-    def conditions(self) -> list[ColumnElement[bool]]:
-        wanted: list[ColumnElement[bool]] = []
+    def conditions(self, schedule_id: str) -> list[ColumnElement[bool]]:
+        wanted = [col(Fire.schedule_id) == schedule_id]
         if self.state is not None:
             wanted.append(col(Fire.state) == self.state)
         if self.kind is not None:
@@ -238,10 +238,13 @@ class Filter:
                 col(Fire.kind) == "auto" if self.kind == "auto" else col(Fire.kind).startswith(f"{self.kind}:")
             )
         if self.backfill is not None:
-            wanted.append(col(Fire.kind) == f"backfill:{self.backfill}")
+            start, end = (_of_backfill(self.backfill, bound) for bound in (Backfill.range_start, Backfill.range_end))
+            wanted += [col(Fire.kind) == f"backfill:{self.backfill}", col(Fire.scheduled_at).between(start, end)]
         if self.since is not None:
             # An entry that stands for slots before its `until` is about those, too.
             wanted.append(or_(col(Fire.scheduled_at) >= self.since, col(Fire.until) > self.since))
+            # The same, as far as the key of the table can tell: or else it is read from its end to its beginning.
+            wanted.append(col(Fire.scheduled_at) >= func.least(_first_until_after(schedule_id, self.since), self.since))
         if self.until is not None:
             wanted.append(col(Fire.scheduled_at) < self.until)
         if self.before is not None:
@@ -249,9 +252,20 @@ class Filter:
         return wanted
 
 
+def _first_until_after(schedule_id: str, since: datetime) -> ScalarSelect[datetime]:
+    """Where the first entry lies that stands for slots up to later than `since`. There are few that stand for any."""
+    entries = select(func.min(col(Fire.scheduled_at)))
+    return entries.where(col(Fire.schedule_id) == schedule_id, col(Fire.until) > since).scalar_subquery()
+
+
+def _of_backfill(backfill_id: str, bound: datetime) -> ScalarSelect[datetime]:
+    """Where the range of a backfill begins, or ends."""
+    return select(col(bound)).where(col(Backfill.id) == backfill_id).scalar_subquery()
+
+
 async def fires(db: AsyncSession, schedule_id: str, wanted: Filter, limit: int) -> Sequence[Fire]:
     """The journal of a schedule, latest slot first."""
-    question = select(Fire).where(col(Fire.schedule_id) == schedule_id, *wanted.conditions())
+    question = select(Fire).where(*wanted.conditions(schedule_id))
     question = question.order_by(col(Fire.scheduled_at).desc(), col(Fire.kind).desc())
     return (await db.scalars(question.limit(limit))).all()
 

@@ -157,6 +157,20 @@ async def outdated(db: AsyncSession, tzdata: str, limit: int) -> Sequence[Zoned]
     return [Zoned(*row) for row in await db.execute(statement, {"tzdata": tzdata, "limit": limit})]
 
 
+async def skipped_ahead(db: AsyncSession, schedule_ids: Sequence[str], now: datetime) -> dict[str, set[datetime]]:
+    """The slots to come of each of these schedules that are in the journal already, as skipped."""
+    statement = text(
+        """
+        select schedule_id, scheduled_at from fires
+        where schedule_id = any(cast(:ids as text[])) and scheduled_at > :now and kind = 'auto' and state = 'skipped'
+        """
+    )
+    ahead: dict[str, set[datetime]] = {}
+    for schedule_id, slot in await db.execute(statement, {"ids": list(schedule_ids), "now": now}):
+        ahead.setdefault(schedule_id, set()).add(slot)
+    return ahead
+
+
 async def recomputed(db: AsyncSession, recomputed: Sequence[Recomputed]) -> None:
     """Write what our time zone database says of these locked schedules, in one statement."""
     if not recomputed:

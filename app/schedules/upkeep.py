@@ -40,7 +40,8 @@ class Upkeep:
         async with self._transaction() as db:
             now = await self._clock.now(db)
             outdated = await _set_back(db, await store.outdated(db, self._tzdata, limits.recompute_batch_max), now)
-            recomputed = [recompute(schedule, now, self._tzdata) for schedule in outdated]
+            ahead = await store.skipped_ahead(db, [schedule.id for schedule in outdated], now) if outdated else {}
+            recomputed = [recompute(one, now, self._tzdata, ahead.get(one.id, frozenset())) for one in outdated]
             await store.recomputed(db, recomputed)
             moved = [(a, b) for a, b in zip(outdated, recomputed, strict=True) if a.next_fire != b.next_fire]
             await record(db, *(_moved(before, after, now) for before, after in moved))

@@ -69,6 +69,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("state in ('planned', 'buffered')"),
     )
     op.create_index("fires_outstanding", "fires", ["schedule_id"], postgresql_where=sa.text("outstanding"))
+    op.create_index("fires_until", "fires", ["schedule_id", "until"], postgresql_where=sa.text("until is not null"))
     op.create_index(
         "fires_running_out", "fires", ["ends_by"], postgresql_where=sa.text("outstanding and ends_by is not null")
     )
@@ -100,7 +101,7 @@ def downgrade() -> None:
     op.drop_table("backfills")
     op.drop_table("schedule_skips")
     op.drop_column("messages", "subject")
-    for name in ("fires_running_out", "fires_outstanding", "fires_open", "fires_late", "fires_due"):
+    for name in ("fires_running_out", "fires_until", "fires_outstanding", "fires_open", "fires_late", "fires_due"):
         op.drop_index(name, "fires")
     op.drop_constraint("fires_pkey", "fires")
     op.create_primary_key("fires_pkey", "fires", ["schedule_id", "kind", "scheduled_at"])

@@ -98,6 +98,17 @@ async def test_what_was_missed_before_the_new_rules_came_is_told_of(
     ]
 
 
+async def test_a_slot_that_was_skipped_in_advance_does_not_come_back(
+    owned: Database, upkeep: Upkeep, clock: OwnClock
+) -> None:
+    clock.at = at(-600)
+    schedule_id = await add(owned, berlin, at(DAY), tzdata="2020a")
+    await add_fire(owned, schedule_id, at(0), kind="auto", state="skipped", reason="owner", due_at=None)
+    assert await upkeep.recompute_next() == 1
+    assert [row.next_fire for row in await rows(owned, "select next_fire from schedules")] == [at(DAY)]
+    assert await rows(owned, "select 1 from events where kind = 'schedule.recomputed'") == []
+
+
 async def test_a_schedule_without_a_slot_by_the_new_rules_is_completed(
     owned: Database, upkeep: Upkeep, clock: OwnClock
 ) -> None:

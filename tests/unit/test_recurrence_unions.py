@@ -144,6 +144,12 @@ def test_the_worst_spec_finds_its_slot_of_the_year_in_a_fraction_of_a_second(spe
     assert {(slot.at.month, slot.at.day) for slot in found} <= {(12, 31), (1, 1)}
 
 
+def test_a_preview_of_a_spec_with_an_exclude_looks_twelve_years_ahead() -> None:
+    spec = {"cron": "0 0 * * *", "exclude": [{"cron": "* * * 2-12 *"}, {"cron": "* * 2-31 1 *"}]}
+    assert slots(spec, FRIDAY, 100) == [f"{year}-01-01T00:00:00" for year in range(2027, 2039)]
+    assert slots({"cron": "0 0 1 1 *"}, FRIDAY, 100)[-1] == "2126-01-01T00:00:00"
+
+
 def test_many_excluded_slots_within_a_second_do_not_lead_back_to_its_beginning() -> None:
     at_noon = [{"at": f"2026-11-20T12:00:00.{n:03}Z"} for n in range(0, 1000, 70)]
     spec = {"union": [*at_noon, {"every": "P1D"}], "exclude": at_noon[1:]}

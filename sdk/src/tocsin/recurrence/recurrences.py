@@ -13,6 +13,7 @@ from tocsin.recurrence.rules import FIRST, LAST, TICK, Rule, first_after, has_sl
 from tocsin.recurrence.specs import Spec, read
 
 _year: Final = timedelta(days=366)
+_far: Final = 12 * _year
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,15 @@ class Recurrence:
             after = slot
 
     def preview(self, after: datetime, n: int) -> list[Occurrence]:
-        """The next `n` slots with their local time and what a change of the clock does to them."""
+        """The next `n` slots with their local time and what a change of the clock does to them.
+
+        Of a spec with an `exclude` no more than those of twelve years, as each day between two of them may cost a look.
+        """
         occurrences: list[Occurrence] = []
-        previous = self._begin(_in_utc(after))
+        previous = begin = self._begin(_in_utc(after))
         for slot in islice(self.slots_after(after), n):
+            if self.exclusion is not None and occurrences and slot - begin > _far:
+                break
             occurrences.append(self._occurrence(slot, previous))
             previous = slot
         return occurrences
