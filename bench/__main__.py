@@ -24,7 +24,8 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "fires": Part("lateness of 1,000 fires a second, for a minute", fires.report_steady),
-    "herd": Part("10,000 fires of one instant", fires.report_herd),
+    "herd": Part("10,000 hourly schedules that fire at one instant", fires.report_herd),
+    "instants": Part("10,000 schedules of one single instant", fires.report_instants),
     "plain": Part("lateness of arq's own delayed jobs, the plain way", plain.report_plain),
     "dormant": Part("what a million schedules that are not due cost an idle planner", dormant.report_idle),
     "evaluation": Part("next times of a cron text beside cronsim and croniter", evaluation.report_speed),

@@ -59,9 +59,17 @@ def steady(on: Stage, workers: int, seconds: int = steady_seconds) -> Fires:
     return _measure(on, workers, schedules, warm_up_seconds, seconds, steady_per_second * seconds)
 
 
-def herd(on: Stage, workers: int) -> Fires:
-    """One-shots of the same instant."""
-    return _measure(on, workers, lambda at: [(at, {"at": at.isoformat()})] * herd_count, 0, 1, herd_count)
+def herd(on: Stage, workers: int, spec: Callable[[datetime], dict[str, str]]) -> Fires:
+    """Schedules that all fire at the same instant."""
+    return _measure(on, workers, lambda at: [(at, spec(at))] * herd_count, 0, 1, herd_count)
+
+
+def _hourly(at: datetime) -> dict[str, str]:
+    return {"cron": f"{at.second} {at.minute} * * * *", "timezone": "Europe/Berlin"}
+
+
+def _once(at: datetime) -> dict[str, str]:
+    return {"at": at.isoformat()}
 
 
 def report_steady(on: Stage, workers: int) -> None:
@@ -75,8 +83,16 @@ def report_steady(on: Stage, workers: int) -> None:
 
 
 def report_herd(on: Stage, workers: int) -> None:
-    """Print how long a herd takes."""
-    fires = herd(on, workers)
+    """Print how long it takes when the hourly schedules of many fire."""
+    _report_herd(herd(on, workers, _hourly))
+
+
+def report_instants(on: Stage, workers: int) -> None:
+    """Print how long a herd takes whose schedules are done with it."""
+    _report_herd(herd(on, workers, _once))
+
+
+def _report_herd(fires: Fires) -> None:
     what = f"{herd_count} fires of one instant, the last"
     for moment, milliseconds in (
         ("handed over", fires.handed_over),
