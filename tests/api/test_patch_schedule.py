@@ -171,3 +171,18 @@ async def test_a_schedule_whose_endpoint_was_deleted_needs_another(agent: TestAg
     refused = await agent.call("PATCH", f"/v1/schedules/{made['id']}", {"name": "x"})
     assert refused.json()["errors"][0]["pointer"] == "/endpoint_id"
     assert (await patch(agent, made, endpoint_id=await endpoint_of(agent)))["version"] == 2
+
+
+async def test_slots_that_nobody_came_to_before_the_bound_are_told_of(
+    agent: TestAgent, services: Services, clock: OwnClock
+) -> None:
+    made = await new_schedule(agent, HOURLY)
+    clock.advance(hours=1)
+    await work(services)
+    clock.advance(hours=2)  # no worker runs
+    assert (await patch(agent, made, max_fires=1))["state"] == "completed"
+    assert await journal(agent, made["id"]) == [
+        ("10:00:00", "fired", None),
+        ("11:00:00", "skipped", "max_fires"),
+        ("12:00:00", "skipped", "max_fires"),
+    ]
