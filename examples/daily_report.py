@@ -1,6 +1,8 @@
 """An agent that writes a report at nine on weekdays, each of them once.
 
-    export TOCSIN_URL=http://127.0.0.1:8585 TOCSIN_KEY=agent.key REPORT_SECRET=whsec_...
+    tocsin keygen --out agent.key
+    export TOCSIN_URL=http://127.0.0.1:8585 TOCSIN_KEY=agent.key
+    export REPORT_SECRET=whsec_$(head -c 32 /dev/urandom | base64)  # keep both: another start needs the same
     python -m examples.daily_report 8800 reports
 
 Start it as often as you like: the schedule has an id of this program's choice, so there is one, and it changes only

@@ -96,13 +96,13 @@ class Backfills:
 
 def _refuse_range(asked: NewBackfill, now: datetime) -> None:
     if asked.end <= asked.start:
-        raise InvalidBody.at("/end", f"lies after start, which is {rfc3339(asked.start)}")
+        raise InvalidBody.at("/end", f"has to lie after start, which is {rfc3339(asked.start)}")
     if asked.end > now:
         raise InvalidBody.at(
-            "/end", f"lies in the past or is now, which is {rfc3339(now)}; what is to come fires anyway"
+            "/end", f"may not lie in the future: now is {rfc3339(now)}, and what is to come fires anyway"
         )
     if asked.end - asked.start > _range_max:
-        raise InvalidBody.at("/start", f"lies at most {limits.backfill_days_max} days before end")
+        raise InvalidBody.at("/start", f"may lie at most {limits.backfill_days_max} days before end")
 
 
 async def _slots(timing: Timing, asked: NewBackfill) -> Sequence[datetime]:

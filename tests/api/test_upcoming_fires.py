@@ -32,6 +32,12 @@ async def test_the_next_slots_are_shown_with_their_jitter_as_they_will_fire(
     assert all(fire["lateness_ms"] >= 0 for fire in page if fire["state"] == "fired")
 
 
+async def test_what_has_jitter_is_not_told_to_add_it(agent: TestAgent) -> None:
+    crowded, spread = await new_schedule(agent, HOURLY), await new_schedule(agent, HOURLY, jitter="PT5M")
+    warned = [[one.code for one in (await upcoming(agent, made["id"])).warnings] for made in (crowded, spread)]
+    assert warned == [["top_of_the_hour"], []]
+
+
 async def test_bounds_count(agent: TestAgent) -> None:
     made = await new_schedule(
         agent, HOURLY, starts_at="2026-11-22T11:00:00Z", ends_at="2026-11-22T14:00:00Z", max_fires=2

@@ -60,6 +60,13 @@ def test_keygen_makes_a_key_once(
     assert "already" in capfd.readouterr().err
 
 
+def test_an_id_that_a_shell_left_empty_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--key", KEY.text, "schedule", "show", "") == 1
+    assert capfd.readouterr().err == "✗ '' is no id\n"
+
+
 def test_a_missing_key_and_a_silent_relay_are_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ SPECS: list[tuple[When, Any]] = [
     (When(every=["nonsense"]), {"every": "nonsense"}),  # the relay says what is wrong with it
     (When(at=["2027-01-01T09:00:00Z"]), {"at": "2027-01-01T09:00:00Z"}),
     (When(in_=["15m"]), {"at": "2026-11-22T09:15:00.000+00:00"}),
+    (When(in_=["PT1H30M"]), {"at": "2026-11-22T10:30:00.000+00:00"}),
     # several of them are a union
     (When(cron=["0 9 * * *"], every=["1d"]), {"union": [DAILY, {"every": "P1D"}]}),
     (
@@ -83,6 +84,10 @@ REFUSED: list[When] = [
     When(spec="{}", cron=["@daily"]),
     When(spec="{}", timezone=BERLIN),
     When(spec="nonsense"),
+    When(spec="5"),
+    When(spec="[5]"),
+    When(spec="@/no/such/file"),
+    When(in_=["PT0S"]),
     When(cron=["@daily"], exclude=["{nonsense}"]),
 ]
 
@@ -269,7 +274,7 @@ def test_only_what_is_not_as_usual_is_told() -> None:
 
 def test_a_pause_says_since_when_and_why() -> None:
     paused = schedule(state="paused", paused_at=NOW, pause_reason="holidays")
-    assert words.state(paused) == f"paused since {show.local(NOW)}: holidays"
+    assert words.state(paused) == f"paused since {show.with_offset(NOW)}: holidays"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +391,7 @@ def test_a_schedule_is_added_as_the_issue_says(relay: Relay, typing: Type, tmp_p
     assert sent["spec"] == {"cron": "0 9 * * 1-5", "timezone": BERLIN}
     assert (sent["endpoint_id"], sent["payload"]) == ("ep_1", {"task": "report"})
     assert told[:2] == ["sch_1", "At 09:00 on Monday through Friday, Europe/Berlin time"]
-    assert told[-1].startswith(f"next {show.local(NOW)}")
+    assert told[-1].startswith(f"next {show.with_offset(NOW)}, ")
 
 
 @pytest.mark.parametrize(
@@ -433,9 +438,9 @@ def test_schedules_are_listed_by_what_they_mean(relay: Relay, typing: Type) -> N
     found = schedule(chosen_id="daily", next_fire=NOW, name="report")
     relay.answers["GET /v1/schedules"] = Page[Schedule](items=[found])
     header, row = lines(typing("ls", "--state", "active"))
-    assert header == "id state when next last name"
+    assert header == "id state next last when name"
     meaning = "At 09:00 on Monday through Friday, Europe/Berlin time"
-    assert row == f"daily active {meaning} {show.local(NOW)} - report"
+    assert row == f"daily active {show.local(NOW)} - {meaning} report"
     assert relay.asked[0][2]["state"] == ["active"]
 
 
@@ -489,11 +494,31 @@ def test_fires_are_filtered_by_the_relay(relay: Relay, typing: Type) -> None:
     assert [query[name][0] for name in ("state", "kind", "backfill")] == ["skipped", "auto", "bkf_1"]
 
 
+def test_a_journal_in_which_nothing_is_found_is_not_called_empty(relay: Relay, typing: Type) -> None:
+    relay.answers["GET /v1/schedules/sch_1/fires"] = Page[Fire](items=[])
+    assert "no slot yet" in typing("fires", "sch_1")
+    for filter_ in (["--backfill", "bkf_1"], ["--until", "P1D"], ["--kind", "manual"]):
+        assert lines(typing("fires", "sch_1", *filter_)) == ["No such slot."]
+
+
+def test_a_terminal_too_narrow_for_a_row_shows_its_rest_beneath(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns, row = ("id", "state", "when", "name"), ("sch_1", "active", "Every 5 seconds, in step", "-")
+    screen = StringIO()
+    for width, shown in (
+        (50, ["id     state   when                      name", "sch_1  active  Every 5 seconds, in step  -"]),
+        (20, ["id     state", "sch_1  active", "  when Every 5", "  seconds, in step"]),
+    ):
+        screen.truncate(screen.seek(0))
+        monkeypatch.setattr(show, "out", Console(file=screen, width=width, highlight=False, soft_wrap=True))
+        show.rows(columns, [row])
+        assert [line.rstrip() for line in screen.getvalue().splitlines()] == shown
+
+
 STEPS: list[tuple[list[str], str, Any, str]] = [
     (["pause", "sch_1", "--reason", "holidays"], "POST /v1/schedules/sch_1/pause", {"reason": "holidays"}, "active"),
-    (["resume", "sch_1"], "POST /v1/schedules/sch_1/resume", {}, f"next {show.local(NOW)}"),
+    (["resume", "sch_1"], "POST /v1/schedules/sch_1/resume", {}, f"next {show.with_offset(NOW)}"),
     (["trigger", "sch_1"], "POST /v1/schedules/sch_1/trigger", {}, "fir_1 is planned (manual)"),
-    (["skip-next", "sch_1"], "POST /v1/schedules/sch_1/skip-next", {}, f"{show.local(NOW)} is skipped"),
+    (["skip-next", "sch_1"], "POST /v1/schedules/sch_1/skip-next", {}, f"{show.with_offset(NOW)} is skipped"),
     (["complete", "sch_1", "fir_1"], "POST /v1/schedules/sch_1/fires/fir_1/complete", {}, "fir_1 is complete"),
 ]
 

@@ -166,6 +166,21 @@ def test_a_condition_is_sent_and_signed() -> None:
     assert relay.asked[3].content == b'{"name":null}'
 
 
+def test_all_that_steps_in_can_mean_one_version() -> None:
+    relay = Relay(*[refusal(problems.NotFound())] * 5)
+    schedules = relay.client().schedules
+    for ask in (
+        lambda: schedules.pause("daily", if_version=3),
+        lambda: schedules.resume("daily", if_version=3),
+        lambda: schedules.trigger("daily", if_version=3),
+        lambda: schedules.skip_next("daily", if_version=3),
+        lambda: schedules.delete("daily", if_version=3),
+    ):
+        with pytest.raises(problems.NotFound):
+            ask()
+    assert relay.headers("if-match") == ['"3"'] * 5
+
+
 def test_a_schedule_cannot_have_a_version_and_be_new() -> None:
     with pytest.raises(ValueError, match="create_only"):
         Relay().client().schedules.put("daily", DAILY, if_version=1, create_only=True)

@@ -77,7 +77,8 @@ def find_key(named: str | None = None, environment: Mapping[str, str] = os.envir
             return PrivateKey.from_text(named)
         except ValueError as error:
             raise NoKey(str(error)) from None
-    raise NoKey(f"Key file {path}: {reason}. {NoKey.__doc__}")
+    advice = f"Make a key there with `tocsin keygen --out {path}`, or name another." if named else NoKey.__doc__
+    raise NoKey(f"Key file {path}: {reason}. {advice}")
 
 
 def find_url(named: str | None = None, environment: Mapping[str, str] = os.environ) -> str:

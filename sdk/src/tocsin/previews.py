@@ -35,10 +35,14 @@ def previewed(
     recurrence: Recurrence, slots: Iterable[Occurrence], after: datetime, fire_at: FireAt | None = None
 ) -> SchedulePreview:
     """What a recurrence means after a moment, with these slots of it."""
+    fires = [_shown(slot, fire_at) for slot in slots]
+    # What has jitter crowds nowhere, and need not be told to add it.
+    has_jitter = any(fire.fire_at not in (None, fire.scheduled_at) for fire in fires)
+    warnings = (one for one in recurrence.warnings(after) if not (has_jitter and one.code == "top_of_the_hour"))
     return SchedulePreview(
         explanation=recurrence.explain(),
-        fires=[_shown(slot, fire_at) for slot in slots],
-        warnings=[PreviewWarning(code=one.code, detail=one.sentence) for one in recurrence.warnings(after)],
+        fires=fires,
+        warnings=[PreviewWarning(code=one.code, detail=one.sentence) for one in warnings],
         timezone_database=zone_database_version,
     )
 

@@ -95,8 +95,9 @@ def _is_told(error: Exception) -> bool:
     """Whether an error's own words are all that a person needs."""
     from tocsin.auth import NoKey, NoRelay
     from tocsin.client import ClientError
+    from tocsin.client.calls import NoId
 
-    return isinstance(error, NoKey | NoRelay | ClientError | OSError)
+    return isinstance(error, NoKey | NoRelay | NoId | ClientError | OSError)
 
 
 def _mount() -> None:

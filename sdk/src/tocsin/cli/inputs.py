@@ -40,6 +40,8 @@ def json_value(text: str, option: str) -> Any:
         return json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
     except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
+    except OSError as error:
+        raise typer.BadParameter(f"{text[1:]} cannot be read: {error.strerror}", param_hint=option) from None
 
 
 def moment(text: str, option: str) -> datetime:
@@ -55,7 +57,7 @@ def moment(text: str, option: str) -> datetime:
 
 def past(text: str, option: str, now: datetime) -> datetime:
     """An instant with its offset, or so long ago as `2h` says."""
-    return now - span(text, option) if _SHORT.fullmatch(text) else moment(text, option)
+    return now - span(text, option) if _SHORT.fullmatch(text) or text.startswith("P") else moment(text, option)
 
 
 def duration(text: str) -> str:
@@ -65,7 +67,15 @@ def duration(text: str) -> str:
 
 
 def span(text: str, option: str) -> timedelta:
-    """`15m` as a length of time."""
-    if not (short := _SHORT.fullmatch(text)):
-        raise typer.BadParameter(f"write 30s, 15m, 2h or 1d, not {text!r}", param_hint=option)
-    return timedelta(**{_UNITS[short[2]]: int(short[1])})
+    """`15m` or `PT15M` as a length of time."""
+    from tocsin.recurrence import BadInterval
+    from tocsin.recurrence.intervals import read_interval
+
+    if short := _SHORT.fullmatch(text):
+        return timedelta(**{_UNITS[short[2]]: int(short[1])})
+    try:
+        return read_interval(text)
+    except BadInterval:
+        raise typer.BadParameter(
+            f"write 30s, 15m, 2h, 1d or ISO 8601 such as PT1H30M, not {text!r}", param_hint=option
+        ) from None

@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -18,7 +20,8 @@ from tocsin.problems import Problem
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
-_WHOLE = frozenset({"id", "endpoint_id", "subject", "state", "slot", "next", "last"})
+_GAP = "  "
+_NOTHING = frozenset({"", "-"})
 _TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
 
 
@@ -59,15 +62,50 @@ def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = F
 
 def rows(columns: Sequence[str], cells: Iterable[Sequence[str]], empty: str = "none", indent: int = 0) -> None:
     """Rows of text beneath their columns."""
+    filled = list(cells)
+    widths = [max(map(cell_len, column)) for column in zip(columns, *filled, strict=True)]
+    if not filled:
+        out.print(f"{' ' * indent}[dim]{empty}[/dim]")
+    elif sum(widths) + len(_GAP) * (len(widths) - 1) <= out.width - indent:
+        _draw(columns, filled, indent)
+    else:
+        _draw_narrow(columns, filled, widths, indent)
+
+
+def _draw(columns: Sequence[str], cells: Iterable[Sequence[str]], indent: int) -> None:
     drawn = Table(box=None, header_style="dim", pad_edge=False, show_header=any(columns))
     for column in columns:
-        drawn.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
+        drawn.add_column(column, no_wrap=True)
     for row in cells:
         drawn.add_row(*(escape(cell) for cell in row))
-    if drawn.row_count:
-        out.print(Padding(drawn, (0, 0, 0, indent), expand=False), soft_wrap=False)
-    else:
-        out.print(f"{' ' * indent}[dim]{empty}[/dim]")
+    out.print(Padding(drawn, (0, 0, 0, indent), expand=False), soft_wrap=False)
+
+
+def _draw_narrow(columns: Sequence[str], cells: Iterable[Sequence[str]], widths: Sequence[int], indent: int) -> None:
+    """As many columns as a terminal has room for, and the rest of each row beneath it, by name.
+
+    Nothing is cut off, and no column folded until it cannot be read.
+    """
+    ends = accumulate(width + len(_GAP) for width in widths)
+    beside = max(1, sum(end - len(_GAP) <= out.width - indent for end in ends))
+    if any(columns):
+        _draw_line(columns, widths[:beside], indent, style="dim")
+    for row in cells:
+        _draw_line(row, widths[:beside], indent)
+        beneath = list(zip(columns, row, strict=True))[beside:]
+        named = (
+            f"[dim]{name}[/dim] {escape(cell)}" if name else escape(cell)
+            for name, cell in beneath
+            if cell not in _NOTHING
+        )
+        rest = _GAP.join(named)
+        if rest:
+            out.print(Padding(rest, (0, 0, 0, indent + len(_GAP)), expand=False), soft_wrap=False)
+
+
+def _draw_line(cells: Sequence[str], widths: Sequence[int], indent: int, style: str = "") -> None:
+    aligned = _GAP.join(set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=False))
+    out.print(f"{' ' * indent}{escape(aligned.rstrip())}", style=style)
 
 
 def done(text: str) -> None:
@@ -119,6 +157,11 @@ def invalid(error: ValidationError) -> None:
 def local(moment: datetime) -> str:
     """A moment as people here read clocks."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def with_offset(moment: datetime) -> str:
+    """The same in a sentence, beside times of other zones: with its offset."""
+    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _cell(value: Any) -> str:

@@ -153,29 +153,30 @@ class Schedules(Area[C]):
         return matching(patch(f"/v1/schedules/{segment(id)}", Schedule, changes), if_version)
 
     @operation
-    def pause(self, id: str, reason: str | None = None) -> Call[Schedule]:
+    def pause(self, id: str, reason: str | None = None, if_version: int | None = None) -> Call[Schedule]:
         """Let no further slot fire until it is resumed."""
-        return post(f"/v1/schedules/{segment(id)}/pause", Schedule, PauseSchedule(reason=reason))
+        call = post(f"/v1/schedules/{segment(id)}/pause", Schedule, PauseSchedule(reason=reason))
+        return matching(call, if_version)
 
     @operation
-    def resume(self, id: str) -> Call[Schedule]:
+    def resume(self, id: str, if_version: int | None = None) -> Call[Schedule]:
         """Go on with the next slot that is to come; those that passed in between stay skipped."""
-        return post(f"/v1/schedules/{segment(id)}/resume", Schedule)
+        return matching(post(f"/v1/schedules/{segment(id)}/resume", Schedule), if_version)
 
     @operation
-    def trigger(self, id: str) -> Call[Fire]:
+    def trigger(self, id: str, if_version: int | None = None) -> Call[Fire]:
         """Fire now, beside the schedule's own slots; also while it is paused."""
-        return post(f"/v1/schedules/{segment(id)}/trigger", Fire)
+        return matching(post(f"/v1/schedules/{segment(id)}/trigger", Fire), if_version)
 
     @operation
-    def skip_next(self, id: str) -> Call[Fire]:
+    def skip_next(self, id: str, if_version: int | None = None) -> Call[Fire]:
         """Skip exactly the next slot, which is returned."""
-        return post(f"/v1/schedules/{segment(id)}/skip-next", Fire)
+        return matching(post(f"/v1/schedules/{segment(id)}/skip-next", Fire), if_version)
 
     @operation
-    def delete(self, id: str) -> Call[None]:
+    def delete(self, id: str, if_version: int | None = None) -> Call[None]:
         """Delete a schedule; it does not fire again."""
-        return delete(f"/v1/schedules/{segment(id)}")
+        return matching(delete(f"/v1/schedules/{segment(id)}"), if_version)
 
     @operation
     def upcoming(self, id: str, count: int = 5) -> Call[SchedulePreview]:

@@ -70,10 +70,14 @@ def cancel(path: str, answer: type[M]) -> Call[M]:
     return Call("DELETE", path, _reader(answer))
 
 
+class NoId(ValueError):
+    """Nothing can have this id: it would lead to another path."""
+
+
 def segment(text: str) -> str:
     """Text as one segment of a path, whatever is in it."""
     if text in {"", ".", ".."}:
-        raise ValueError(f"{text!r} is no id")
+        raise NoId(f"{text!r} is no id")
     return quote(text, safe="")
 
 

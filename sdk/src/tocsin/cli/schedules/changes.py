@@ -119,7 +119,7 @@ def skip_next(id: ScheduleId, as_json: AsJson = False) -> None:
     if as_json:
         show.json_line(fire)
     else:
-        show.done(f"{show.local(fire.scheduled_at)} is skipped")
+        show.done(f"{show.with_offset(fire.scheduled_at)} is skipped")
 
 
 def complete(id: ScheduleId, fire_id: Annotated[str, typer.Argument(help="fir_…")], as_json: AsJson = False) -> None:
@@ -143,4 +143,4 @@ def _tell(schedule: "Schedule", as_json: bool) -> None:
 
 
 def _told(at: datetime) -> str:
-    return f"{show.local(at)}, {words.away(at, datetime.now(UTC))}"
+    return f"{show.with_offset(at)}, {words.away(at, datetime.now(UTC))}"

@@ -45,7 +45,9 @@ class When:
     ] = None
     in_: Annotated[
         list[str] | None,
-        _option(_WHEN, "Once, so long from now: 30s, 15m, 2h, 1d. May be repeated.", "--in", metavar="SPAN"),
+        _option(
+            _WHEN, "Once, so long from now: 30s, 15m, 2h, 1d, or ISO 8601. May be repeated.", "--in", metavar="SPAN"
+        ),
     ] = None
     timezone: Annotated[
         str | None, _option(_WHEN, "IANA zone of --cron; default: UTC.", "--timezone", "--tz", "-z", metavar="ZONE")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -20,7 +20,7 @@ def spec_of(when: When, now: datetime) -> Spec:
     if when.spec is not None:
         if members or excluded:
             raise typer.BadParameter("--spec says it all; put the rest into it")
-        return json_value(when.spec, "--spec")
+        return _spec(when.spec)
     if not members:
         raise typer.BadParameter("say when: --cron, --every, --at, --in or --spec")
     spec = members[0] if len(members) == 1 else {"union": members}
@@ -108,6 +108,14 @@ def _intervals(when: When) -> list[dict[str, Any]]:
 def _instants(when: When, now: datetime) -> list[dict[str, Any]]:
     later = [(now + span(text, "--in")).isoformat(timespec="milliseconds") for text in when.in_ or ()]
     return [{"at": text} for text in [*(when.at or ()), *later]]
+
+
+def _spec(text: str) -> Spec:
+    value = json_value(text, "--spec")
+    specs = cast("list[Any]", value if isinstance(value, list) else [value])
+    if not all(isinstance(spec, dict) for spec in specs):
+        raise typer.BadParameter('write an object such as {"every": "PT90S"}, or a list of them', param_hint="--spec")
+    return cast("Spec", value)
 
 
 def _excluded(when: When) -> list[dict[str, Any]]:

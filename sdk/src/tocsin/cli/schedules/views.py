@@ -34,7 +34,7 @@ def list_schedules(
         found = relay.schedules.list(state)
         if as_json:
             return show.json_lines(found)
-        columns = ("id", "state", "when", "next", "last", "name")
+        columns = ("id", "state", "next", "last", "when", "name")
         return show.rows(columns, (_listed(one) for one in found), "No schedules: tocsin schedule add --every 5s")
 
 
@@ -98,9 +98,10 @@ def list_fires(
         found = islice(relay.schedules.fires(id, state, kind, backfill, first, end), limit)
         if as_json:
             return show.json_lines(found)
+        is_filtered = any((state, kind, backfill, since, until))
         columns = ("slot", "became", "late", "attempts", "because", "id")
         rows = ([*_became(fire), fire.id] for fire in found)
-        return show.rows(columns, rows, "No such slot." if state or kind or since else "It has had no slot yet.")
+        return show.rows(columns, rows, "No such slot." if is_filtered else "It has had no slot yet.")
 
 
 @unbundled
@@ -147,7 +148,7 @@ def describe(schedule: "Schedule", **more: str) -> None:
 def _listed(schedule: "Schedule") -> list[str]:
     times = ["-" if at is None else show.local(at) for at in (schedule.next_fire, schedule.last_fire)]
     meaning = words.meaning(schedule.spec)
-    return [schedule.chosen_id or schedule.id, schedule.state, meaning, *times, schedule.name or ""]
+    return [schedule.chosen_id or schedule.id, schedule.state, *times, meaning, schedule.name or ""]
 
 
 def _became(fire: "Fire") -> list[str]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tocsin.cli.show import local
+from tocsin.cli.show import local, with_offset
 
 # The schemas are imported where they are needed: `tocsin --help` should not wait for them.
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def state(schedule: "Schedule") -> str:
     """How it is, and why."""
     if schedule.state != "paused":
         return schedule.state
-    since = "" if schedule.paused_at is None else f" since {local(schedule.paused_at)}"
+    since = "" if schedule.paused_at is None else f" since {with_offset(schedule.paused_at)}"
     reason = "" if schedule.pause_reason is None else f": {schedule.pause_reason}"
     return f"paused{since}{reason}"
 
