@@ -33,7 +33,7 @@ __all__ = ["Courier", "content_headers"]
 # apart conclusions are while there is always something that has landed: each is a transaction, whatever it holds.
 landing_wait_seconds = 0.040
 idle_wait_seconds_max = 0.080
-rounds_apart_seconds = 0.030
+rounds_apart_seconds = 0.060
 claim_batch_max = 500
 response_excerpt_bytes_max = 1024
 flight_seconds_expected = 0.05

@@ -250,7 +250,8 @@ def _passed(page: Page) -> int:
         return min(now, second(schedule.next_fire) - 1)
     if schedule.max_fires is not None and schedule.fired >= schedule.max_fires:
         # The slots after its last fire are not due. One that was skipped in advance may lie further on.
-        return min(now, max((second(fire.scheduled_at) for fire in page.own if fire.reason != "owner"), default=0))
+        come = (second(fire.scheduled_at) for fire in page.own if fire.reason != "owner")
+        return max((slot for slot in come if slot <= now), default=0)
     return now
 
 
