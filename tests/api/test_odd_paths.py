@@ -1,17 +1,27 @@
 """Paths that no client means are refused like any other that does not exist."""
 
+import re
+
 import httpx
 import pytest
 
+from app.kit.operations import Operation, shape
 from app.operations import FEATURES
 from tests.world import TestAgent
 
-TABLE = [operation for table in FEATURES.values() for operation in table if "{id}" in operation.path]
+
+def needs_a_body(operation: Operation) -> bool:
+    """What lacks one is refused for that, whatever the path names."""
+    body = shape(operation).body
+    return body is not None and any(member.is_required() for member in body.model_fields.values())
+
+
+TABLE = [o for table in FEATURES.values() for o in table if "{id}" in o.path and not needs_a_body(o)]
 
 
 @pytest.mark.parametrize("id", ["%00", "a%00b", "%FF", "%F0%9F%94%94", "x" * 3000])
 async def test_an_odd_id_is_not_found(agent: TestAgent, id: str) -> None:
-    answers = [await agent.call(o.method, o.path.replace("{id}", id)) for o in TABLE]
+    answers = [await agent.call(o.method, re.sub(r"{\w+}", id, o.path)) for o in TABLE]
     assert {(answer.status_code, answer.headers["content-type"]) for answer in answers} == {
         (404, "application/problem+json")
     }
