@@ -249,9 +249,9 @@ def _passed(page: Page) -> int:
     if schedule.next_fire is not None:
         return min(now, second(schedule.next_fire) - 1)
     if schedule.max_fires is not None and schedule.fired >= schedule.max_fires:
-        # The slots after its last fire are not due. One that was skipped in advance may lie further on.
-        come = (second(fire.scheduled_at) for fire in page.own if fire.reason != "owner")
-        return max((slot for slot in come if slot <= now), default=0)
+        # The slots after its last fire are not due, though some may have been planned, or skipped, before it.
+        slots = (second(fire.scheduled_at) for fire in page.own if fire.fired_at is not None)
+        return max((slot for slot in slots if slot <= now), default=0)
     return now
 
 

@@ -5,7 +5,6 @@ A story that fails is printed with its seed, and the shortest like it; TOCSIN_SI
 
 import os
 import time
-from itertools import count
 
 import pytest
 
@@ -14,13 +13,15 @@ from tests.simulation.stories import story
 from tests.simulation.telling import shortened, tell
 
 seconds_each = 3.0
+stories_each = 8  # on a fast machine: every run tells the same stories, or fewer of them
 asked = os.environ.get("TOCSIN_SIMULATION_SEED")
 
 
 @pytest.mark.parametrize("part", range(8) if asked is None else [asked])
 async def test_every_journal_keeps_the_law(database: Database, part: int | str) -> None:
     ends_at = time.monotonic() + seconds_each
-    seeds = count(int(part) * 1_000_000) if asked is None else iter([int(asked)])
+    first = int(part) * 1_000_000
+    seeds = range(first, first + stories_each) if asked is None else [int(asked)]
     for seed in seeds:
         told = await tell(database, story(seed))
         if told.complaint is not None:
