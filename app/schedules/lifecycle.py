@@ -140,7 +140,8 @@ async def change(db: AsyncSession, schedule: Schedule, change: Change, now: date
     if change.timing or schedule.next_fire is None:
         schedule.next_fire = await journal.following(db, schedule, now, new="spec" in change.columns)
     if _is_exhausted(schedule):
-        await journal.pass_by(db, schedule, "max_fires", now)
+        if not change.timing:
+            await journal.pass_by(db, schedule, "max_fires", now)
         opened = await journal.withdraw(db, schedule, opened, "max_fires", now)
         schedule.next_fire = None
     if schedule.state == "completed" and schedule.next_fire is not None:
