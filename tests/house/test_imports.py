@@ -50,6 +50,7 @@ ACTORS = {
 }
 PURE_ELSEWHERE = {
     "app.kit.addresses",
+    "app.kit.headers",
     "app.kit.ids",
     "app.kit.limits",
     "app.kit.urls",
