@@ -8,4 +8,4 @@ async def tidy(services: Services) -> None:
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         await services.identity.forget(db, now)
-        await services.deliveries.leave_revoked(db, now)
+        await services.deliveries.endpoints.leave_revoked(db, now)

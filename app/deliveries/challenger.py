@@ -14,7 +14,7 @@ from typing import Any, cast
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import store
+from app.deliveries import register
 from app.deliveries.attempts import VERIFICATION_LADDER, Delivered, GiveUp, Retry, Verdict, judge
 from app.deliveries.courier import content_headers
 from app.deliveries.flights import Flights
@@ -109,6 +109,7 @@ class Challenger:
 
     async def _ask(self, question: Question) -> Reply:
         endpoint, at, nonce = question.endpoint, self._clock.wall(), secrets.token_urlsafe(32)
+        assert endpoint.secret is not None
         ring = EndpointVerification(timestamp=at, data=Challenge(endpoint_id=endpoint.id, challenge=nonce))
         body = ring.model_dump_json().encode()
         signature = webhooks.sign(
@@ -135,7 +136,7 @@ class Challenger:
         )
         verified = {id for id in ours if isinstance(verdicts[id], Delivered)}
         if verified:
-            await store.release_waiting(db, sorted(verified), now)
+            await register.release_waiting(db, sorted(verified), now)
         return verified
 
 

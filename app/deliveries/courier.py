@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import store
+from app.deliveries import register, store
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, retry_after
 from app.deliveries.conclusions import Concluded, Conclusions, answer_bytes_max
 from app.deliveries.flights import Flights, ahead
@@ -260,7 +260,7 @@ async def disable(
     db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
 ) -> None:
     """Send nothing more to these endpoints until their owners enable them; what is due for them is kept."""
-    disabled = await store.disable(db, endpoint_ids, reason, now, urls)
+    disabled = await register.disable(db, endpoint_ids, reason, now, urls)
     await record(db, *(Happened("endpoint.disabled", id, agent, now, {"reason": reason}) for id, agent in disabled))
 
 

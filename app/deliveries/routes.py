@@ -12,7 +12,7 @@ from tocsin.schemas.wire import Page
 async def vet(service: Deliveries, body: NewEndpoint | PatchEndpoint) -> None:
     """Look up where the relay is asked to call, before there is a transaction to hold open meanwhile."""
     if body.url is not None:
-        await service.vet(body.url)
+        await service.endpoints.vet(body.url)
 
 
 async def create_endpoint(call: Call[Deliveries], body: NewEndpoint) -> CreatedEndpoint:
@@ -22,17 +22,17 @@ async def create_endpoint(call: Call[Deliveries], body: NewEndpoint) -> CreatedE
     `{"challenge": "<the same>"}`. What is sent to it before waits. The secret is shown this once.
     """
     call.ring("endpoints")
-    return await call.service.create(call.db, call.agent.id, body, call.now)
+    return await call.service.endpoints.create(call.db, call.agent.id, body, call.now)
 
 
 async def list_endpoints(call: Call[Deliveries], query: EndpointQuery) -> Page[Endpoint]:
     """List your endpoints, oldest first."""
-    return await call.service.list_endpoints(call.db, call.agent.id, query)
+    return await call.service.endpoints.list(call.db, call.agent.id, query)
 
 
 async def get_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     """Show an endpoint."""
-    return await call.service.get_endpoint(call.db, call.agent.id, id)
+    return await call.service.endpoints.get(call.db, call.agent.id, id)
 
 
 async def change_endpoint(call: Call[Deliveries], id: str, body: PatchEndpoint) -> Endpoint:
@@ -41,7 +41,7 @@ async def change_endpoint(call: Call[Deliveries], id: str, body: PatchEndpoint) 
     Absent members stay as they are. A new URL is challenged before the next ring.
     """
     call.ring("endpoints")
-    return await call.service.change(call.db, call.agent.id, id, body, call.now)
+    return await call.service.endpoints.change(call.db, call.agent.id, id, body, call.now)
 
 
 async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
@@ -51,13 +51,13 @@ async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
     """
     # Runs that wait for those that are cancelled may begin.
     call.ring("schedules")
-    await call.service.delete(call.db, call.agent.id, id, call.now)
+    await call.service.endpoints.delete(call.db, call.agent.id, id, call.now)
 
 
 async def verify_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     """Challenge a pending endpoint again, at once."""
     call.ring("endpoints")
-    return await call.service.verify(call.db, call.agent.id, id, call.now)
+    return await call.service.endpoints.verify(call.db, call.agent.id, id, call.now)
 
 
 async def enable_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
@@ -66,23 +66,23 @@ async def enable_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     It is challenged first. What has been kept for it is sent once it has answered.
     """
     call.ring("endpoints")
-    return await call.service.enable(call.db, call.agent.id, id, call.now)
+    return await call.service.endpoints.enable(call.db, call.agent.id, id, call.now)
 
 
 async def test_endpoint(call: Call[Deliveries], id: str) -> Delivery:
     """Send a test ring to an active endpoint."""
     call.ring("deliveries")
-    return await call.service.test(call.db, call.agent.id, id, call.now)
+    return await call.service.endpoints.test(call.db, call.agent.id, id, call.now)
 
 
 async def list_deliveries(call: Call[Deliveries], query: DeliveryQuery) -> Page[Delivery]:
     """List your deliveries, newest first."""
-    return await call.service.list_deliveries(call.db, call.agent.id, query)
+    return await call.service.history.list(call.db, call.agent.id, query)
 
 
 async def get_delivery(call: Call[Deliveries], id: str) -> DeliveryDetail:
     """Show a delivery with its body and its attempts."""
-    return await call.service.get_delivery(call.db, call.agent.id, id)
+    return await call.service.history.get(call.db, call.agent.id, id)
 
 
 async def redeliver(call: Call[Deliveries], id: str) -> Delivery:
@@ -91,7 +91,7 @@ async def redeliver(call: Call[Deliveries], id: str) -> Delivery:
     It keeps its webhook-id, so a receiver that has it already can drop it.
     """
     call.ring("deliveries")
-    return await call.service.redeliver(call.db, call.agent.id, id, call.now)
+    return await call.service.history.redeliver(call.db, call.agent.id, id, call.now)
 
 
 async def list_webhook_keys(call: Call[Deliveries]) -> JwkSet:

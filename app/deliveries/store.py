@@ -1,4 +1,4 @@
-"""SQL of endpoints, messages, deliveries and attempts. Times are parameters; nothing here commits or decides."""
+"""SQL of what is set on its way, claimed and concluded. Times are parameters; nothing here commits or decides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select
 
-from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
 from app.kit.sql import sql
 
 
@@ -63,99 +61,6 @@ class Addressed:
     delivery_id: str
     message_id: str
     endpoint_id: str
-
-
-# Endpoints
-
-
-async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
-    """This agent's endpoint."""
-    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
-    return await db.scalar(question.with_for_update() if lock else question)
-
-
-async def endpoints(
-    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
-) -> Sequence[Endpoint]:
-    """An agent's endpoints, oldest first."""
-    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Endpoint.state) == state)
-    if after is not None:
-        question = question.where(col(Endpoint.id) > after)
-    return (await db.scalars(question.order_by(col(Endpoint.id)).limit(limit))).all()
-
-
-async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
-    """How many endpoints an agent has."""
-    question = select(func.count()).select_from(Endpoint).where(col(Endpoint.agent_id) == agent_id)
-    return (await db.scalars(question)).one()
-
-
-async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
-    """Let go of what waited for these endpoints, which have become active in this transaction."""
-    statement = sql(
-        """
-        update deliveries set due_at = :now
-        where endpoint_id = any(cast(:ids as text[])) and state = 'pending' and due_at is null
-        """
-    )
-    await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
-
-
-async def orphaned(db: AsyncSession) -> Sequence[str]:
-    """The endpoints whose agents have been revoked, and that are rung all the same."""
-    statement = sql(
-        """
-        select e.id from endpoints e join agents a on a.id = e.agent_id
-        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
-        """
-    )
-    return list((await db.execute(statement)).scalars())
-
-
-async def disable(
-    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
-) -> Sequence[tuple[str, str]]:
-    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them with agents."""
-    statement = sql(
-        """
-        update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
-        where id = any(cast(:ids as text[])) and state <> 'disabled'
-            and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
-        returning id, agent_id
-        """
-    )
-    at = None if urls is None else list(urls)
-    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
-    return [(row.id, row.agent_id) for row in rows]
-
-
-async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[tuple[str, str | None]]:
-    """Cancel what has not been delivered to this endpoint; returns that, with subjects.
-
-    An attempt in flight ends unconcluded.
-    """
-    # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
-    statement = sql(
-        """
-        with cancelled as (
-            update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
-            where id in (
-                -- In the order in which a courier locks those that it concludes.
-                select id from deliveries where state = 'pending' and id in (
-                    select id from deliveries where due_at is not null and endpoint_id = :id
-                    union all
-                    select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
-                ) order by id for update
-            )
-            returning id, message_id
-        )
-        select c.id, m.subject from cancelled c join messages m on m.id = c.message_id
-        """
-    )
-    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
-    return [(row.id, row.subject) for row in rows]
 
 
 # Sending
@@ -258,7 +163,7 @@ async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
         with inactive as (
             select id from endpoints where id = any(cast(:endpoints as text[])) and state <> 'active' for share
         )
-        update deliveries d set due_at = null, attempts_before = d.attempts_before + 1
+        update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1
         from inactive, unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
         where d.id = mine.id and d.attempts = mine.attempts and d.endpoint_id = inactive.id
         returning d.id
@@ -324,73 +229,3 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
     # order of ids, so that two that write about the same deliveries never wait in a circle.
     written = orjson.dumps(sorted(outcomes, key=lambda outcome: outcome.id)).decode()
     return set((await db.execute(statement, {"outcomes": written})).scalars())
-
-
-# Reading
-
-
-async def deliveries(
-    db: AsyncSession, agent_id: str, state: str | None, endpoint_id: str | None, before: str | None, limit: int
-) -> Sequence[tuple[Delivery, str, str | None]]:
-    """An agent's deliveries with the types and subjects of their messages, newest first."""
-    question = select(Delivery, Message.type, Message.subject).join(
-        Message, col(Message.id) == col(Delivery.message_id)
-    )
-    question = question.where(col(Delivery.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Delivery.state) == state)
-    if endpoint_id is not None:
-        question = question.where(col(Delivery.endpoint_id) == endpoint_id)
-    if before is not None:
-        question = question.where(col(Delivery.id) < before)
-    rows = await db.execute(question.order_by(col(Delivery.id).desc()).limit(limit))
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-async def delivery(
-    db: AsyncSession, agent_id: str, delivery_id: str, *, lock: bool = False
-) -> tuple[Delivery, Message] | None:
-    """This agent's delivery, with its message."""
-    question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
-    question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
-    row = (await db.execute(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
-    return None if row is None else (row[0], row[1])
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a delivery has got."""
-
-    state: str
-    attempts: int
-
-
-async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, Progress]:
-    """The progress of each of these deliveries."""
-    question = select(Delivery.id, Delivery.state, Delivery.attempts).where(col(Delivery.id).in_(delivery_ids))
-    return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
-
-
-async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
-    """The recorded attempts of a delivery, oldest first."""
-    question = select(Attempt).where(col(Attempt.delivery_id) == delivery_id)
-    return (await db.scalars(question.order_by(col(Attempt.number)))).all()
-
-
-# The relay's own key
-
-
-async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
-    """The key that signs for this purpose."""
-    return await db.scalar(select(SigningKey).where(col(SigningKey.purpose) == purpose))
-
-
-async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
-    """Store the key, unless another process was first."""
-    statement = sql(
-        """
-        insert into signing_keys (kid, purpose, private_key, created_at)
-        values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) do nothing
-        """
-    )
-    await db.execute(statement, key.model_dump())

@@ -16,9 +16,14 @@ ROLES = {"models", "store", "service", "routes"}
 ACTORS = {
     "app.deliveries.challenger",
     "app.deliveries.conclusions",
+    "app.deliveries.archive",
     "app.deliveries.courier",
+    "app.deliveries.endpoints",
     "app.deliveries.flights",
+    "app.deliveries.history",
+    "app.deliveries.register",
     "app.deliveries.relay_key",
+    "app.deliveries.sending",
     "app.payments.chain",
     "app.payments.facilitator",
     "app.payments.gate",
@@ -45,6 +50,7 @@ ACTORS = {
 }
 PURE_ELSEWHERE = {
     "app.kit.addresses",
+    "app.kit.headers",
     "app.kit.ids",
     "app.kit.limits",
     "app.kit.urls",

@@ -6,9 +6,11 @@ from pydantic import Field
 
 from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
 
-__all__ = ["Attempt", "Delivery", "DeliveryDetail", "DeliveryQuery", "DeliveryState"]
+__all__ = ["Attempt", "Delivery", "DeliveryDetail", "DeliveryQuery", "DeliveryState", "WaitsFor"]
 
 DeliveryState = Literal["pending", "delivered", "failed", "cancelled"]
+
+WaitsFor = Literal["endpoint", "order"]
 
 
 class Attempt(Wire):
@@ -22,6 +24,12 @@ class Attempt(Wire):
         default=None, description="Why no complete answer came, such as `timeout` or `tls_error`."
     )
     response_excerpt: str | None = Field(default=None, description="The beginning of the answer's body, as text.")
+    lookup_ms: int | None = Field(default=None, description="Spent on looking the host up.")
+    connect_ms: int | None = Field(default=None, description="Spent on connecting; null where a connection was open.")
+    tls_ms: int | None = Field(default=None, description="Spent on TLS.")
+    wait_ms: int | None = Field(default=None, description="From the request sent to the first byte of the answer.")
+    read_ms: int | None = Field(default=None, description="Spent on reading the answer.")
+    next_attempt_at: Timestamp | None = Field(default=None, description="When the next was to follow, if one was.")
 
 
 class Delivery(Wire):
@@ -36,6 +44,11 @@ class Delivery(Wire):
         default=None, description="What the message is about: the id of the fire that it rings."
     )
     state: DeliveryState
+    reason: str | None = Field(default=None, description="Why it has failed or was cancelled.")
+    waits_for: WaitsFor | None = Field(
+        default=None, description="What holds it: its endpoint, or an earlier one with the same `order_key`."
+    )
+    order_key: str | None = None
     attempts: int = Field(description="Attempts begun so far; one that the relay died in counts, and has no record.")
     next_attempt_at: Timestamp | None = Field(
         default=None, description="Null when concluded, or waiting for its endpoint."

@@ -1,0 +1,120 @@
+"""SQL of endpoints, and of the keys that sign for the relay."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, func, select
+
+from app.deliveries.models import Endpoint, SigningKey
+from app.kit.sql import sql
+
+
+async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
+    """This agent's endpoint."""
+    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
+    return await db.scalar(question.with_for_update() if lock else question)
+
+
+async def endpoints(
+    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
+) -> Sequence[Endpoint]:
+    """An agent's endpoints, oldest first."""
+    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    if state is not None:
+        question = question.where(col(Endpoint.state) == state)
+    if after is not None:
+        question = question.where(col(Endpoint.id) > after)
+    return (await db.scalars(question.order_by(col(Endpoint.id)).limit(limit))).all()
+
+
+async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
+    """How many endpoints an agent has."""
+    question = select(func.count()).select_from(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    return (await db.scalars(question)).one()
+
+
+async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
+    """Let go of what waited for these endpoints, which have become active in this transaction."""
+    statement = sql(
+        """
+        update deliveries set due_at = :now, hold = null
+        where endpoint_id = any(cast(:ids as text[])) and hold = 'lane'
+        """
+    )
+    await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
+
+
+async def orphaned(db: AsyncSession) -> Sequence[str]:
+    """The endpoints whose agents have been revoked, and that are rung all the same."""
+    statement = sql(
+        """
+        select e.id from endpoints e join agents a on a.id = e.agent_id
+        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
+        """
+    )
+    return list((await db.execute(statement)).scalars())
+
+
+async def disable(
+    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
+) -> Sequence[tuple[str, str]]:
+    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them with agents."""
+    statement = sql(
+        """
+        update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
+        where id = any(cast(:ids as text[])) and state <> 'disabled'
+            and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
+        returning id, agent_id
+        """
+    )
+    at = None if urls is None else list(urls)
+    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
+    return [(row.id, row.agent_id) for row in rows]
+
+
+async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[tuple[str, str | None]]:
+    """Cancel what has not been delivered to this endpoint; returns that, with subjects.
+
+    An attempt in flight ends unconcluded.
+    """
+    # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
+    statement = sql(
+        """
+        with cancelled as (
+            update deliveries set state = 'cancelled', due_at = null, hold = null, concluded_at = :now
+            where id in (
+                -- In the order in which a courier locks those that it concludes.
+                select id from deliveries where state = 'pending' and id in (
+                    select id from deliveries where due_at is not null and endpoint_id = :id
+                    union all
+                    select id from deliveries where hold = 'lane' and endpoint_id = :id
+                ) order by id for update
+            )
+            returning id, message_id
+        )
+        select c.id, m.subject from cancelled c join messages m on m.id = c.message_id
+        """
+    )
+    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
+    return [(row.id, row.subject) for row in rows]
+
+
+# The keys that sign for the relay
+
+
+async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
+    """The key that signs for this purpose, and has no end in sight."""
+    current = col(SigningKey.retires_at).is_(None)
+    return await db.scalar(select(SigningKey).where(col(SigningKey.purpose) == purpose, current))
+
+
+async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
+    """Store the key, unless another process was first."""
+    statement = sql(
+        """
+        insert into signing_keys (kid, purpose, private_key, created_at)
+        values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) where retires_at is null do nothing
+        """
+    )
+    await db.execute(statement, key.model_dump())
