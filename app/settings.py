@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.kit import limits
+from app.kit import limits, tracing
 from app.kit.addresses import networks
-from app.kit.telemetry import LogFormat
+from app.kit.telemetry import AttemptLog, LogFormat
 
 
 def _words(value: object) -> object:
@@ -136,6 +136,16 @@ class LogSettings(Part):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is printed."
     )
+    attempts: AttemptLog = Field(
+        default="all", description="Which attempts to deliver get a line, at the level info: one each."
+    )
+
+
+class TelemetrySettings(Part):
+    traces: bool = Field(
+        default=False,
+        description="Export OpenTelemetry traces as the variables OTEL_* say; needs its SDK and an exporter installed.",
+    )
 
 
 class Settings(BaseSettings):
@@ -164,6 +174,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _can_be_paid(self) -> Self:
@@ -176,6 +187,14 @@ class Settings(BaseSettings):
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with some variables changed: what a child process is given."""
     return {**os.environ, **changes}
+
+
+def export_traces(settings: TelemetrySettings, name: str) -> None:
+    """Export what this process does as `name`, if it is to. What the operator says in OTEL_* comes first."""
+    if settings.traces:
+        adopt("OTEL_SERVICE_NAME", name)
+        adopt("OTEL_TRACES_EXPORTER", "otlp")
+        tracing.configure()
 
 
 def adopt(name: str, value: str) -> None:

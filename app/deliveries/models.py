@@ -21,6 +21,7 @@ class Endpoint(SQLModel, table=True):
     __tablename__ = "endpoints"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index("endpoints_by_agent", "agent_id", "id"),
+        Index("endpoints_by_state", "state"),  # to be counted
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
     )
@@ -63,7 +64,10 @@ class Lane(SQLModel, table=True):
     """
 
     __tablename__ = "lanes"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),)
+    __table_args__ = (
+        Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("lanes_broken", "breaker", postgresql_where=text("breaker <> 'closed'")),
+    )
 
     endpoint_id: str = Field(primary_key=True)
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))

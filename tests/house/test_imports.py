@@ -24,6 +24,8 @@ ACTORS = {
     "app.deliveries.register",
     "app.deliveries.relay_key",
     "app.deliveries.sending",
+    "app.deliveries.standing",
+    "app.deliveries.watching",
     "app.payments.chain",
     "app.payments.facilitator",
     "app.payments.gate",
