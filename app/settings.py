@@ -90,7 +90,16 @@ class OutboundSettings(Part):
 
 class DeliverySettings(Part):
     connections: int = Field(
-        default=64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+        default=128, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+    )
+    host_connections: int = Field(
+        default=64,
+        ge=1,
+        le=1_000,
+        description="Of these, how many at most to one host and port, whoever's endpoints are there.",
+    )
+    disable_after_days: float = Field(
+        default=5, gt=0, le=365, description="An endpoint is disabled after so many days of nothing but failure."
     )
     timeout_seconds: float = Field(
         default=15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body."

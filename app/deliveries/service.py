@@ -13,6 +13,7 @@ from app.deliveries.conclusions import Conclusions
 from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
+from app.deliveries.notices import Notices
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
 from app.deliveries.standing import standing
@@ -52,12 +53,13 @@ class Deliveries:
         self._clock = clock
         self._relay_key = RelayKey()
         self._conclusions = Conclusions()
+        notices = Notices(ids)
         self._courier = Courier(
-            transaction, clock, wake, outbound, self._relay_key, self._conclusions, settings, jitter
+            transaction, clock, wake, outbound, self._relay_key, self._conclusions, notices, settings, jitter
         )
-        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
+        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, notices, settings)
         sending = Sending(ids, self._courier)
-        self.endpoints = Endpoints(ids, outbound, self._conclusions, sending)
+        self.endpoints = Endpoints(ids, outbound, self._conclusions, notices, sending)
         self.history = History()
         self.send = sending.send
         self.dispatch = sending.dispatch
