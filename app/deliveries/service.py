@@ -14,13 +14,14 @@ from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.retention import Retention
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.outbound import Outbound
 from app.kit.wake import Wake
-from app.settings import DeliverySettings
+from app.settings import DeliverySettings, RetentionSettings
 from tocsin.schemas.webhooks import JwkSet
 
 __all__ = ["Deliveries", "Dispatched", "Outgoing", "Sent"]
@@ -41,6 +42,7 @@ class Deliveries:
         wake: Wake,
         outbound: Outbound,
         settings: DeliverySettings,
+        retention: RetentionSettings,
         jitter: random.Random,
     ) -> None:
         least = settings.timeout_seconds + lease_margin_seconds
@@ -54,6 +56,7 @@ class Deliveries:
         self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
         sending = Sending(ids, self._courier)
         self.endpoints = Endpoints(ids, outbound, self._conclusions, sending)
+        self.retention = Retention(transaction, clock, self._conclusions, wake, retention.days)
         self.history = History()
         self.send = sending.send
         self.dispatch = sending.dispatch
