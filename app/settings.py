@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.kit import limits
+from app.kit.addresses import networks
 from app.kit.telemetry import LogFormat
 
 
@@ -79,6 +80,12 @@ class OutboundSettings(Part):
         default=(),
         description="Private networks that deliveries and polls may reach, as CIDR by comma: 127.0.0.0/8,::1/128.",
     )
+
+    @field_validator("allow")
+    @classmethod
+    def _are_networks(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        networks(allow)
+        return allow
 
 
 class DeliverySettings(Part):

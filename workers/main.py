@@ -19,6 +19,8 @@ from prometheus_client import start_http_server
 from redis.exceptions import RedisError
 
 from app.kit import limits, telemetry
+from app.kit.clock import Clock
+from app.kit.outbound import Resolver
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
 from app.settings import Settings
@@ -56,7 +58,7 @@ DUTIES: Mapping[str, Duty] = {
 }
 
 
-async def work(settings: Settings) -> None:
+async def work(settings: Settings, *, clock: Clock | None = None, resolver: Resolver | None = None) -> None:
     """Drain until SIGTERM or SIGINT; what is in flight then is finished first."""
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -64,7 +66,7 @@ async def work(settings: Settings) -> None:
     if settings.worker.metrics_port is not None:
         start_http_server(settings.worker.metrics_port)
     bells = Bells()
-    async with open_services(settings, bells, name="worker") as services:
+    async with open_services(settings, bells, name="worker", clock=clock, resolver=resolver) as services:
         for feature, duty in DUTIES.items():
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)

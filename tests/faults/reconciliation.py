@@ -146,7 +146,7 @@ def _lost(
     accepted: Collection[str], states: Mapping[str, str], times: Mapping[str, Sequence[Heard]]
 ) -> Mapping[str, str]:
     gone = {id: "is not in the database" for id in accepted if id not in states}
-    taken = {id for id, rings in times.items() if any(ring.answered for ring in rings)}
+    taken = {id for id, rings in times.items() if any(ring.answered is not False for ring in rings)}
     return gone | {
         id: "is delivered, and nobody took it"
         for id, state in states.items()

@@ -237,7 +237,7 @@ class Relay:
             now = await services.clock.now(db)
             known = "insert into agents (id, created_at) values (:id, :at) on conflict do nothing"
             await db.execute(text(known), {"id": AGENT, "at": EPOCH})
-            created = await services.deliveries.create(db, AGENT, NewEndpoint(url=url), now)
+            created = await services.deliveries.endpoints.create(db, AGENT, NewEndpoint(url=url), now)
         await self.until_active(created.id)
         return created.id
 
