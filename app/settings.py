@@ -109,6 +109,15 @@ class DeliverySettings(Part):
     )
 
 
+class RetentionSettings(Part):
+    days: int = Field(
+        default=30,
+        ge=7,
+        le=3_650,
+        description="How long messages, deliveries and attempts are kept, at least; a week longer at most.",
+    )
+
+
 class ScheduleSettings(Part):
     per_agent_max: int = Field(default=10_000, ge=1, le=10_000_000, description="Schedules that one agent may have.")
 
@@ -178,6 +187,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
