@@ -1,4 +1,4 @@
-"""SQL of the weeks that messages, deliveries and attempts lie in: made before they come, dropped when all is too old."""
+"""SQL of the weeks that messages, deliveries and attempts lie in: made ahead, dropped when all is too old."""
 
 from collections.abc import Sequence
 from datetime import datetime
