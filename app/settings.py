@@ -90,13 +90,31 @@ class OutboundSettings(Part):
 
 class DeliverySettings(Part):
     connections: int = Field(
-        default=64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+        default=128, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+    )
+    host_connections: int = Field(
+        default=64,
+        ge=1,
+        le=1_000,
+        description="Of these, how many at most to one host and port, whoever's endpoints are there.",
+    )
+    disable_after_days: float = Field(
+        default=5, gt=0, le=365, description="An endpoint is disabled after so many days of nothing but failure."
     )
     timeout_seconds: float = Field(
         default=15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body."
     )
     lease_seconds: float = Field(
         default=60, gt=0, le=600, description="How long a claimed delivery is left to its worker."
+    )
+
+
+class RetentionSettings(Part):
+    days: int = Field(
+        default=30,
+        ge=7,
+        le=3_650,
+        description="How long messages, deliveries and attempts are kept, at least; a week longer at most.",
     )
 
 
@@ -169,6 +187,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()

@@ -55,6 +55,7 @@ DUTIES: Mapping[str, Duty] = {
     "watchers": Duty(watchers.look),
     "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
+    "retention": Duty(housekeeping.retain, sweep_seconds=limits.retention_sweep_seconds),
 }
 
 

@@ -87,7 +87,10 @@ class Message(SQLModel, table=True):
     """What is said, stored once for all its recipients. The body is the text that is posted, byte for byte."""
 
     __tablename__ = "messages"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("messages_by_sender", "sender_id", "id", postgresql_where=text("sender_id is not null")),)
+    __table_args__ = (
+        Index("messages_by_sender", "sender_id", "id", postgresql_where=text("sender_id is not null")),
+        {"postgresql_partition_by": "range (id)"},
+    )
 
     id: str = Field(primary_key=True)
     agent_id: str | None = None  # whose message it is, where it is one agent's
@@ -125,7 +128,8 @@ class Delivery(SQLModel, table=True):
             "id",
             postgresql_where=text("order_key is not null and state = 'pending'"),
         ),
-        Index("deliveries_undelivered", "agent_id", "id", postgresql_where=text("state in ('failed', 'cancelled')")),
+        Index("deliveries_undelivered", "agent_id", "id", postgresql_where=text("state <> 'delivered'")),
+        {"postgresql_partition_by": "range (id)"},
     )
 
     id: str = Field(primary_key=True)
@@ -149,6 +153,7 @@ class Attempt(SQLModel, table=True):
     """One request that was made, and what came back. Written when it has ended."""
 
     __tablename__ = "attempts"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = ({"postgresql_partition_by": "range (delivery_id)"},)
 
     delivery_id: str = Field(primary_key=True)
     number: int = Field(primary_key=True)

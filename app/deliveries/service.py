@@ -13,7 +13,9 @@ from app.deliveries.conclusions import Conclusions
 from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
+from app.deliveries.notices import Notices
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.retention import Retention
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
 from app.deliveries.standing import standing
 from app.kit import limits
@@ -22,7 +24,7 @@ from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.outbound import Outbound
 from app.kit.wake import Wake
-from app.settings import DeliverySettings
+from app.settings import DeliverySettings, RetentionSettings
 from tocsin.schemas.webhooks import JwkSet
 
 __all__ = ["Deliveries", "Dispatched", "Outgoing", "Sent"]
@@ -43,6 +45,7 @@ class Deliveries:
         wake: Wake,
         outbound: Outbound,
         settings: DeliverySettings,
+        retention: RetentionSettings,
         jitter: random.Random,
     ) -> None:
         least = settings.timeout_seconds + lease_margin_seconds
@@ -52,12 +55,14 @@ class Deliveries:
         self._clock = clock
         self._relay_key = RelayKey()
         self._conclusions = Conclusions()
+        notices = Notices(ids)
         self._courier = Courier(
-            transaction, clock, wake, outbound, self._relay_key, self._conclusions, settings, jitter
+            transaction, clock, wake, outbound, self._relay_key, self._conclusions, notices, settings, jitter
         )
-        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
+        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, notices, settings)
         sending = Sending(ids, self._courier)
-        self.endpoints = Endpoints(ids, outbound, self._conclusions, sending)
+        self.endpoints = Endpoints(ids, outbound, self._conclusions, notices, sending)
+        self.retention = Retention(transaction, clock, self._conclusions, wake, retention.days)
         self.history = History()
         self.send = sending.send
         self.dispatch = sending.dispatch
