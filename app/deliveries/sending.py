@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deliveries import store
 from app.deliveries.courier import Courier
 from app.deliveries.store import Addressed, Departure, NewMessage
+from app.kit import tracing
 from app.kit.ids import Ids
 from tocsin.schemas.webhooks import Webhook
 
@@ -88,7 +89,7 @@ class Sending:
 
 
 def _message(id: str, one: Outgoing) -> NewMessage:
-    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject, one.order_key)
+    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject, one.order_key, tracing.current())
 
 
 def _addressed(id: str, message: NewMessage, endpoint_id: str, seen: set[tuple[str, str]]) -> Addressed:
