@@ -70,6 +70,7 @@ async def open_services(
         wake=wake,
         outbound=outbound,
         settings=settings.delivery,
+        retention=settings.retention,
         jitter=random.Random(),
     )
     schedules = Schedules(

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.kit import limits
+from app.kit import limits, tracing
 from app.kit.addresses import networks
-from app.kit.telemetry import LogFormat
+from app.kit.telemetry import AttemptLog, LogFormat
 
 
 def _words(value: object) -> object:
@@ -109,6 +109,15 @@ class DeliverySettings(Part):
     )
 
 
+class RetentionSettings(Part):
+    days: int = Field(
+        default=30,
+        ge=7,
+        le=3_650,
+        description="How long messages, deliveries and attempts are kept, at least; a week longer at most.",
+    )
+
+
 class ScheduleSettings(Part):
     per_agent_max: int = Field(default=10_000, ge=1, le=10_000_000, description="Schedules that one agent may have.")
 
@@ -145,6 +154,16 @@ class LogSettings(Part):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is printed."
     )
+    attempts: AttemptLog = Field(
+        default="all", description="Which attempts to deliver get a line, at the level info: one each."
+    )
+
+
+class TelemetrySettings(Part):
+    traces: bool = Field(
+        default=False,
+        description="Export OpenTelemetry traces as the variables OTEL_* say; needs its SDK and an exporter installed.",
+    )
 
 
 class Settings(BaseSettings):
@@ -168,11 +187,13 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _can_be_paid(self) -> Self:
@@ -185,6 +206,14 @@ class Settings(BaseSettings):
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with some variables changed: what a child process is given."""
     return {**os.environ, **changes}
+
+
+def export_traces(settings: TelemetrySettings, name: str) -> None:
+    """Export what this process does as `name`, if it is to. What the operator says in OTEL_* comes first."""
+    if settings.traces:
+        adopt("OTEL_SERVICE_NAME", name)
+        adopt("OTEL_TRACES_EXPORTER", "otlp")
+        tracing.configure()
 
 
 def adopt(name: str, value: str) -> None:
