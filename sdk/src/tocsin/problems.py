@@ -25,7 +25,8 @@ True
     ├── RequestTimeout 408
     ├── Conflict 409
     │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
-    │   └── TooManySubscriptions
+    │   └── DeliveryConcluded · TooManySubscriptions
+    ├── PayloadGone 410
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
@@ -219,7 +220,7 @@ class RequestTimeout(Problem):
     status = 408
 
 
-# 409, 412, 413, 415, 431
+# 409, 410, 412, 413, 415, 431
 
 
 class Conflict(Problem):
@@ -250,6 +251,16 @@ class TooManySubscriptions(Conflict):
 
 class DeliveryPending(Conflict):
     """Wait until the delivery has concluded; it is still being attempted."""
+
+
+class DeliveryConcluded(Conflict):
+    """Leave it: the delivery has come to its end. To send it once more: POST /v1/deliveries/{id}/redeliver."""
+
+
+class PayloadGone(Problem):
+    """Publish it anew: the relay has the record of this delivery, and not what it said."""
+
+    status = 410
 
 
 class PreconditionFailed(Problem):
