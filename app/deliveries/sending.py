@@ -26,6 +26,9 @@ class Outgoing:
     agent_id: str | None = None
     # What it is about, such as a fire's id: who listens is told what became of it.
     subject: str | None = None
+    # The agent that published it; None where the relay itself speaks.
+    sender_id: str | None = None
+    order_key: str | None = None
 
     @classmethod
     def of(cls, ring: Webhook, endpoint_ids: Sequence[str], agent_id: str | None = None) -> Self:
@@ -40,6 +43,7 @@ class Sent:
 
     message_id: str
     delivery_ids: Sequence[str]
+    endpoint_ids: Sequence[str]  # of these deliveries, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +81,31 @@ class Sending:
         return Dispatched(_sent(messages, departures), take_off)
 
     def _prepared(self, outgoing: Sequence[Outgoing]) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
-        messages = [_message(self._ids.new("msg"), one) for one in outgoing]
-        addressed = [
-            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
-            for message, one in zip(messages, outgoing, strict=True)
-            for endpoint_id in one.endpoint_ids
-        ]
+        messages: list[NewMessage] = []
+        addressed: list[Addressed] = []
+        for one in outgoing:
+            message_id = self._ids.new("msg")
+            new = [Addressed(self._ids.new("dlv"), message_id, endpoint_id) for endpoint_id in one.endpoint_ids]
+            messages.append(_message(message_id, one, [each.delivery_id for each in new]))
+            addressed += new
         return messages, addressed
 
 
-def _message(id: str, one: Outgoing) -> NewMessage:
-    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject)
+def _message(id: str, one: Outgoing, delivery_ids: Sequence[str]) -> NewMessage:
+    # Only who published a message asks for its deliveries: an index for that would be paid for by every delivery.
+    kept = delivery_ids if one.sender_id is not None else None
+    body = one.body.decode()
+    return NewMessage(id, one.agent_id, one.type, body, one.subject, one.sender_id, one.order_key, kept)
 
 
 def _sent(messages: Sequence[NewMessage], departures: Sequence[Departure]) -> list[Sent]:
-    delivery_ids: dict[str, list[str]] = {message.id: [] for message in messages}
+    by_message: dict[str, list[Departure]] = {message.id: [] for message in messages}
     for departure in departures:
-        delivery_ids[departure.message_id].append(departure.id)
-    return [Sent(message_id, ids) for message_id, ids in delivery_ids.items()]
+        by_message[departure.message_id].append(departure)
+    return [
+        Sent(message_id, [each.id for each in found], [each.endpoint_id for each in found])
+        for message_id, found in by_message.items()
+    ]
 
 
 def _nothing() -> None:

@@ -52,6 +52,9 @@ class NewMessage:
     type: str
     body: str
     subject: str | None = None
+    sender_id: str | None = None
+    order_key: str | None = None
+    delivery_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,13 @@ async def add(
     statement = sql(
         """
         with message as (
-            insert into messages (id, agent_id, type, body, subject, created_at)
-            select id, agent_id, type, body, subject, :now
-            from json_to_recordset(cast(:messages as json))
-                as m(id text, agent_id text, type text, body text, subject text)
+            insert into messages
+                (id, agent_id, type, body, subject, sender_id, order_key, delivery_ids, created_at)
+            select id, agent_id, type, body, subject, sender_id, order_key, delivery_ids, :now
+            from json_to_recordset(cast(:messages as json)) as m(
+                id text, agent_id text, type text, body text, subject text, sender_id text, order_key text,
+                delivery_ids jsonb
+            )
         ), departure as materialized (
             select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret,
                 new.position, case when new.position <= :claim and e.state = 'active' then 1 else 0 end as attempts

@@ -42,6 +42,11 @@ look_again_seconds_max = 600  # between looks at a source that fails
 # Endpoints
 endpoints_per_agent_max = 1_000
 
+# Messages: deliveries of one request to publish, and endpoints that it may have to look at for them.
+publish_deliveries_max = 1_000
+publish_candidates_max = 5_000
+publish_filters_cached_max = 4_096
+
 # Subscriptions
 subscriptions_per_agent_max = 10_000
 fan_out_batch_max = 100
