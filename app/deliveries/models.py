@@ -21,6 +21,7 @@ class Endpoint(SQLModel, table=True):
     __tablename__ = "endpoints"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index("endpoints_by_agent", "agent_id", "id"),
+        Index("endpoints_by_state", "state"),  # to be counted
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
     )
@@ -63,7 +64,10 @@ class Lane(SQLModel, table=True):
     """
 
     __tablename__ = "lanes"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),)
+    __table_args__ = (
+        Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("lanes_broken", "breaker", postgresql_where=text("breaker <> 'closed'")),
+    )
 
     endpoint_id: str = Field(primary_key=True)
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
@@ -83,7 +87,10 @@ class Message(SQLModel, table=True):
     """What is said, stored once for all its recipients. The body is the text that is posted, byte for byte."""
 
     __tablename__ = "messages"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("messages_by_sender", "sender_id", "id", postgresql_where=text("sender_id is not null")),)
+    __table_args__ = (
+        Index("messages_by_sender", "sender_id", "id", postgresql_where=text("sender_id is not null")),
+        {"postgresql_partition_by": "range (id)"},
+    )
 
     id: str = Field(primary_key=True)
     agent_id: str | None = None  # whose message it is, where it is one agent's
@@ -122,7 +129,8 @@ class Delivery(SQLModel, table=True):
             "id",
             postgresql_where=text("order_key is not null and state = 'pending'"),
         ),
-        Index("deliveries_undelivered", "agent_id", "id", postgresql_where=text("state in ('failed', 'cancelled')")),
+        Index("deliveries_undelivered", "agent_id", "id", postgresql_where=text("state <> 'delivered'")),
+        {"postgresql_partition_by": "range (id)"},
     )
 
     id: str = Field(primary_key=True)
@@ -146,6 +154,7 @@ class Attempt(SQLModel, table=True):
     """One request that was made, and what came back. Written when it has ended."""
 
     __tablename__ = "attempts"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = ({"postgresql_partition_by": "range (delivery_id)"},)
 
     delivery_id: str = Field(primary_key=True)
     number: int = Field(primary_key=True)

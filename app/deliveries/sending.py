@@ -28,6 +28,7 @@ class Outgoing:
     subject: str | None = None
     # The agent that published it; None where the relay itself speaks.
     sender_id: str | None = None
+    # Those of one key arrive at each endpoint one after the other, in the order in which they were sent.
     order_key: str | None = None
 
     @classmethod
@@ -81,21 +82,33 @@ class Sending:
         return Dispatched(_sent(messages, departures), take_off)
 
     def _prepared(self, outgoing: Sequence[Outgoing]) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
-        messages: list[NewMessage] = []
-        addressed: list[Addressed] = []
-        for one in outgoing:
-            message_id = self._ids.new("msg")
-            new = [Addressed(self._ids.new("dlv"), message_id, endpoint_id) for endpoint_id in one.endpoint_ids]
-            messages.append(_message(message_id, one, [each.delivery_id for each in new]))
-            addressed += new
+        # Sorted, as ids made within a millisecond are in no order: of one key, the oldest is next.
+        message_ids = sorted(self._ids.new("msg") for _ in outgoing)
+        delivery_ids = iter(sorted(self._ids.new("dlv") for one in outgoing for _ in one.endpoint_ids))
+        messages, addressed = list[NewMessage](), list[Addressed]()
+        seen = set[tuple[str, str]]()
+        for id, one in zip(message_ids, outgoing, strict=True):
+            to = [_addressed(next(delivery_ids), id, one, endpoint_id, seen) for endpoint_id in one.endpoint_ids]
+            messages.append(_message(id, one, to))
+            addressed += to
         return messages, addressed
 
 
-def _message(id: str, one: Outgoing, delivery_ids: Sequence[str]) -> NewMessage:
+def _message(id: str, one: Outgoing, to: Sequence[Addressed]) -> NewMessage:
     # Only who published a message asks for its deliveries: an index for that would be paid for by every delivery.
-    kept = delivery_ids if one.sender_id is not None else None
+    delivery_ids = [each.delivery_id for each in to] if one.sender_id is not None else None
     body = one.body.decode()
-    return NewMessage(id, one.agent_id, one.type, body, one.subject, one.sender_id, one.order_key, kept)
+    return NewMessage(id, one.agent_id, one.type, body, one.subject, one.sender_id, one.order_key, delivery_ids)
+
+
+def _addressed(id: str, message_id: str, one: Outgoing, endpoint_id: str, seen: set[tuple[str, str]]) -> Addressed:
+    """The delivery of this message to this endpoint, behind those of its key that were seen before."""
+    if one.order_key is None:
+        return Addressed(id, message_id, endpoint_id)
+    key = (endpoint_id, one.order_key)
+    is_behind = key in seen
+    seen.add(key)
+    return Addressed(id, message_id, endpoint_id, one.order_key, is_behind)
 
 
 def _sent(messages: Sequence[NewMessage], departures: Sequence[Departure]) -> list[Sent]:

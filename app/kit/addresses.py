@@ -82,7 +82,14 @@ def is_public(address: str) -> bool:
 
 def networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
     """Parse an operator's list of networks. Raises ValueError, naming the entry, when one is not a network."""
-    return tuple(ip_network(cidr.strip()) for cidr in cidrs if cidr.strip())
+    return tuple(_network(cidr.strip()) for cidr in cidrs if cidr.strip())
+
+
+def _network(cidr: str) -> Network:
+    try:
+        return ip_network(cidr)
+    except ValueError as error:
+        raise ValueError(f"{cidr!r} is not a network as 10.0.0.0/8 is one: {error}") from None
 
 
 def within(address: str, allowed: Iterable[Network]) -> bool:

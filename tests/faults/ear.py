@@ -14,11 +14,14 @@ __all__ = ["Ear", "Heard", "hearing"]
 
 @dataclass
 class Heard:
-    """One ring that arrived whole. `answered`: with 2xx, and all of the answer was sent."""
+    """One ring that arrived whole.
+
+    `answered`: with 2xx, and all of the answer was sent; None: so that it may be taken for that.
+    """
 
     id: str
     at: float
-    answered: bool = False
+    answered: bool | None = False
 
 
 @dataclass

@@ -28,7 +28,7 @@ from tests.packages import ROOT
 from tests.world import EPOCH
 from tocsin.schemas.endpoints import NewEndpoint
 
-__all__ = ["Part", "Relay", "free_port", "until"]
+__all__ = ["Part", "Relay", "clean_environment", "until"]
 
 timeout_seconds = 3.0
 lease_seconds = 8.0
@@ -254,6 +254,11 @@ class Relay:
         async with services.database.transaction() as db:
             sent = await services.deliveries.send(db, [one] * count, await services.clock.now(db))
         return {f"{endpoint_id}_{each.message_id}" for each in sent}
+
+
+def clean_environment() -> Mapping[str, str]:
+    """Ours, without what is meant for us."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "PYTHON", "COV_"))}
 
 
 async def until(

@@ -1,4 +1,4 @@
-"""After a logical restore into another cluster, the step in docs/operating/README.md makes the journal readable again."""
+"""After a logical restore into another cluster, one documented step makes the journal readable again."""
 
 import re
 from pathlib import Path

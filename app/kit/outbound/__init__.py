@@ -17,6 +17,7 @@ from app.kit.outbound.answers import Answer, Category, Fault, Timings
 from app.kit.outbound.client import Outbound, response_bytes_max
 from app.kit.outbound.connection import response_header_bytes_max, response_headers_max
 from app.kit.outbound.names import Resolver, SystemResolver
+from app.kit.outbound.own import own_doors
 from app.kit.outbound.pool import Dialer, SocketDialer, idle_connection_seconds
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "SystemResolver",
     "Timings",
     "idle_connection_seconds",
+    "own_doors",
     "response_bytes_max",
     "response_header_bytes_max",
     "response_headers_max",

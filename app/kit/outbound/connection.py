@@ -20,7 +20,9 @@ __all__ = ["Connection", "Place", "response_header_bytes_max", "response_headers
 response_header_bytes_max = 8 * 1024
 response_headers_max = 100
 interim_answers_max = 8
-# Chunked framing costs some five bytes a chunk, and a chunk has a byte at least.
+# The last chunk's extensions, and trailers.
+trailer_bytes_max = 8 * 1024
+# A chunk of one byte takes six.
 framing_share_max = 6
 
 HTTP1 = b"HTTP/1."
@@ -162,13 +164,15 @@ class Connection(asyncio.Protocol):
                 return
         if self._is_complete:
             self._finish()
-        elif self._received > response_header_bytes_max and self._received > self._framing_max:
-            self._give_up("bad_response", "the headers or what is around the body have no end")
+        elif self._received > self._received_max:
+            self._give_up("bad_response", "what is around the body has no end")
 
     @property
-    def _framing_max(self) -> int:
-        """How much may have been received, given what we have of the body."""
-        return response_header_bytes_max + framing_share_max * self._limit if self._in_body else 0
+    def _received_max(self) -> int:
+        """How much may have come of an answer that has not ended, given what we have of its body."""
+        if not self._in_body:
+            return response_header_bytes_max
+        return response_header_bytes_max + trailer_bytes_max + framing_share_max * self._size
 
     def eof_received(self) -> None:
         self._ended_properly = True

@@ -108,7 +108,7 @@ class Pool:
         except OSError as error:  # ssl.SSLError and TimeoutError are such
             connected.close()
             spent = spent._replace(tls_ms=milliseconds(self._loop.time() - began))
-            return Fault(_handshake_category(error), _said(error), spent)
+            return Fault(_handshake_category(error, place), _said(error), spent)
         except BaseException:
             connected.close()
             raise
@@ -178,10 +178,11 @@ class Pool:
             await self._all_lost
 
 
-def _handshake_category(error: OSError) -> Category:
+def _handshake_category(error: OSError, place: Place) -> Category:
     if isinstance(error, TimeoutError):
         return "timeout"
-    return "tls_error" if isinstance(error, ssl.SSLError) else "connection_lost"
+    # Who finds no common version often just hangs up.
+    return "connection_lost" if place.server_name is None else "tls_error"
 
 
 def _said(error: Exception) -> str:

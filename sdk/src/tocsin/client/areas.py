@@ -119,6 +119,16 @@ class Endpoints(Area[C]):
         return post(f"/v1/endpoints/{segment(id)}/enable", Endpoint)
 
     @operation
+    def pause(self, id: str) -> Call[Endpoint]:
+        """Have nothing sent to this endpoint until it is resumed; what is sent meanwhile is kept."""
+        return post(f"/v1/endpoints/{segment(id)}/pause", Endpoint)
+
+    @operation
+    def resume(self, id: str) -> Call[Endpoint]:
+        """Take a paused endpoint up again, with what has been kept for it."""
+        return post(f"/v1/endpoints/{segment(id)}/resume", Endpoint)
+
+    @operation
     def test(self, id: str) -> Call[Delivery]:
         """Ring this endpoint once, as a test."""
         return post(f"/v1/endpoints/{segment(id)}/test", Delivery)
