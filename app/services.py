@@ -14,8 +14,9 @@ from app.kit.clock import Clock, SystemClock
 from app.kit.database import Database
 from app.kit.ids import Ids
 from app.kit.operator_http import operator_client
-from app.kit.outbound import Outbound, own_doors
+from app.kit.outbound import Outbound, Resolver, own_doors
 from app.kit.wake import Wake
+from app.messages.service import Messages
 from app.payments.prices import price_list
 from app.payments.service import Payments
 from app.schedules.service import Schedules
@@ -40,6 +41,7 @@ class Services:
     payments: Payments
     outbound: Outbound
     deliveries: Deliveries
+    messages: Messages
     schedules: Schedules
     subscriptions: Subscriptions
     watchers: Watchers
@@ -47,7 +49,7 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, wake: Wake, *, name: str, clock: Clock | None = None
+    settings: Settings, wake: Wake, *, name: str, clock: Clock | None = None, resolver: Resolver | None = None
 ) -> AsyncGenerator[Services]:
     """Build the services of one process, and give back what they hold when the block ends."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
@@ -62,7 +64,7 @@ async def open_services(
         valkey_url=settings.valkey.url,
         metrics_port=settings.worker.metrics_port,
     )
-    outbound = Outbound(allow=networks(settings.outbound.allow), own=doors)
+    outbound = Outbound(allow=networks(settings.outbound.allow), own=doors, resolver=resolver)
     deliveries = Deliveries(
         transaction=database.transaction,
         clock=clock,
@@ -70,6 +72,7 @@ async def open_services(
         wake=wake,
         outbound=outbound,
         settings=settings.delivery,
+        retention=settings.retention,
         jitter=random.Random(),
     )
     schedules = Schedules(
@@ -111,6 +114,7 @@ async def open_services(
             payments=payments,
             outbound=outbound,
             deliveries=deliveries,
+            messages=Messages(deliveries),
             schedules=schedules,
             subscriptions=subscriptions,
             watchers=watchers,

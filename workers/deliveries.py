@@ -23,6 +23,16 @@ def hurry(services: Services) -> None:
     services.deliveries.hurry()
 
 
+async def look(services: Services) -> None:
+    """Look at what is due and held, for who watches."""
+    await services.deliveries.look()
+
+
 async def verify(services: Services) -> None:
     """Challenge every endpoint that has to prove that it wants to be rung."""
     await drain(services.deliveries.verify_next)
+
+
+async def recover(services: Services) -> None:
+    """Set the next batch of every recovery that is due on its way."""
+    await drain(services.deliveries.recoveries.recover_next)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import store
+from app.deliveries import register
 from app.deliveries.models import SigningKey
 from tocsin.keys import PrivateKey
 from tocsin.schemas.agents import Jwk
@@ -27,14 +27,14 @@ class RelayKey:
 
 
 async def _found_or_made(db: AsyncSession, now: datetime) -> PrivateKey:
-    stored = await store.signing_key(db, purpose)
+    stored = await register.signing_key(db, purpose)
     if stored is None:
         made = PrivateKey.generate()
-        await store.add_signing_key(
+        await register.add_signing_key(
             db, SigningKey(kid=made.public.keyid, purpose=purpose, private_key=made.text, created_at=now)
         )
         # Read again: of two processes that make one at the same time, the first to commit has made the key of both.
-        stored = await store.signing_key(db, purpose)
+        stored = await register.signing_key(db, purpose)
     assert stored is not None, "a key that was just added, or that another process added first"
     return PrivateKey.from_text(stored.private_key)
 

@@ -1,15 +1,15 @@
-"""SQL of endpoints, messages, deliveries and attempts. Times are parameters; nothing here commits or decides."""
+"""SQL of what is set on its way, claimed and concluded. Times are parameters; nothing here commits or decides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select
 
-from app.deliveries.models import Attempt, Delivery, Endpoint, Message, SigningKey
+from app.deliveries import order
+from app.deliveries.attempts import Profile
 from app.kit.sql import sql
 
 
@@ -22,11 +22,35 @@ class Claimed(NamedTuple):
     agent_id: str
     endpoint_id: str
     message_id: str
+    order_key: str | None
     endpoint_state: str | None  # None: the endpoint is no more
     url: str | None
     secret: str | None
+    profile: Profile | None
+    retry_seconds: Sequence[float] | None
+    timeout_seconds: float | None
+    is_limited: bool  # by its owner, in number or rate
+    breaker: str | None  # of its lane; None: it has none
+    failures: int | None
     body: str
     subject: str | None
+    was_due_at: datetime | None  # None: it was held until now
+    traceparent: str | None
+
+    @property
+    def key(self) -> order.Key | None:
+        """What it is ordered by."""
+        return None if self.order_key is None else (self.endpoint_id, self.order_key)
+
+    @property
+    def is_for_its_lane(self) -> bool:
+        """Whether it goes when its endpoint's lane lets it, and not straight."""
+        return self.is_limited or self.endpoint_state != "active" or self.breaker not in (None, "closed")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether its lane wants to know of a success, too."""
+        return self.is_limited or bool(self.failures) or self.breaker not in (None, "closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +60,16 @@ class Outcome:
     id: str
     attempts: int
     state: str
+    reason: str | None
     due_at: datetime | None
     concluded_at: datetime | None
     started_at: datetime
     duration_ms: int
+    lookup_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    wait_ms: int | None
+    read_ms: int | None
     status: int | None
     error: str | None
     response_excerpt: str | None
@@ -54,108 +84,21 @@ class NewMessage:
     type: str
     body: str
     subject: str | None = None
+    sender_id: str | None = None
+    order_key: str | None = None
+    traceparent: str | None = None
+    delivery_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message for an endpoint, not yet on its way."""
+    """A message for an endpoint, not yet on its way. `is_behind`: behind another of its key that is added with it."""
 
     delivery_id: str
     message_id: str
     endpoint_id: str
-
-
-# Endpoints
-
-
-async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
-    """This agent's endpoint."""
-    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
-    return await db.scalar(question.with_for_update() if lock else question)
-
-
-async def endpoints(
-    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
-) -> Sequence[Endpoint]:
-    """An agent's endpoints, oldest first."""
-    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Endpoint.state) == state)
-    if after is not None:
-        question = question.where(col(Endpoint.id) > after)
-    return (await db.scalars(question.order_by(col(Endpoint.id)).limit(limit))).all()
-
-
-async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
-    """How many endpoints an agent has."""
-    question = select(func.count()).select_from(Endpoint).where(col(Endpoint.agent_id) == agent_id)
-    return (await db.scalars(question)).one()
-
-
-async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
-    """Let go of what waited for these endpoints, which have become active in this transaction."""
-    statement = sql(
-        """
-        update deliveries set due_at = :now
-        where endpoint_id = any(cast(:ids as text[])) and state = 'pending' and due_at is null
-        """
-    )
-    await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
-
-
-async def orphaned(db: AsyncSession) -> Sequence[str]:
-    """The endpoints whose agents have been revoked, and that are rung all the same."""
-    statement = sql(
-        """
-        select e.id from endpoints e join agents a on a.id = e.agent_id
-        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
-        """
-    )
-    return list((await db.execute(statement)).scalars())
-
-
-async def disable(
-    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
-) -> Sequence[tuple[str, str]]:
-    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them with agents."""
-    statement = sql(
-        """
-        update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
-        where id = any(cast(:ids as text[])) and state <> 'disabled'
-            and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
-        returning id, agent_id
-        """
-    )
-    at = None if urls is None else list(urls)
-    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
-    return [(row.id, row.agent_id) for row in rows]
-
-
-async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[tuple[str, str | None]]:
-    """Cancel what has not been delivered to this endpoint; returns that, with subjects.
-
-    An attempt in flight ends unconcluded.
-    """
-    # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
-    statement = sql(
-        """
-        with cancelled as (
-            update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
-            where id in (
-                -- In the order in which a courier locks those that it concludes.
-                select id from deliveries where state = 'pending' and id in (
-                    select id from deliveries where due_at is not null and endpoint_id = :id
-                    union all
-                    select id from deliveries where state = 'pending' and due_at is null and endpoint_id = :id
-                ) order by id for update
-            )
-            returning id, message_id
-        )
-        select c.id, m.subject from cancelled c join messages m on m.id = c.message_id
-        """
-    )
-    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
-    return [(row.id, row.subject) for row in rows]
+    order_key: str | None = None
+    is_behind: bool = False
 
 
 # Sending
@@ -170,6 +113,10 @@ class Departure(NamedTuple):
     agent_id: str
     url: str
     secret: str
+    profile: Profile
+    retry_seconds: Sequence[float] | None
+    timeout_seconds: float | None
+    failures: int | None  # of its lane
     attempts: int
 
 
@@ -184,34 +131,54 @@ async def add(
 ) -> Sequence[Departure]:
     """Store these messages and set them on their way; what is addressed to an endpoint that is no more is left out.
 
-    The first `claim` of them are claimed at once, where their endpoint is active; all others are due now. Of those it
-    is asked when they are claimed whether the endpoint is active: asked here for good, a verification that commits a
-    moment later would not see them, and they would wait for ever.
+    The first `claim` of them are claimed at once, where nothing speaks against it: the endpoint is active, well and not
+    limited, and no order is to be kept. All others are due now, but those that wait for an earlier one of their key. Of
+    those that are due it is asked when they are claimed whether they go straight: a lane is not touched here, as who
+    sends may hold locks that come after a lane's.
     """
+    keys = {(each.endpoint_id, each.order_key) for each in addressed if each.order_key is not None}
+    if keys:
+        await order.lock(db, keys)
     # One statement and two JSON texts: arrays are escaped element by element in Python, and each statement costs a
     # round trip.
     statement = sql(
         """
         with message as (
-            insert into messages (id, agent_id, type, body, subject, created_at)
-            select id, agent_id, type, body, subject, :now
-            from json_to_recordset(cast(:messages as json))
-                as m(id text, agent_id text, type text, body text, subject text)
+            insert into messages
+                (id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, created_at)
+            select id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, :now
+            from json_to_recordset(cast(:messages as json)) as m(
+                id text, agent_id text, type text, body text, subject text, sender_id text, order_key text,
+                traceparent text, delivery_ids jsonb
+            )
         ), departure as materialized (
-            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret,
-                new.position, case when new.position <= :claim and e.state = 'active' then 1 else 0 end as attempts
+            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret, e.profile,
+                e.retry_seconds, e.timeout_seconds, l.failures, new.position, new.order_key,
+                new.order_key is not null and (new.is_behind or exists (
+                    select from deliveries d
+                    where d.endpoint_id = e.id and d.order_key = new.order_key and d.state = 'pending'
+                )) as is_behind,
+                case when new.position <= :claim and new.order_key is null and e.state = 'active'
+                    and e.max_in_flight is null and e.rate_per_second is null
+                    and coalesce(l.breaker, 'closed') = 'closed' then 1 else 0 end as attempts
             from rows from (
-                json_to_recordset(cast(:addressed as json)) as (delivery_id text, message_id text, endpoint_id text)
-            ) with ordinality as new(delivery_id, message_id, endpoint_id, position)
-            join endpoints e on e.id = new.endpoint_id
+                json_to_recordset(cast(:addressed as json))
+                    as (delivery_id text, message_id text, endpoint_id text, order_key text, is_behind boolean)
+            ) with ordinality as new(delivery_id, message_id, endpoint_id, order_key, is_behind, position)
+            join endpoints e on e.id = new.endpoint_id left join lanes l on l.endpoint_id = e.id
         ), delivery as (
             insert into deliveries
-                (id, message_id, endpoint_id, agent_id, state, due_at, attempts, attempts_before, created_at)
-            select delivery_id, message_id, endpoint_id, agent_id, 'pending',
-                case attempts when 1 then cast(:until as timestamptz) else :now end, attempts, 0, :now
+                (id, message_id, endpoint_id, agent_id, state, hold, order_key, due_at, attempts, attempts_before,
+                created_at)
+            select delivery_id, message_id, endpoint_id, agent_id, 'pending', case when is_behind then 'order' end,
+                order_key,
+                case when is_behind then null when attempts = 1 then cast(:until as timestamptz) else :now end,
+                attempts, 0, :now
             from departure
         )
-        select delivery_id, message_id, endpoint_id, agent_id, url, secret, attempts from departure order by position
+        select delivery_id, message_id, endpoint_id, agent_id, url, secret, profile, retry_seconds, timeout_seconds,
+            failures, attempts
+        from departure order by position
         """
     )
     values = {
@@ -227,68 +194,110 @@ async def add(
 # The engine
 
 
+# Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims, which says
+# itself what `was_due_at`.
+claimed_columns = "d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
+loaded = """
+    select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
+        e.state, e.url, e.secret, e.profile, e.retry_seconds, e.timeout_seconds,
+        coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
+        c.was_due_at, m.traceparent
+    from claimed c join messages m on m.id = c.message_id
+        left join endpoints e on e.id = c.endpoint_id left join lanes l on l.endpoint_id = c.endpoint_id
+"""
+
+
 async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: int) -> Sequence[Claimed]:
     """Take the most overdue deliveries, with their endpoints and bodies. Others skip them until the lease ends."""
     statement = sql(
-        """
+        f"""
         with due as materialized (
-            select id from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
+            select id, due_at from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
         ), claimed as (
             update deliveries d set due_at = :until, attempts = d.attempts + 1
             from due where d.id = due.id
-            returning d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id
+            returning {claimed_columns}, due.due_at as was_due_at
         )
-        select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id,
-            e.state, e.url, e.secret, m.body, m.subject
-        from claimed c join messages m on m.id = c.message_id left join endpoints e on e.id = c.endpoint_id
+        {loaded}
         """
     )
     values = {"now": now, "until": now + timedelta(seconds=lease_seconds), "limit": limit}
     return [Claimed._make(row) for row in await db.execute(statement, values)]
 
 
-async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
-    """Let these wait until their endpoint is active, unless it has become so; returns those that wait.
-
-    The lock makes this and a verification of the same endpoint follow one another: either it sees what waits here and
-    lets go of it, or this sees an active endpoint and parks nothing. The claim does not count as an attempt.
-    """
+async def claim_newest(
+    db: AsyncSession, now: datetime, lease_seconds: float, limit: int, passed_over: Sequence[str], among: int
+) -> Sequence[Claimed]:
+    """As `claim`, from the other end: of those that fell due last, what is not for endpoints that are passed over."""
     statement = sql(
-        """
-        with inactive as (
-            select id from endpoints where id = any(cast(:endpoints as text[])) and state <> 'active' for share
+        f"""
+        with newest as materialized (
+            select id, endpoint_id from deliveries where due_at <= :now order by due_at desc limit :among
+        ), due as materialized (
+            select d.id, d.due_at from deliveries d
+            where d.due_at <= :now and d.id in (
+                select id from newest
+                where endpoint_id not in (select json_array_elements_text(cast(:over as json)))
+            )
+            limit :limit for update skip locked
+        ), claimed as (
+            update deliveries d set due_at = :until, attempts = d.attempts + 1
+            from due where d.id = due.id
+            returning {claimed_columns}, due.due_at as was_due_at
         )
-        update deliveries d set due_at = null, attempts_before = d.attempts_before + 1
-        from inactive, unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        where d.id = mine.id and d.attempts = mine.attempts and d.endpoint_id = inactive.id
-        returning d.id
+        {loaded}
         """
     )
-    columns = {
-        "endpoints": sorted({c.endpoint_id for c in claimed}),
-        "ids": [c.id for c in claimed],
-        "tokens": [c.attempts for c in claimed],
+    values = {
+        "now": now,
+        "until": now + timedelta(seconds=lease_seconds),
+        "limit": limit,
+        "among": among,
+        "over": orjson.dumps(passed_over).decode(),
     }
-    return set((await db.execute(statement, columns)).scalars())
+    return [Claimed._make(row) for row in await db.execute(statement, values)]
 
 
-async def release(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
-    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt."""
+async def hold(db: AsyncSession, claimed: Iterable[Claimed]) -> set[str]:
+    """Hold these for their lanes, which the caller makes due; returns the endpoints of those that were still ours. The
+    claim does not count as an attempt. What another has locked is left to its lease: nothing here waits."""
     statement = sql(
         """
-        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
-        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        where d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+        with mine as materialized (
+            select d.id from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
+                join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+            for update of d skip locked
+        )
+        update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1
+        from mine where d.id = mine.id
+        returning d.endpoint_id
         """
     )
-    await db.execute(statement, {"ids": [c.id for c in claimed], "tokens": [c.attempts for c in claimed], "now": now})
+    return set((await db.execute(statement, {"mine": _tokens(claimed)})).scalars())
+
+
+async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -> None:
+    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt; else as `hold`."""
+    statement = sql(
+        """
+        with mine as materialized (
+            select d.id from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
+                join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+            for update of d skip locked
+        )
+        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
+        from mine where d.id = mine.id
+        """
+    )
+    await db.execute(statement, {"mine": _tokens(claimed), "now": now})
 
 
 async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
     """Cancel these: their endpoint is no more."""
     statement = sql(
         """
-        update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
+        update deliveries
+        set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null, concluded_at = :now
         where id = any(cast(:ids as text[])) and state = 'pending'
         """
     )
@@ -304,17 +313,22 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
         """
         with outcome as (
             select * from jsonb_to_recordset(cast(:outcomes as jsonb)) as o(
-                id text, attempts integer, state text, due_at timestamptz, concluded_at timestamptz,
-                started_at timestamptz, duration_ms integer, status integer, error text, response_excerpt text
+                id text, attempts integer, state text, reason text, due_at timestamptz, concluded_at timestamptz,
+                started_at timestamptz, duration_ms integer, lookup_ms integer, connect_ms integer, tls_ms integer,
+                wait_ms integer, read_ms integer, status integer, error text, response_excerpt text
             )
         ), recorded as (
-            insert into attempts (delivery_id, number, started_at, duration_ms, status, error, response_excerpt)
-            select id, attempts, started_at, duration_ms, status, error, response_excerpt from outcome
+            insert into attempts
+                (delivery_id, number, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
+                error, response_excerpt, next_attempt_at)
+            select id, attempts, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
+                error, response_excerpt, due_at
+            from outcome
             on conflict do nothing
         )
         update deliveries d
-        set state = o.state, due_at = o.due_at, concluded_at = o.concluded_at, last_status = o.status,
-            last_error = o.error
+        set state = o.state, reason = o.reason, due_at = o.due_at, concluded_at = o.concluded_at,
+            last_status = o.status, last_error = o.error
         from outcome o
         where d.id = o.id and d.attempts = o.attempts and d.state = 'pending'
         returning d.id
@@ -326,71 +340,6 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
     return set((await db.execute(statement, {"outcomes": written})).scalars())
 
 
-# Reading
-
-
-async def deliveries(
-    db: AsyncSession, agent_id: str, state: str | None, endpoint_id: str | None, before: str | None, limit: int
-) -> Sequence[tuple[Delivery, str, str | None]]:
-    """An agent's deliveries with the types and subjects of their messages, newest first."""
-    question = select(Delivery, Message.type, Message.subject).join(
-        Message, col(Message.id) == col(Delivery.message_id)
-    )
-    question = question.where(col(Delivery.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Delivery.state) == state)
-    if endpoint_id is not None:
-        question = question.where(col(Delivery.endpoint_id) == endpoint_id)
-    if before is not None:
-        question = question.where(col(Delivery.id) < before)
-    rows = await db.execute(question.order_by(col(Delivery.id).desc()).limit(limit))
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-async def delivery(
-    db: AsyncSession, agent_id: str, delivery_id: str, *, lock: bool = False
-) -> tuple[Delivery, Message] | None:
-    """This agent's delivery, with its message."""
-    question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
-    question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
-    row = (await db.execute(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
-    return None if row is None else (row[0], row[1])
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a delivery has got."""
-
-    state: str
-    attempts: int
-
-
-async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, Progress]:
-    """The progress of each of these deliveries."""
-    question = select(Delivery.id, Delivery.state, Delivery.attempts).where(col(Delivery.id).in_(delivery_ids))
-    return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
-
-
-async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
-    """The recorded attempts of a delivery, oldest first."""
-    question = select(Attempt).where(col(Attempt.delivery_id) == delivery_id)
-    return (await db.scalars(question.order_by(col(Attempt.number)))).all()
-
-
-# The relay's own key
-
-
-async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
-    """The key that signs for this purpose."""
-    return await db.scalar(select(SigningKey).where(col(SigningKey.purpose) == purpose))
-
-
-async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
-    """Store the key, unless another process was first."""
-    statement = sql(
-        """
-        insert into signing_keys (kid, purpose, private_key, created_at)
-        values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) do nothing
-        """
-    )
-    await db.execute(statement, key.model_dump())
+def _tokens(claimed: Iterable[Claimed]) -> str:
+    """What these are fenced by."""
+    return orjson.dumps([{"id": each.id, "attempts": each.attempts} for each in claimed]).decode()

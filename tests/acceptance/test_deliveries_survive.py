@@ -139,13 +139,13 @@ async def registered(services: Services, receiver: Receiver) -> str:
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         await db.execute(text("insert into agents (id, created_at) values ('agt_1', :at)"), {"at": EPOCH})
-        created = await services.deliveries.create(db, "agt_1", NewEndpoint(url=receiver.url), now)
+        created = await services.deliveries.endpoints.create(db, "agt_1", NewEndpoint(url=receiver.url), now)
     return created.id
 
 
 async def is_active(services: Services, endpoint_id: str) -> bool:
     async with services.database.transaction() as db:
-        return (await services.deliveries.get_endpoint(db, "agt_1", endpoint_id)).state == "active"
+        return (await services.deliveries.endpoints.get(db, "agt_1", endpoint_id)).state == "active"
 
 
 async def has_concluded(relay: Relay, number: int) -> bool:

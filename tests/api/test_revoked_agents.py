@@ -15,7 +15,7 @@ async def test_the_endpoints_of_a_revoked_agent_are_disabled(new_agent: NewAgent
     await tidy(services)
 
     async with services.database.transaction() as db:
-        assert await services.deliveries.leave_revoked(db, services.clock.wall()) == 0
+        assert await services.deliveries.endpoints.leave_revoked(db, services.clock.wall()) == 0
     [endpoint] = (await staying.get("/v1/endpoints")).json()["items"]
     assert endpoint["state"] == "pending"
     async with services.database.transaction() as db:

@@ -97,7 +97,7 @@ async def test_an_endpoint_is_deleted_while_a_worker_locks_the_schedules_that_ri
 
     async def delete() -> None:
         async with owned.transaction() as db:
-            await services.deliveries.delete(db, AGENT, ENDPOINT, at(0))
+            await services.deliveries.endpoints.delete(db, AGENT, ENDPOINT, at(0))
 
     async with owned.transaction() as db:
         await fires.guard(db, [earlier])

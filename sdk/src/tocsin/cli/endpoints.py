@@ -48,6 +48,27 @@ def verify_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
         show.record(relay.endpoints.verify(id), as_json)
 
 
+@endpoints.command("pause")
+def pause_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Have nothing sent to an endpoint until you resume it; what is sent meanwhile is kept."""
+    with client() as relay:
+        show.record(relay.endpoints.pause(id), as_json)
+
+
+@endpoints.command("resume")
+def resume_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Take a paused endpoint up again, with what has been kept for it."""
+    with client() as relay:
+        show.record(relay.endpoints.resume(id), as_json)
+
+
+@endpoints.command("enable")
+def enable_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Take a disabled endpoint up again; it is challenged first."""
+    with client() as relay:
+        show.record(relay.endpoints.enable(id), as_json)
+
+
 @endpoints.command("test")
 def ring_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
     """Ring an endpoint once, as a test."""

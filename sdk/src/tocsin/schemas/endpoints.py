@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from tocsin.schemas.wire import ListQuery, Name, Timestamp, Wire
+from tocsin.schemas.messages import TypePattern
+from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
 
 __all__ = ["CreatedEndpoint", "Endpoint", "EndpointQuery", "EndpointState", "NewEndpoint", "PatchEndpoint", "Secret"]
 
 secret_bytes_min = 24
 secret_bytes_max = 64
 
-EndpointState = Literal["pending", "active", "disabled"]
+EndpointState = Literal["pending", "active", "paused", "disabled"]
 
 
 def _of_good_length(secret: str) -> str:
@@ -34,6 +35,41 @@ Secret = Annotated[
 
 Url = Annotated[str, Field(min_length=1, max_length=2048)]
 
+MaxInFlight = Annotated[
+    int,
+    Field(ge=1, le=100, description="Requests to this endpoint at a time, over all workers; null: as many as suit."),
+]
+RatePerSecond = Annotated[
+    float, Field(ge=0.01, le=1_000, description="Requests to this endpoint a second, in bursts of a second's worth.")
+]
+RetrySeconds = Annotated[
+    list[Annotated[int, Field(ge=1, le=86_400)]],
+    Field(
+        max_length=19,
+        description="Seconds to wait before the second attempt, the third, and so on; after the last, the delivery has "
+        "failed. Null: the relay's own ladder.",
+    ),
+]
+TimeoutSeconds = Annotated[
+    float, Field(ge=1, le=30, description="Bound on one attempt, at most the relay's own; null: the relay's own.")
+]
+
+Types = Annotated[
+    list[TypePattern],
+    Field(
+        max_length=50,
+        description="Types of published messages that it takes: `order.paid`, `order.*`, `*`; null: all. What "
+        "schedules and subscriptions ring comes whatever stands here.",
+    ),
+]
+Filter = Annotated[
+    dict[str, Json], Field(description="What the `data` of published messages must be: see docs/protocol/messages.md.")
+]
+Senders = Annotated[
+    list[Annotated[str, Field(pattern=r"^agt_[0-9a-hjkmnp-tv-z]{26}$")]],
+    Field(max_length=100, description="Agents besides yourself that may publish to it."),
+]
+
 
 class NewEndpoint(Wire):
     """An endpoint to register. It is asked to prove that it wants to be rung before the first ring."""
@@ -41,6 +77,13 @@ class NewEndpoint(Wire):
     url: Url = Field(description="https URL without credentials or fragment, at a public address.")
     description: Name | None = Field(default=None, description="For people.")
     secret: Secret | None = Field(default=None, description="Your own webhook secret; one is made for you when absent.")
+    max_in_flight: MaxInFlight | None = None
+    rate_per_second: RatePerSecond | None = None
+    retry_seconds: RetrySeconds | None = None
+    timeout_seconds: TimeoutSeconds | None = None
+    types: Types | None = None
+    filter: Filter | None = None
+    senders: Senders | None = None
 
 
 class PatchEndpoint(Wire):
@@ -48,6 +91,13 @@ class PatchEndpoint(Wire):
 
     url: Url | None = Field(default=None, description="https URL without credentials or fragment, at a public address.")
     description: Name | None = Field(default=None, description="For people; null removes it.")
+    max_in_flight: MaxInFlight | None = None
+    rate_per_second: RatePerSecond | None = None
+    retry_seconds: RetrySeconds | None = None
+    timeout_seconds: TimeoutSeconds | None = None
+    types: Types | None = None
+    filter: Filter | None = None
+    senders: Senders | None = None
 
 
 class Endpoint(Wire):
@@ -57,9 +107,17 @@ class Endpoint(Wire):
     url: str
     description: str | None = None
     state: EndpointState = Field(
-        description="pending until verified; disabled after 410 Gone. Deliveries wait in both."
+        description="pending until verified; paused by you; disabled after 410 Gone or days of failure. In all three, "
+        "deliveries wait."
     )
     state_reason: str | None = Field(default=None, description="Why it is pending or disabled, where that is known.")
+    max_in_flight: int | None = None
+    rate_per_second: float | None = None
+    retry_seconds: list[int] | None = None
+    timeout_seconds: float | None = None
+    types: list[str] | None = None
+    filter: dict[str, Json] | None = None
+    senders: list[str] = Field(default_factory=list[str])
     next_verification_at: Timestamp | None = Field(default=None, description="When it is challenged next.")
     verified_at: Timestamp | None = None
     created_at: Timestamp

@@ -1,0 +1,253 @@
+"""Endpoints: registered, changed, challenged, stopped and taken up again by their owners."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.deliveries import archive, lane_book, order, register
+from app.deliveries.conclusions import Concluded, Conclusions
+from app.deliveries.history import shown_delivery
+from app.deliveries.models import Endpoint
+from app.deliveries.notices import Notices
+from app.deliveries.sending import Outgoing, Sending
+from app.events import Happened, record
+from app.kit import limits, pages
+from app.kit.ids import Ids
+from app.kit.operations import require
+from app.kit.outbound import Fault, Outbound
+from app.kit.urls import BadUrl, parse_url
+from tocsin import webhooks
+from tocsin.filters import BadFilter, Filter
+from tocsin.problems import Conflict, EndpointNotActive, ForbiddenAddress, InvalidBody
+from tocsin.schemas import deliveries as delivery_wire
+from tocsin.schemas import endpoints as wire
+from tocsin.schemas.webhooks import EndpointTest, Tested
+from tocsin.schemas.wire import Page
+
+__all__ = ["Endpoints"]
+
+# What its owner chooses, is kept as it is, and is null where the relay's own rule suits.
+_CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds", "types", "filter", "senders")
+
+
+class Endpoints:
+    """Where agents want to be rung."""
+
+    def __init__(
+        self, ids: Ids, outbound: Outbound, conclusions: Conclusions, notices: Notices, sending: Sending
+    ) -> None:
+        self._ids = ids
+        self._outbound = outbound
+        self._conclusions = conclusions
+        self._notices = notices
+        self._sending = sending
+
+    async def vet(self, url: str) -> None:
+        """Look the URL's host up, and refuse what we would not call. May take seconds: hold no transaction."""
+        fault = await self._outbound.vet(_understood(url))
+        if fault is not None:
+            raise ForbiddenAddress.at("/url", _refusal(fault))
+
+    async def create(
+        self, db: AsyncSession, agent_id: str, new: wire.NewEndpoint, now: datetime
+    ) -> wire.CreatedEndpoint:
+        """Register an endpoint. It is pending until it has answered its challenge, which is due at once."""
+        if await register.count_endpoints(db, agent_id) >= limits.endpoints_per_agent_max:
+            raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
+        _check_filter(new.filter)
+        secret = new.secret or webhooks.new_secret()
+        endpoint = Endpoint(
+            id=self._ids.new("ep"),
+            agent_id=agent_id,
+            url=_understood(new.url),
+            description=new.description,
+            **_chosen(new, _CHOSEN),
+            state="pending",
+            secret=secret,
+            due_at=now,
+            created_at=now,
+            updated_at=now,
+        )
+        db.add(endpoint)
+        await record(db, Happened("endpoint.created", endpoint.id, agent_id, now, {"url": endpoint.url}))
+        return wire.CreatedEndpoint(**_shown(endpoint).model_dump(), secret=secret)
+
+    async def list(self, db: AsyncSession, agent_id: str, query: wire.EndpointQuery) -> Page[wire.Endpoint]:
+        """One page of an agent's endpoints, oldest first."""
+        rows = await register.endpoints(db, agent_id, query.state, pages.decode(query.cursor), query.limit + 1)
+        return pages.page(rows, query.limit, _shown, lambda row: row.id)
+
+    async def get(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> wire.Endpoint:
+        """One endpoint."""
+        return _shown(require(await register.endpoint(db, agent_id, endpoint_id), "endpoint"))
+
+    async def change(
+        self, db: AsyncSession, agent_id: str, endpoint_id: str, patch: wire.PatchEndpoint, now: datetime
+    ) -> wire.Endpoint:
+        """Change what the patch names. A new URL has not been verified, whatever the old one was."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        _check_filter(patch.filter)
+        for name, value in _chosen(patch, patch.model_fields_set & {"description", *_CHOSEN}).items():
+            setattr(endpoint, name, value)
+        if "url" in patch.model_fields_set:
+            if patch.url is None:
+                raise InvalidBody.at("/url", "an endpoint cannot be without a URL; DELETE it instead")
+            url = _understood(patch.url)
+            if url != endpoint.url:
+                endpoint.url, endpoint.verified_at = url, None
+                # One that is paused stays so: it is challenged when it is resumed.
+                if endpoint.state != "paused":
+                    _challenge(endpoint, now)
+        endpoint.updated_at = now
+        if patch.model_fields_set & {"max_in_flight", "rate_per_second"}:
+            await self._attend_lane(db, endpoint, now)
+        changed = sorted(patch.model_fields_set)
+        await record(db, Happened("endpoint.changed", endpoint.id, agent_id, now, {"changed": changed}))
+        return _shown(endpoint)
+
+    async def delete(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> None:
+        """Remove an endpoint. What was on its way to it is cancelled, and stays readable."""
+        require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
+        # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
+        cancelled = await register.cancel_all(db, endpoint_id, now)
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        about = [Concluded(each.subject, each.id, "cancelled") for each in cancelled if each.subject is not None]
+        # One may be added behind those of its key while we cancel them: it is set on its way, and found to be orphaned.
+        await order.advance(db, {(endpoint_id, each.order_key) for each in cancelled if each.order_key}, now)
+        await self._conclusions.endpoint_leaves(db, endpoint_id, [each.subject for each in about])
+        await db.delete(endpoint)
+        await db.flush()
+        await self._conclusions.tell(db, about, now)
+        await record(db, Happened("endpoint.deleted", endpoint_id, agent_id, now, {"url": endpoint.url}))
+
+    async def verify(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
+        """Challenge a pending endpoint again, at once. One that is active has nothing left to prove."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.state == "disabled":
+            raise EndpointNotActive("the endpoint is disabled; POST …/enable first")
+        if endpoint.state == "paused":
+            raise EndpointNotActive("the endpoint is paused; POST …/resume first")
+        if endpoint.state == "pending":
+            _challenge(endpoint, now)
+        return _shown(endpoint)
+
+    async def pause(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
+        """Send nothing to an endpoint until it is resumed. What is in flight still arrives."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.state == "disabled":
+            raise EndpointNotActive(
+                "the endpoint is disabled, so nothing is sent to it; POST …/enable takes it up again"
+            )
+        if endpoint.state != "paused":
+            endpoint.state, endpoint.state_reason, endpoint.due_at = "paused", None, None
+            endpoint.attempts += 1  # a challenge in flight counts no more
+            endpoint.updated_at = now
+            await record(db, Happened("endpoint.paused", endpoint.id, agent_id, now))
+        return _shown(endpoint)
+
+    async def resume(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
+        """Take a paused endpoint up again, with what has been kept for it. One that was never verified, or has moved
+        since, is challenged first."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.state == "disabled":
+            raise EndpointNotActive("the endpoint is disabled; POST …/enable first")
+        if endpoint.state == "paused":
+            if endpoint.verified_at is None:
+                _challenge(endpoint, now)
+            else:
+                endpoint.state = "active"
+                await self._attend_lane(db, endpoint, now)
+            endpoint.updated_at = now
+            await record(db, Happened("endpoint.resumed", endpoint.id, agent_id, now))
+        return _shown(endpoint)
+
+    async def enable(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
+        """Take a disabled endpoint up again. It is challenged first: it was disabled for not wanting to be rung."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.state == "disabled":
+            _challenge(endpoint, now)
+            endpoint.updated_at = now
+            await record(db, Happened("endpoint.enabled", endpoint.id, agent_id, now))
+        return _shown(endpoint)
+
+    async def test(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> delivery_wire.Delivery:
+        """Send a test ring to an active endpoint."""
+        endpoint = require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
+        if endpoint.state != "active":
+            raise EndpointNotActive(f"the endpoint is {endpoint.state}")
+        ring = EndpointTest(timestamp=now, data=Tested(endpoint_id=endpoint_id))
+        [sent] = await self._sending.send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
+        [delivery_id] = sent.delivery_ids
+        delivery, message = require(await archive.delivery(db, agent_id, delivery_id), "delivery")
+        return shown_delivery(delivery, message.type, message.subject)
+
+    async def leave_revoked(self, db: AsyncSession, now: datetime) -> int:
+        """Ring the endpoints of revoked agents no more: nobody is left who could stop it. Returns how many."""
+        orphaned = await register.orphaned(db)
+        if orphaned:
+            await self._notices.disable(db, orphaned, "the agent was revoked", now, tell=False)
+        return len(orphaned)
+
+    async def _attend_lane(self, db: AsyncSession, endpoint: Endpoint, now: datetime) -> None:
+        """Have what is held for it looked at, by the terms that it has now."""
+        await db.flush()
+        await lane_book.make_due(db, [endpoint.id], now)
+
+    async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
+        return require(await register.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
+
+
+def _understood(url: str) -> str:
+    """The URL as we understood it."""
+    try:
+        return str(parse_url(url))
+    except BadUrl as bad:
+        raise InvalidBody.at("/url", str(bad)) from bad
+
+
+def _check_filter(filter: object) -> None:
+    """Refuse what is no filter."""
+    try:
+        if filter is not None:
+            Filter(filter)
+    except BadFilter as bad:
+        raise InvalidBody.at(f"/filter{bad.pointer}", str(bad)) from bad
+
+
+def _chosen(asked: wire.NewEndpoint | wire.PatchEndpoint, names: Iterable[str]) -> dict[str, Any]:
+    """What was chosen under these names, as it is kept: of senders there is a list, if an empty one."""
+    chosen = {name: getattr(asked, name) for name in names}
+    return chosen | {"senders": chosen["senders"] or []} if "senders" in chosen else chosen
+
+
+def _refusal(fault: Fault) -> str:
+    if fault.category == "https_required":
+        return "use https; plain http is for networks that this relay's operator listed"
+    # One answer for a name that does not exist and one that is at an address of ours: see Outbound.
+    return "the host does not resolve, or not only to public addresses"
+
+
+def _challenge(endpoint: Endpoint, now: datetime) -> None:
+    """Make the endpoint prove at once that it wants to be rung; a challenge in flight counts no more."""
+    endpoint.state, endpoint.state_reason, endpoint.due_at = "pending", None, now
+    endpoint.attempts += 1
+    endpoint.attempts_before = endpoint.attempts
+
+
+def _shown(endpoint: Endpoint) -> wire.Endpoint:
+    return wire.Endpoint.model_validate(
+        {
+            "id": endpoint.id,
+            "url": endpoint.url,
+            "description": endpoint.description,
+            "state": endpoint.state,
+            "state_reason": endpoint.state_reason,
+            **{name: getattr(endpoint, name) for name in _CHOSEN},
+            "next_verification_at": endpoint.due_at,
+            "verified_at": endpoint.verified_at,
+            "created_at": endpoint.created_at,
+            "updated_at": endpoint.updated_at,
+        }
+    )

@@ -1,0 +1,142 @@
+"""SQL of endpoints, and of the keys that sign for the relay."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, func, select
+
+from app.deliveries.models import Endpoint, SigningKey
+from app.kit.sql import sql
+
+
+async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
+    """This agent's endpoint."""
+    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
+    return await db.scalar(question.with_for_update() if lock else question)
+
+
+async def endpoints(
+    db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
+) -> Sequence[Endpoint]:
+    """An agent's endpoints, oldest first."""
+    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    if state is not None:
+        question = question.where(col(Endpoint.state) == state)
+    if after is not None:
+        question = question.where(col(Endpoint.id) > after)
+    return (await db.scalars(question.order_by(col(Endpoint.id)).limit(limit))).all()
+
+
+async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
+    """How many endpoints an agent has."""
+    question = select(func.count()).select_from(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    return (await db.scalars(question)).one()
+
+
+async def orphaned(db: AsyncSession) -> Sequence[str]:
+    """The endpoints whose agents have been revoked, and that are rung all the same."""
+    statement = sql(
+        """
+        select e.id from endpoints e join agents a on a.id = e.agent_id
+        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
+        """
+    )
+    return list((await db.execute(statement)).scalars())
+
+
+class Disabled(NamedTuple):
+    """An endpoint that has just been disabled."""
+
+    id: str
+    agent_id: str
+    url: str
+
+
+async def disable(
+    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
+) -> Sequence[Disabled]:
+    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them."""
+    statement = sql(
+        """
+        update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
+        where id in (select id from endpoints where id = any(cast(:ids as text[])) order by id for update)
+            and state <> 'disabled' and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
+        returning id, agent_id, url
+        """
+    )
+    at = None if urls is None else list(urls)
+    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
+    return [Disabled._make(row) for row in rows]
+
+
+async def active_of(db: AsyncSession, agent_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The endpoints of these agents that can be rung with what the relay itself has to say."""
+    statement = sql(
+        """
+        select agent_id, array_agg(id order by id) as ids from endpoints
+        where agent_id = any(cast(:agents as text[])) and state = 'active' and profile = 'standard' group by agent_id
+        """
+    )
+    return {row.agent_id: row.ids for row in await db.execute(statement, {"agents": list(agent_ids)})}
+
+
+class Cancelled(NamedTuple):
+    """A delivery that has just been cancelled, what its message was about, and what it was ordered by."""
+
+    id: str
+    subject: str | None
+    order_key: str | None
+
+
+async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[Cancelled]:
+    """Cancel what has not been delivered to this endpoint; returns that.
+
+    An attempt in flight ends unconcluded.
+    """
+    # In parts, by the partial indexes of what is pending: the table holds all that was ever delivered.
+    statement = sql(
+        """
+        with cancelled as (
+            update deliveries
+            set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null,
+                concluded_at = :now
+            where id in (
+                -- In the order in which a courier locks those that it concludes.
+                select id from deliveries where state = 'pending' and id in (
+                    select id from deliveries where due_at is not null and endpoint_id = :id
+                    union all
+                    select id from deliveries where hold = 'lane' and endpoint_id = :id
+                    union all
+                    select id from deliveries
+                    where order_key is not null and state = 'pending' and endpoint_id = :id
+                ) order by id for update
+            )
+            returning id, message_id, order_key
+        )
+        select c.id, m.subject, c.order_key from cancelled c join messages m on m.id = c.message_id
+        """
+    )
+    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
+    return [Cancelled._make(row) for row in rows]
+
+
+# The keys that sign for the relay
+
+
+async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
+    """The key that signs for this purpose, and has no end in sight."""
+    current = col(SigningKey.retires_at).is_(None)
+    return await db.scalar(select(SigningKey).where(col(SigningKey.purpose) == purpose, current))
+
+
+async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
+    """Store the key, unless another process was first."""
+    statement = sql(
+        """
+        insert into signing_keys (kid, purpose, private_key, created_at)
+        values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) where retires_at is null do nothing
+        """
+    )
+    await db.execute(statement, key.model_dump())
