@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deliveries import store
 from app.deliveries.courier import Courier
 from app.deliveries.store import Addressed, Departure, NewMessage
+from app.kit import tracing
 from app.kit.ids import Ids
 from tocsin.schemas.webhooks import Webhook
 
@@ -98,7 +99,17 @@ def _message(id: str, one: Outgoing, to: Sequence[Addressed]) -> NewMessage:
     # Only who published a message asks for its deliveries: an index for that would be paid for by every delivery.
     delivery_ids = [each.delivery_id for each in to] if one.sender_id is not None else None
     body = one.body.decode()
-    return NewMessage(id, one.agent_id, one.type, body, one.subject, one.sender_id, one.order_key, delivery_ids)
+    return NewMessage(
+        id,
+        one.agent_id,
+        one.type,
+        body,
+        one.subject,
+        one.sender_id,
+        one.order_key,
+        tracing.current(),
+        delivery_ids,
+    )
 
 
 def _addressed(id: str, message_id: str, one: Outgoing, endpoint_id: str, seen: set[tuple[str, str]]) -> Addressed:

@@ -54,10 +54,12 @@ partition_lock_milliseconds = 250  # that a change of partitions waits, and all 
 retention_sweep_seconds = 600
 expire_batch_max = 500
 listed_rows_max = 10_000  # that are looked at for one page
+counted_rows_max = 50_000  # that are looked at for an endpoint's statistics
+attempts_shown_max = 100  # the latest, of one delivery
 recoveries_running_max = 5  # of one agent
 recovery_deliveries_max = 100_000
 recovery_batch_max = 500
-recovery_lag_seconds = 1.0  # between two batches, at most so many seconds' worth
+recovery_looked_max = 500_000  # deliveries that are looked at to find those
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000
