@@ -1,6 +1,6 @@
 """What a relay can be asked, area by area. Each method is written once and serves both clients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tocsin.client.calls import (
@@ -84,9 +84,29 @@ class Endpoints(Area[C]):
     """Where you are rung."""
 
     @operation
-    def create(self, url: str, description: str | None = None, secret: str | None = None) -> Call[CreatedEndpoint]:
-        """Register an endpoint. The answer shows its webhook secret, this once."""
-        return post("/v1/endpoints", CreatedEndpoint, NewEndpoint(url=url, description=description, secret=secret))
+    def create(
+        self,
+        url: str,
+        description: str | None = None,
+        secret: str | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        filter: Mapping[str, Json] | None = None,
+        senders: Sequence[str] | None = None,
+    ) -> Call[CreatedEndpoint]:
+        """Register an endpoint. The answer shows its webhook secret, this once.
+
+        `types`, `filter` and `senders` say which published messages it takes, and from whom else but you.
+        """
+        new = NewEndpoint(
+            url=url,
+            description=description,
+            secret=secret,
+            types=None if types is None else [*types],
+            filter=None if filter is None else {**filter},
+            senders=None if senders is None else [*senders],
+        )
+        return post("/v1/endpoints", CreatedEndpoint, new)
 
     @listing
     def list(self, state: EndpointState | None = None) -> Call[Page[Endpoint]]:
