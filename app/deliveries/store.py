@@ -84,8 +84,10 @@ class NewMessage:
     type: str
     body: str
     subject: str | None = None
+    sender_id: str | None = None
     order_key: str | None = None
     traceparent: str | None = None
+    delivery_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +144,12 @@ async def add(
     statement = sql(
         """
         with message as (
-            insert into messages (id, agent_id, type, body, subject, order_key, traceparent, created_at)
-            select id, agent_id, type, body, subject, order_key, traceparent, :now
+            insert into messages
+                (id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, created_at)
+            select id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, :now
             from json_to_recordset(cast(:messages as json)) as m(
-                id text, agent_id text, type text, body text, subject text, order_key text, traceparent text
+                id text, agent_id text, type text, body text, subject text, sender_id text, order_key text,
+                traceparent text, delivery_ids jsonb
             )
         ), departure as materialized (
             select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret, e.profile,
