@@ -66,7 +66,7 @@ def lines(name: str, event: str, now: datetime, rows: Iterable[Mapping[str, Any]
         text = b"".join([head + orjson.dumps(row, option=_json)[1:] for row in rows]).decode()
     else:
         begin = f"{stamp} [info     ] {event:<30} [{name}] "
-        text = "".join([begin + " ".join([f"{k}={_plain(v)}" for k, v in row.items()]) + "\n" for row in rows])
+        text = "".join([f"{begin}{_text(row)}\n" for row in rows])
     _handler.acquire()
     try:
         _handler.stream.write(text)
@@ -78,8 +78,8 @@ def lines(name: str, event: str, now: datetime, rows: Iterable[Mapping[str, Any]
 _json = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
-def _plain(value: object) -> object:
-    return repr(value) if isinstance(value, str) and " " in value else value
+def _text(row: Mapping[str, Any]) -> str:
+    return " ".join([f"{k}={v!r}" if type(v) is str and " " in v else f"{k}={v}" for k, v in row.items()])
 
 
 def _renderers(log_format: LogFormat) -> list[structlog.typing.Processor]:
