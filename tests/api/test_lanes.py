@@ -113,7 +113,7 @@ async def test_a_broken_endpoint_is_left_alone_and_probed_by_one_and_then_gets_a
     probed = len(receiver.rings) - while_open
     tries = sorted([len(await history(agent, each)) for each in await listed(agent, "pending")])
     receiver.answers = Receiver().answers
-    clock.advance(seconds=AFTER_COOLING * 2)
+    clock.advance(minutes=6)
 
     await work(services)
 

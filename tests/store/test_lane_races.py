@@ -1,7 +1,6 @@
 """Lanes and order keys under concurrency: what is held or queued at the very moment at which somebody looks."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +18,7 @@ NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-async def endpoint(database: Database) -> AsyncIterator[None]:
+async def endpoint(database: Database) -> None:
     """A paused endpoint."""
     async with database.transaction() as db:
         await db.execute(text("insert into agents (id, created_at) values ('agt_1', :at)"), {"at": NOW})
@@ -28,7 +27,6 @@ async def endpoint(database: Database) -> AsyncIterator[None]:
                 id="ep_1", agent_id="agt_1", url="http://x/", state="paused", secret="s", created_at=NOW, updated_at=NOW
             )
         )
-    yield
 
 
 async def send(db: AsyncSession, *numbers: int, key: str | None = None) -> None:
