@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tocsin.cli import show
+from tocsin.cli.inputs import json_value
 from tocsin.cli.session import AsJson, client
 
 endpoints = typer.Typer(no_args_is_help=True, help="Where you are rung.")
@@ -19,11 +20,22 @@ def add_endpoint(
     secret: Annotated[
         str | None, typer.Option(help="Your own whsec_ secret; one is made for you if you give none.")
     ] = None,
+    type: Annotated[
+        list[str] | None, typer.Option(help="Published messages that it takes: order.paid, order.*; several times.")
+    ] = None,
+    filter: Annotated[str | None, typer.Option(help="What their data must be, as JSON or @FILE.")] = None,
+    sender: Annotated[
+        list[str] | None, typer.Option(help="An agent besides yourself that may publish to it; several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
+    wanted = None if filter is None else json_value(filter, "--filter")
     with client() as relay:
-        show.record(relay.endpoints.create(url, description, secret), as_json)
+        created = relay.endpoints.create(
+            url, description, secret, types=type or None, filter=wanted, senders=sender or None
+        )
+        show.record(created, as_json)
 
 
 @endpoints.command("ls")

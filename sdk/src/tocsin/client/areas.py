@@ -1,5 +1,6 @@
 """What a relay can be asked, area by area. Each method is written once and serves both clients."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tocsin.client.calls import (
@@ -23,6 +24,14 @@ from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
 from tocsin.schemas.events import Event
+from tocsin.schemas.messages import (
+    Message,
+    MessageDetail,
+    NewMessage,
+    NewMessages,
+    PublishedMessage,
+    PublishedMessages,
+)
 from tocsin.schemas.payments import Payment, PriceList
 from tocsin.schemas.schedules import (
     AskedPreview,
@@ -41,9 +50,9 @@ from tocsin.schemas.schedules import (
 )
 from tocsin.schemas.subscriptions import EventPage, NewSubscription, Subscription
 from tocsin.schemas.watchers import Watcher
-from tocsin.schemas.wire import Page
+from tocsin.schemas.wire import Json, Page
 
-__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Payments", "Schedules", "Subscriptions"]
+__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Messages", "Payments", "Schedules", "Subscriptions"]
 
 
 class Agents(Area[C]):
@@ -75,9 +84,29 @@ class Endpoints(Area[C]):
     """Where you are rung."""
 
     @operation
-    def create(self, url: str, description: str | None = None, secret: str | None = None) -> Call[CreatedEndpoint]:
-        """Register an endpoint. The answer shows its webhook secret, this once."""
-        return post("/v1/endpoints", CreatedEndpoint, NewEndpoint(url=url, description=description, secret=secret))
+    def create(
+        self,
+        url: str,
+        description: str | None = None,
+        secret: str | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        filter: Mapping[str, Json] | None = None,
+        senders: Sequence[str] | None = None,
+    ) -> Call[CreatedEndpoint]:
+        """Register an endpoint. The answer shows its webhook secret, this once.
+
+        `types`, `filter` and `senders` say which published messages it takes, and from whom else but you.
+        """
+        new = NewEndpoint(
+            url=url,
+            description=description,
+            secret=secret,
+            types=None if types is None else [*types],
+            filter=None if filter is None else {**filter},
+            senders=None if senders is None else [*senders],
+        )
+        return post("/v1/endpoints", CreatedEndpoint, new)
 
     @listing
     def list(self, state: EndpointState | None = None) -> Call[Page[Endpoint]]:
@@ -291,6 +320,33 @@ class Payments(Area[C]):
     def get(self, id: str) -> Call[Payment]:
         """One payment."""
         return get(f"/v1/payments/{segment(id)}", Payment)
+
+
+class Messages(Area[C]):
+    """What you have to say."""
+
+    @operation
+    def publish(
+        self, type: str, data: Json, to: Sequence[str] | None = None, order_key: str | None = None
+    ) -> Call[PublishedMessage]:
+        """Publish a message to those of your endpoints that take it, or of the endpoints and agents that `to` names."""
+        new = NewMessage(type=type, data=data, to=None if to is None else [*to], order_key=order_key)
+        return post("/v1/messages", PublishedMessage, new)
+
+    @operation
+    def publish_all(self, messages: Sequence[NewMessage]) -> Call[PublishedMessages]:
+        """Publish up to 100 messages, all or none."""
+        return post("/v1/messages/batch", PublishedMessages, NewMessages(messages=[*messages]))
+
+    @listing
+    def list(self, type: str | None = None) -> Call[Page[Message]]:
+        """What you have published, newest first."""
+        return get("/v1/messages", Page[Message], type=type, limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[MessageDetail]:
+        """A message with its data, and how many of its deliveries are in which state."""
+        return get(f"/v1/messages/{segment(id)}", MessageDetail)
 
 
 class Deliveries(Area[C]):
