@@ -19,6 +19,7 @@ from tocsin.cli.endpoints import endpoints
 from tocsin.cli.events import events
 from tocsin.cli.listen import listen
 from tocsin.cli.payments import payments, prices
+from tocsin.cli.recoveries import recoveries
 from tocsin.cli.schedules import schedules
 from tocsin.cli.session import Session, begin
 from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
@@ -62,6 +63,7 @@ app.add_typer(subscribe, name="subscribe")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(endpoints, name="endpoints")
 app.add_typer(deliveries, name="deliveries")
+app.add_typer(recoveries, name="recoveries")
 for command in (watchers, events, prices, payments):
     app.command()(command)
 app.command(no_args_is_help=True)(call)
