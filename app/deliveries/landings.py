@@ -83,6 +83,7 @@ def carried(departure: Departure, message: NewMessage, now: datetime) -> Claimed
         id=departure.id,
         attempts=departure.attempts,
         attempts_before=0,
+        unsent=0,
         agent_id=departure.agent_id,
         endpoint_id=departure.endpoint_id,
         message_id=departure.message_id,
@@ -131,6 +132,7 @@ def outcome(landing: Landing, verdict: Verdict, now: datetime) -> Outcome:
     return Outcome(
         id=landing.claimed.id,
         attempts=landing.claimed.attempts,
+        number=landing.claimed.number,
         state=state,
         reason=reason,
         due_at=due_at,
@@ -156,7 +158,7 @@ def attempted(landing: Landing, verdict: Verdict) -> Attempted:
         endpoint_id=claimed.endpoint_id,
         message_id=claimed.message_id,
         agent_id=claimed.agent_id,
-        number=claimed.attempts,
+        number=claimed.number,
         due_at=claimed.was_due_at,
         started_at=landing.started_at,
         duration_ms=landing.duration_ms,
@@ -179,7 +181,7 @@ def leg_of(load: Load) -> Leg | None:
         "tocsin.endpoint": claimed.endpoint_id,
         "tocsin.message": claimed.message_id,
         "tocsin.delivery": claimed.id,
-        "tocsin.attempt": claimed.attempts,
+        "tocsin.attempt": claimed.number,
     }
     return leg(claimed.traceparent, "deliver", told)
 
@@ -204,7 +206,7 @@ def happened(landing: Landing, verdict: Verdict, now: datetime) -> Happened | No
         "state": _standing(verdict)[0],
         "endpoint_id": delivery.endpoint_id,
         "message_id": delivery.message_id,
-        "attempts": delivery.attempts,
+        "attempts": delivery.number,
         "status": landing.status,
     }
     return Happened("delivery.concluded", delivery.id, delivery.agent_id, now, data)

@@ -111,7 +111,8 @@ class Delivery(SQLModel, table=True):
     Pending with `due_at`: to be attempted then, or claimed until then. Pending without: held, and `hold` says by what:
     its endpoint's `lane`, or the `order` in which an earlier one of the same key comes first.
     `attempts` counts claims and is the fencing token, so it never goes back; `attempts_before` says how many of them
-    were made before the delivery was last set on its way, so that a redelivery climbs the ladder from its foot.
+    were made before the delivery was last set on its way, so that a redelivery climbs the ladder from its foot. After
+    `unsent` of them no request was made: they are not among the attempts that its owner is shown.
     """
 
     # No foreign keys here and on attempts: they are written thousands of times a second, by us alone, in the
@@ -144,6 +145,7 @@ class Delivery(SQLModel, table=True):
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     attempts: int = 0
     attempts_before: int = 0
+    unsent: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Field(sa_column=_moment())
     concluded_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     last_status: int | None = None

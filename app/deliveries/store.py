@@ -19,6 +19,7 @@ class Claimed(NamedTuple):
     id: str
     attempts: int
     attempts_before: int
+    unsent: int
     agent_id: str
     endpoint_id: str
     message_id: str
@@ -36,6 +37,11 @@ class Claimed(NamedTuple):
     subject: str | None
     was_due_at: datetime | None  # None: it was held until now
     traceparent: str | None
+
+    @property
+    def number(self) -> int:
+        """Which attempt this is: claims that came to nothing are not counted."""
+        return self.attempts - self.unsent
 
     @property
     def key(self) -> order.Key | None:
@@ -59,6 +65,7 @@ class Outcome:
 
     id: str
     attempts: int
+    number: int
     state: str
     reason: str | None
     due_at: datetime | None
@@ -196,9 +203,9 @@ async def add(
 
 # Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims, which says
 # itself what `was_due_at`.
-claimed_columns = "d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
+claimed_columns = "d.id, d.attempts, d.attempts_before, d.unsent, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
 loaded = """
-    select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
+    select c.id, c.attempts, c.attempts_before, c.unsent, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
         e.state, e.url, e.secret, e.profile, e.retry_seconds, e.timeout_seconds,
         coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
         c.was_due_at, m.traceparent
@@ -268,7 +275,8 @@ async def hold(db: AsyncSession, claimed: Iterable[Claimed]) -> set[str]:
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
             for update of d skip locked
         )
-        update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1
+        update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1,
+            unsent = d.unsent + 1
         from mine where d.id = mine.id
         returning d.endpoint_id
         """
@@ -285,7 +293,8 @@ async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
             for update of d skip locked
         )
-        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
+        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1,
+            unsent = d.unsent + 1
         from mine where d.id = mine.id
         """
     )
@@ -313,7 +322,8 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
         """
         with outcome as (
             select * from jsonb_to_recordset(cast(:outcomes as jsonb)) as o(
-                id text, attempts integer, state text, reason text, due_at timestamptz, concluded_at timestamptz,
+                id text, attempts integer, number integer, state text, reason text, due_at timestamptz,
+                concluded_at timestamptz,
                 started_at timestamptz, duration_ms integer, lookup_ms integer, connect_ms integer, tls_ms integer,
                 wait_ms integer, read_ms integer, status integer, error text, response_excerpt text
             )
@@ -321,7 +331,7 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
             insert into attempts
                 (delivery_id, number, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
                 error, response_excerpt, next_attempt_at)
-            select id, attempts, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
+            select id, number, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
                 error, response_excerpt, due_at
             from outcome
             on conflict do nothing
