@@ -15,8 +15,8 @@ from app.deliveries.service import Outgoing
 from app.kit.wake import Doorbell
 from app.services import Services, open_services
 from bench import report
-from bench.stage import Stage
-from tocsin import signatures, webhooks
+from bench.stage import Stage, sealed_secrets
+from tocsin import signatures
 from tocsin.keys import PrivateKey
 
 bare_count = 20_000
@@ -185,14 +185,13 @@ async def _endpoints(services: Services, url: str) -> list[str]:
         )
         statement = text(
             """
-            insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-            select unnest(cast(:ids as text[])), :agent, :url, 'active', :secret, 0, 0, :now, :now
+            insert into endpoints (id, agent_id, url, state, secrets, attempts, attempts_before, created_at, updated_at)
+            values (:id, :agent, :url, 'active', cast(:secrets as jsonb), 0, 0, :now, :now)
             on conflict do nothing
             """
         )
-        await db.execute(
-            statement, {"ids": ids, "agent": agent_id, "url": url, "secret": webhooks.new_secret(), "now": now}
-        )
+        rows = [{"id": id, "agent": agent_id, "url": url, "secrets": sealed_secrets(id, now), "now": now} for id in ids]
+        await db.execute(statement, rows)
     return ids
 
 

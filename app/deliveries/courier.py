@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +17,7 @@ from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, re
 from app.deliveries.conclusions import Concluded, Conclusions, answer_bytes_max
 from app.deliveries.flights import Flights, ahead
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.secrets import Secrets
 from app.deliveries.store import Addressed, Claimed, Departure, NewMessage, Outcome
 from app.events import Happened, record
 from app.kit.clock import Clock
@@ -43,10 +44,10 @@ content_headers = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A claimed delivery, the key that signs it, and until when it may still take off."""
+    """A claimed delivery, the relay's keys that sign it, and until when it may still take off."""
 
     claimed: Claimed
-    key: PrivateKey
+    keys: Sequence[PrivateKey]
     take_off_by: float
 
 
@@ -77,6 +78,7 @@ class Courier:
         wake: Wake,
         outbound: Outbound,
         relay_key: RelayKey,
+        secrets: Secrets,
         conclusions: Conclusions,
         settings: DeliverySettings,
         jitter: random.Random,
@@ -86,6 +88,7 @@ class Courier:
         self._wake = wake
         self._outbound = outbound
         self._relay_key = relay_key
+        self._secrets = secrets
         self._conclusions = conclusions
         self._settings = settings
         self._jitter = jitter
@@ -153,8 +156,8 @@ class Courier:
         lease = self._settings.lease_seconds
         departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
         by_id = {message.id: message for message in messages}
-        key = await self._relay_key.get(db, now)
-        loads = [Load(_claimed(d, by_id[d.message_id]), key, by) for d in departures if d.attempts]
+        keys = await self._relay_key.get(db, now)
+        loads = [Load(_claimed(d, by_id[d.message_id]), keys, by) for d in departures if d.attempts]
         # Between here and the take-off, a round may fill the same room. Then these wait a little longer for a place.
         return departures, partial(self._take_off, loads, others=len(departures) - len(loads))
 
@@ -186,9 +189,9 @@ class Courier:
         claimed = await store.claim(db, now, self._settings.lease_seconds, min(self._flights.room, claim_batch_max))
         if not claimed:
             return (), ()
-        key = await self._relay_key.get(db, now)
+        keys = await self._relay_key.get(db, now)
         deliverable, cancelled = await self._sorted_out(db, claimed, now)
-        return [Load(delivery, key, by) for delivery in deliverable], cancelled
+        return [Load(delivery, keys, by) for delivery in deliverable], cancelled
 
     async def _sorted_out(
         self, db: AsyncSession, claimed: Sequence[Claimed], now: datetime
@@ -210,17 +213,21 @@ class Courier:
             return Grounded(load.claimed)
         delivery, at = load.claimed, self._clock.wall()
         assert delivery.url is not None
-        assert delivery.secret is not None
+        assert delivery.secrets is not None
         body = delivery.body.encode()
         signature = webhooks.sign(
             f"{delivery.endpoint_id}_{delivery.message_id}",
             at,
             body,
-            secrets=[_secret(delivery.secret)],
-            keys=[load.key],
+            secrets=self._secrets.signing(delivery.endpoint_id, delivery.secrets, at),
+            keys=load.keys,
         )
+        theirs = self._secrets.headers(delivery.endpoint_id, delivery.headers)
         result = await self._outbound.post(
-            delivery.url, body, {**content_headers, **signature}, timeout_seconds=self._settings.timeout_seconds
+            delivery.url,
+            body,
+            {**theirs, **content_headers, **signature},
+            timeout_seconds=self._settings.timeout_seconds,
         )
         return Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
 
@@ -274,16 +281,11 @@ def _claimed(departure: Departure, message: NewMessage) -> Claimed:
         message_id=departure.message_id,
         endpoint_state="active",
         url=departure.url,
-        secret=departure.secret,
+        secrets=departure.secrets,
+        headers=departure.headers,
         body=message.body,
         subject=message.subject,
     )
-
-
-# A secret is decoded once, not for each of the thousands of rings that it signs.
-@lru_cache(maxsize=1024)
-def _secret(text: str) -> bytes:
-    return webhooks.parse_secret(text)
 
 
 def _is_gone(verdict: Verdict) -> bool:

@@ -9,6 +9,7 @@ from app.deliveries.conclusions import Concluded, Conclusions
 from app.deliveries.courier import disable
 from app.deliveries.history import shown_delivery
 from app.deliveries.models import Endpoint
+from app.deliveries.secrets import Secrets
 from app.deliveries.sending import Outgoing, Sending
 from app.events import Happened, record
 from app.kit import limits, pages
@@ -32,9 +33,12 @@ _CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds
 class Endpoints:
     """Where agents want to be rung."""
 
-    def __init__(self, ids: Ids, outbound: Outbound, conclusions: Conclusions, sending: Sending) -> None:
+    def __init__(
+        self, ids: Ids, outbound: Outbound, secrets: Secrets, conclusions: Conclusions, sending: Sending
+    ) -> None:
         self._ids = ids
         self._outbound = outbound
+        self._secrets = secrets
         self._conclusions = conclusions
         self._sending = sending
 
@@ -51,14 +55,15 @@ class Endpoints:
         if await register.count_endpoints(db, agent_id) >= limits.endpoints_per_agent_max:
             raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
         secret = new.secret or webhooks.new_secret()
+        id = self._ids.new("ep")
         endpoint = Endpoint(
-            id=self._ids.new("ep"),
+            id=id,
             agent_id=agent_id,
             url=_understood(new.url),
             description=new.description,
             **{name: getattr(new, name) for name in _CHOSEN},
             state="pending",
-            secret=secret,
+            secrets=[self._secrets.seal(id, secret, now)],
             due_at=now,
             created_at=now,
             updated_at=now,

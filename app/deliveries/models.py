@@ -22,6 +22,7 @@ class Endpoint(SQLModel, table=True):
     __table_args__ = (
         Index("endpoints_by_agent", "agent_id", "id"),
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("endpoints_rotating", "id", postgresql_where=text("jsonb_array_length(secrets) > 1")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 
@@ -203,5 +204,6 @@ class SigningKey(SQLModel, table=True):
     purpose: str
     private_key: str
     sealed_with: str | None = None  # the id of the key that seals `private_key`; null: as releases before left it
+    signs_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))  # null: since it was made
     retires_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     created_at: datetime = Field(sa_column=_moment())

@@ -1,6 +1,7 @@
 """The operations of deliveries."""
 
 from app.deliveries.service import Deliveries
+from app.kit.limits import relay_key_cached_seconds
 from app.kit.operations import Call, Operation
 from tocsin.problems import Conflict, DeliveryPending, EndpointNotActive, ForbiddenAddress
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery
@@ -113,5 +114,7 @@ OPERATIONS = (
     Operation(
         "POST", "/v1/deliveries/{id}/redeliver", redeliver, status=202, problems=(DeliveryPending, EndpointNotActive)
     ),
-    Operation("GET", "/.well-known/jwks.json", list_webhook_keys, signed=False),
+    Operation(
+        "GET", "/.well-known/jwks.json", list_webhook_keys, signed=False, cached_seconds=relay_key_cached_seconds
+    ),
 )

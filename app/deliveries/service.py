@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, relay_key
+from app.deliveries import archive, register, relay_key
 from app.deliveries.archive import Progress
 from app.deliveries.challenger import Challenger
 from app.deliveries.conclusions import Conclusions
@@ -14,11 +14,13 @@ from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.secrets import Secrets
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.outbound import Outbound
+from app.kit.sealing import Keyring
 from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin.schemas.webhooks import JwkSet
@@ -40,20 +42,22 @@ class Deliveries:
         ids: Ids,
         wake: Wake,
         outbound: Outbound,
+        keyring: Keyring,
         settings: DeliverySettings,
         jitter: random.Random,
     ) -> None:
         least = settings.timeout_seconds + lease_margin_seconds
         if settings.lease_seconds < least:
             raise ValueError(f"TOCSIN_DELIVERY_LEASE_SECONDS must be at least {least:g}: the timeout and a margin")
-        self._relay_key = RelayKey()
+        secrets = Secrets(keyring)
+        self._relay_key = RelayKey(keyring)
         self._conclusions = Conclusions()
         self._courier = Courier(
-            transaction, clock, wake, outbound, self._relay_key, self._conclusions, settings, jitter
+            transaction, clock, wake, outbound, self._relay_key, secrets, self._conclusions, settings, jitter
         )
-        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
+        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, secrets, settings)
         sending = Sending(ids, self._courier)
-        self.endpoints = Endpoints(ids, outbound, self._conclusions, sending)
+        self.endpoints = Endpoints(ids, outbound, secrets, self._conclusions, sending)
         self.history = History()
         self.send = sending.send
         self.dispatch = sending.dispatch
@@ -76,8 +80,12 @@ class Deliveries:
         """How far each of these deliveries has got."""
         return await archive.progress(db, delivery_ids)
 
-    # Keys
+    # Secrets and keys
+
+    async def forget(self, db: AsyncSession, now: datetime) -> int:
+        """Drop secrets and keys whose time is over. Returns how many."""
+        return await register.forget_ended_secrets(db, now) + await register.forget_retired_keys(db, now)
 
     async def keys(self, db: AsyncSession, now: datetime) -> JwkSet:
-        """The public keys that verify `v1a` signatures."""
-        return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
+        """The public keys that verify `v1a` signatures, now or soon."""
+        return JwkSet(keys=[relay_key.jwk(key) for key in await self._relay_key.published(db, now)])

@@ -22,7 +22,8 @@ class Claimed(NamedTuple):
     message_id: str
     endpoint_state: str | None  # None: the endpoint is no more
     url: str | None
-    secret: str | None
+    secrets: str | None  # as `app.deliveries.secrets` reads them, and these
+    headers: str | None
     body: str
     subject: str | None
 
@@ -74,7 +75,8 @@ class Departure(NamedTuple):
     endpoint_id: str
     agent_id: str
     url: str
-    secret: str
+    secrets: str
+    headers: str | None
     attempts: int
 
 
@@ -103,7 +105,8 @@ async def add(
             from json_to_recordset(cast(:messages as json))
                 as m(id text, agent_id text, type text, body text, subject text)
         ), departure as materialized (
-            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret,
+            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url,
+                coalesce(e.secret, cast(e.secrets as text)) as secrets, cast(e.headers as text) as headers,
                 new.position, case when new.position <= :claim and e.state = 'active' then 1 else 0 end as attempts
             from rows from (
                 json_to_recordset(cast(:addressed as json)) as (delivery_id text, message_id text, endpoint_id text)
@@ -116,7 +119,8 @@ async def add(
                 case attempts when 1 then cast(:until as timestamptz) else :now end, attempts, 0, :now
             from departure
         )
-        select delivery_id, message_id, endpoint_id, agent_id, url, secret, attempts from departure order by position
+        select delivery_id, message_id, endpoint_id, agent_id, url, secrets, headers, attempts
+        from departure order by position
         """
     )
     values = {
@@ -144,7 +148,7 @@ async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: in
             returning d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id
         )
         select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id,
-            e.state, e.url, e.secret, m.body, m.subject
+            e.state, e.url, coalesce(e.secret, cast(e.secrets as text)), cast(e.headers as text), m.body, m.subject
         from claimed c join messages m on m.id = c.message_id left join endpoints e on e.id = c.endpoint_id
         """
     )

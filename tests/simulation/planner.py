@@ -19,6 +19,7 @@ from app.kit.outbound import Answer, Fault
 from app.kit.wake import Silence
 from app.schedules.service import Schedules
 from app.settings import DeliverySettings, ScheduleSettings
+from tests.sealed import KEYRING
 from tests.simulation.actions import Moment, Trip
 from tests.world import OwnClock
 
@@ -88,7 +89,8 @@ class Place:
         common: dict[str, Any] = {
             "transaction": transaction, "clock": self.clock, "ids": self.ids, "wake": Silence()
         }  # fmt: skip
-        deliveries = Deliveries(**common, outbound=outbound, settings=DeliverySettings(), jitter=random.Random(0))
+        given: dict[str, Any] = {"outbound": outbound, "keyring": KEYRING, "settings": DeliverySettings()}
+        deliveries = Deliveries(**common, **given, jitter=random.Random(0))
         schedules = Schedules(**common, deliveries=deliveries, settings=ScheduleSettings())
         deliveries.listen(schedules)
         deliveries.start()
