@@ -14,7 +14,7 @@ from app.kit.clock import Clock, SystemClock
 from app.kit.database import Database
 from app.kit.ids import Ids
 from app.kit.operator_http import operator_client
-from app.kit.outbound import Outbound
+from app.kit.outbound import Outbound, Resolver, own_doors
 from app.kit.sealing import Keyring
 from app.kit.wake import Wake
 from app.payments.prices import price_list
@@ -49,7 +49,7 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, wake: Wake, *, name: str, clock: Clock | None = None
+    settings: Settings, wake: Wake, *, name: str, clock: Clock | None = None, resolver: Resolver | None = None
 ) -> AsyncGenerator[Services]:
     """Build the services of one process, and give back what they hold when the block ends."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
@@ -58,7 +58,13 @@ async def open_services(
     events = Events()
     identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
     payments = Payments(price_list(settings.prices), settings.payments)
-    outbound = Outbound(allow=networks(settings.outbound.allow))
+    doors = own_doors(
+        api=(settings.api.host, settings.api.port),
+        database_url=settings.database.url,
+        valkey_url=settings.valkey.url,
+        metrics_port=settings.worker.metrics_port,
+    )
+    outbound = Outbound(allow=networks(settings.outbound.allow), own=doors, resolver=resolver)
     deliveries = Deliveries(
         transaction=database.transaction,
         clock=clock,
@@ -67,6 +73,7 @@ async def open_services(
         outbound=outbound,
         keyring=keyring,
         settings=settings.delivery,
+        retention=settings.retention,
         jitter=random.Random(),
     )
     schedules = Schedules(

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.kit import limits
+from app.kit import limits, tracing
+from app.kit.addresses import networks
 from app.kit.sealing import Keyring, SecretKey
-from app.kit.telemetry import LogFormat
+from app.kit.telemetry import AttemptLog, LogFormat
 
 
 def _words(value: object) -> object:
@@ -108,16 +109,40 @@ class OutboundSettings(Part):
         description="Private networks that deliveries and polls may reach, as CIDR by comma: 127.0.0.0/8,::1/128.",
     )
 
+    @field_validator("allow")
+    @classmethod
+    def _are_networks(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        networks(allow)
+        return allow
+
 
 class DeliverySettings(Part):
     connections: int = Field(
-        default=64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+        default=128, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+    )
+    host_connections: int = Field(
+        default=64,
+        ge=1,
+        le=1_000,
+        description="Of these, how many at most to one host and port, whoever's endpoints are there.",
+    )
+    disable_after_days: float = Field(
+        default=5, gt=0, le=365, description="An endpoint is disabled after so many days of nothing but failure."
     )
     timeout_seconds: float = Field(
         default=15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body."
     )
     lease_seconds: float = Field(
         default=60, gt=0, le=600, description="How long a claimed delivery is left to its worker."
+    )
+
+
+class RetentionSettings(Part):
+    days: int = Field(
+        default=30,
+        ge=7,
+        le=3_650,
+        description="How long messages, deliveries and attempts are kept, at least; a week longer at most.",
     )
 
 
@@ -157,6 +182,16 @@ class LogSettings(Part):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is printed."
     )
+    attempts: AttemptLog = Field(
+        default="all", description="Which attempts to deliver get a line, at the level info: one each."
+    )
+
+
+class TelemetrySettings(Part):
+    traces: bool = Field(
+        default=False,
+        description="Export OpenTelemetry traces as the variables OTEL_* say; needs its SDK and an exporter installed.",
+    )
 
 
 class Settings(BaseSettings):
@@ -187,11 +222,13 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _can_be_paid(self) -> Self:
@@ -204,6 +241,14 @@ class Settings(BaseSettings):
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with some variables changed: what a child process is given."""
     return {**os.environ, **changes}
+
+
+def export_traces(settings: TelemetrySettings, name: str) -> None:
+    """Export what this process does as `name`, if it is to. What the operator says in OTEL_* comes first."""
+    if settings.traces:
+        adopt("OTEL_SERVICE_NAME", name)
+        adopt("OTEL_TRACES_EXPORTER", "otlp")
+        tracing.configure()
 
 
 def adopt(name: str, value: str) -> None:

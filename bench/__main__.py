@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.kit import telemetry
-from bench import deliveries, dormant, evaluation, fires, plain
+from bench import backlog, deliveries, dormant, evaluation, fires, isolation, plain
 from bench.stage import Stage, stage
 
 
@@ -30,6 +30,8 @@ PARTS: Mapping[str, Part] = {
     "dormant": Part("what a million schedules that are not due cost an idle planner", dormant.report_idle),
     "evaluation": Part("next times of a cron text beside cronsim and croniter", evaluation.report_speed),
     "deliveries": Part("deliveries a second, and from a publish to the receiver", deliveries.report_all),
+    "isolation": Part("what a dead and a slow endpoint cost the other 98", isolation.report_isolation),
+    "backlog": Part("100,000 deliveries that are due at once, and the worker's memory", backlog.report_backlog),
     "verification": Part("the CPU that a signed request costs before anything else", deliveries.report_verification),
 }
 

@@ -100,15 +100,15 @@ def engine_per_second(on: Stage) -> float:
     """One worker process with everything: claims, signatures, attempts, journal. All are due before it starts."""
 
     async def enqueue() -> None:
-        async with _services(on) as services:
-            endpoint_ids = await _endpoints(services, f"{on.receiver}/hook")
+        async with opened(on) as services:
+            endpoint_ids = await endpoints(services, f"{on.receiver}/hook")
             for start in range(0, engine_count, 500):
-                await _send(services, [endpoint_ids[(start + n) % len(endpoint_ids)] for n in range(500)])
+                await send(services, [endpoint_ids[(start + n) % len(endpoint_ids)] for n in range(500)])
 
     asyncio.run(enqueue())
     worker = on.start("-m", "workers.main")
     arrived = on.wait_until_taken(engine_count)
-    _wait_until_concluded(on, engine_count)
+    wait_until_concluded(on, engine_count)
     worker.terminate()
     worker.wait(30)
     return _per_second(arrived)
@@ -117,7 +117,7 @@ def engine_per_second(on: Stage) -> float:
 def forget(on: Stage) -> None:
     """Empty the tables that the last measurement filled."""
     with psycopg.connect(on.postgres.url, autocommit=True) as db:
-        db.execute("truncate deliveries, messages, attempts, events")
+        db.execute("truncate deliveries, messages, attempts, events, lanes")
         db.execute("vacuum analyze")
 
 
@@ -128,14 +128,14 @@ def open_loop(on: Stage) -> tuple[list[float], list[float]]:
     asked, accepted = dict[int, float](), dict[int, float]()
 
     async def publish() -> None:
-        async with _services(on) as services:
-            [endpoint_id, *_] = await _endpoints(services, f"{on.receiver}/hook")
-            await _send(services, [endpoint_id])
+        async with opened(on) as services:
+            [endpoint_id, *_] = await endpoints(services, f"{on.receiver}/hook")
+            await send(services, [endpoint_id])
             await asyncio.to_thread(on.wait_until_taken, 1)
 
             async def one(number: int) -> None:
                 asked[number] = time.monotonic()
-                await _send(services, [endpoint_id], body(number))
+                await send(services, [endpoint_id], body(number))
                 accepted[number] = time.monotonic()
 
             begin, tasks = time.monotonic(), list[asyncio.Task[None]]()
@@ -171,13 +171,21 @@ def _per_second(arrived: dict[str, float]) -> float:
     return arrived["count"] / (arrived["last"] - arrived["first"])
 
 
-def _services(on: Stage):
+def opened(on: Stage):
+    """What publishes, in this process."""
     return open_services(on.settings, Doorbell(on.valkey.url), name="bench")
 
 
-async def _endpoints(services: Services, url: str) -> list[str]:
+async def endpoints(services: Services, url: str) -> list[str]:
     """Endpoints as if they had been verified: what is measured is the delivery."""
     ids = [f"ep_{number:026}" for number in range(endpoints_count)]
+    for id in ids:
+        await add_endpoint(services, id, url)
+    return ids
+
+
+async def add_endpoint(services: Services, id: str, url: str) -> None:
+    """An endpoint as if it had been verified."""
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         await db.execute(
@@ -190,12 +198,12 @@ async def _endpoints(services: Services, url: str) -> list[str]:
             on conflict do nothing
             """
         )
-        rows = [{"id": id, "agent": agent_id, "url": url, "secrets": sealed_secrets(id, now), "now": now} for id in ids]
-        await db.execute(statement, rows)
-    return ids
+        secrets = sealed_secrets(id, now)
+        await db.execute(statement, {"id": id, "agent": agent_id, "url": url, "secrets": secrets, "now": now})
 
 
-async def _send(services: Services, endpoint_ids: Sequence[str], said: bytes | None = None) -> None:
+async def send(services: Services, endpoint_ids: Sequence[str], said: bytes | None = None) -> None:
+    """Publish a message to each of these, in one commit."""
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         outgoing = [Outgoing("schedule.fired", said or body(), [endpoint_id]) for endpoint_id in endpoint_ids]
@@ -203,7 +211,8 @@ async def _send(services: Services, endpoint_ids: Sequence[str], said: bytes | N
     services.wake.ring("deliveries")
 
 
-def _wait_until_concluded(on: Stage, count: int) -> None:
+def wait_until_concluded(on: Stage, count: int) -> None:
+    """All of them have been delivered, and that is written down."""
     with psycopg.connect(on.postgres.url, autocommit=True) as db:
         while True:
             row = db.execute("select count(*) from deliveries where state = 'delivered'").fetchone()

@@ -1,14 +1,17 @@
 """A receiver that costs as little as Python allows, in a process of its own: it counts, and takes the time.
 
-It answers 204 to every post. `GET /taken` tells what arrived: how many, when the first and the last (CLOCK_MONOTONIC,
-the same for all processes of a machine), and when each number `"no":<…>` in a body did. What is posted to `/fires` is
-told by its fire's id and nominal time, with the wall clock's time of its arrival. `GET /count` only counts.
+It answers 204 to every post; at once, or `--answer-after` so many seconds (inf: never). `GET /taken` tells what
+arrived: how many, when the first and the last (CLOCK_MONOTONIC, the same for all processes of a machine), and when each
+number `"no":<…>` in a body did. What is posted to `/fires` is told by its fire's id and nominal time, with the wall
+clock's time of its arrival. `GET /count` only counts.
 """
 
+import argparse
 import asyncio
 import json
 import re
 import time
+from math import inf
 from typing import cast
 
 import uvloop
@@ -52,8 +55,9 @@ class Taken:
 class Conversation(asyncio.Protocol):
     """One connection: requests with Content-Length, answered in order."""
 
-    def __init__(self, taken: Taken) -> None:
+    def __init__(self, taken: Taken, answer_after: float) -> None:
         self._taken = taken
+        self._answer_after = answer_after
         self._heard = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,18 +82,27 @@ class Conversation(asyncio.Protocol):
         else:
             # Timed before it is answered: what follows is not the sender's lateness.
             self._taken.add_fire(body) if head.startswith(b"post /fires") else self._taken.add(body)
+            self._thank()
+
+    def _thank(self) -> None:
+        if self._answer_after == 0:
             self._transport.write(_THANKS)
+        elif self._answer_after < inf:
+            asyncio.get_running_loop().call_later(self._answer_after, self._transport.write, _THANKS)
 
     def _tell(self, told: bytes) -> None:
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
 
 
-async def serve() -> None:
+async def serve(answer_after: float) -> None:
     taken = Taken()
-    server = await asyncio.get_running_loop().create_server(lambda: Conversation(taken), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Conversation(taken, answer_after), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--answer-after", type=float, default=0, help="seconds; inf: never")
+    uvloop.run(serve(parser.parse_args().answer_after))

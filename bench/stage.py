@@ -82,6 +82,10 @@ class Stage:
             total["arrivals"] += new["arrivals"]
         return total
 
+    def start_receiver(self, answer_after: float) -> str:
+        """One more receiver, which answers that many seconds late; its address."""
+        return _address(self.start("-m", "bench.receiver", "--answer-after", str(answer_after)))
+
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         """A Python process on this stage, whose first line of output is for us."""
         return self.stack.enter_context(running(*command, environment=self.environment | environment))
@@ -114,9 +118,12 @@ def stage() -> Iterator[Stage]:
         stack.callback(valkey.stop)
         migrations.migrate(postgres.url)
         receiver = stack.enter_context(running("-m", "bench.receiver"))
-        assert receiver.stdout is not None
-        port = int(receiver.stdout.readline())
-        yield Stage(postgres, valkey, f"http://127.0.0.1:{port}", home, stack)
+        yield Stage(postgres, valkey, _address(receiver), home, stack)
+
+
+def _address(receiver: subprocess.Popen[str]) -> str:
+    assert receiver.stdout is not None
+    return f"http://127.0.0.1:{int(receiver.stdout.readline())}"
 
 
 def sealed_secrets(endpoint_id: str, now: datetime) -> str:

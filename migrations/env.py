@@ -4,12 +4,14 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, make_url
 
 from app.settings import Settings
-from app.tables import metadata
+from app.tables import is_described, metadata
 
 
 def run(connection: Connection) -> None:
     """Bring this database to the asked-for revision, in one transaction, one process at a time."""
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    context.configure(
+        connection=connection, target_metadata=metadata, compare_server_default=True, include_name=is_described
+    )
     with context.begin_transaction():
         # Released at commit: a second process that starts now waits, then finds nothing to do.
         connection.exec_driver_sql("select pg_advisory_xact_lock(7206011726)")

@@ -1,5 +1,6 @@
 """What nobody waits for: forget what has expired, and stop what has no owner any more."""
 
+from app.kit.due import drain
 from app.services import Services
 
 
@@ -10,3 +11,10 @@ async def tidy(services: Services) -> None:
         await services.identity.forget(db, now)
         await services.deliveries.endpoints.leave_revoked(db, now)
         await services.deliveries.forget(db, now)
+
+
+async def retain(services: Services) -> None:
+    """Make room for the weeks to come, give up what is too old, then drop the weeks of which all is."""
+    await drain(services.deliveries.retention.make_room_next)
+    await drain(services.deliveries.retention.expire_next)
+    await drain(services.deliveries.retention.drop_next)

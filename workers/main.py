@@ -19,9 +19,11 @@ from prometheus_client import start_http_server
 from redis.exceptions import RedisError
 
 from app.kit import limits, telemetry
+from app.kit.clock import Clock
+from app.kit.outbound import Resolver
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
-from app.settings import Settings
+from app.settings import Settings, export_traces
 from workers import deliveries, housekeeping, schedules, subscriptions, watchers
 
 log = telemetry.logger(__name__)
@@ -49,13 +51,15 @@ DUTIES: Mapping[str, Duty] = {
     "runs": Duty(schedules.end_runs),
     "time_zones": Duty(schedules.recompute, sweep_seconds=limits.recompute_sweep_seconds),
     "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
+    "standing": Duty(deliveries.look, sweep_seconds=limits.standing_sweep_seconds),
     "watchers": Duty(watchers.look),
     "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
+    "retention": Duty(housekeeping.retain, sweep_seconds=limits.retention_sweep_seconds),
 }
 
 
-async def work(settings: Settings) -> None:
+async def work(settings: Settings, *, clock: Clock | None = None, resolver: Resolver | None = None) -> None:
     """Drain until SIGTERM or SIGINT; what is in flight then is finished first."""
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +67,7 @@ async def work(settings: Settings) -> None:
     if settings.worker.metrics_port is not None:
         start_http_server(settings.worker.metrics_port)
     bells = Bells()
-    async with open_services(settings, bells, name="worker") as services:
+    async with open_services(settings, bells, name="worker", clock=clock, resolver=resolver) as services:
         for feature, duty in DUTIES.items():
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
@@ -150,7 +154,8 @@ def _ringer(feature: str, bells: Bells) -> Callable[[dict[Any, Any]], Coroutine[
 def main() -> None:
     """What `tocsin worker` runs."""
     settings = Settings()
-    telemetry.configure(settings.log.format, settings.log.level)
+    telemetry.configure(settings.log.format, settings.log.level, settings.log.attempts)
+    export_traces(settings.telemetry, "tocsin-worker")
     uvloop.run(work(settings))
 
 

@@ -12,7 +12,9 @@ def _moment(*, nullable: bool = False) -> Column[datetime]:
 
 
 def _json(*, default: str | None = None) -> Column[Any]:
-    return Column(JSONB, nullable=default is None, server_default=None if default is None else text(f"'{default}'"))
+    # None is no value, and not the value null of JSON: what is asked of the column means the former.
+    kind = JSONB(none_as_null=True)
+    return Column(kind, nullable=default is None, server_default=None if default is None else text(f"'{default}'"))
 
 
 class Endpoint(SQLModel, table=True):
@@ -21,6 +23,7 @@ class Endpoint(SQLModel, table=True):
     __tablename__ = "endpoints"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index("endpoints_by_agent", "agent_id", "id"),
+        Index("endpoints_by_state", "state"),  # to be counted
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
         Index("endpoints_rotating", "id", postgresql_where=text("jsonb_array_length(secrets) > 1")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
@@ -64,7 +67,10 @@ class Lane(SQLModel, table=True):
     """
 
     __tablename__ = "lanes"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),)
+    __table_args__ = (
+        Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("lanes_broken", "breaker", postgresql_where=text("breaker <> 'closed'")),
+    )
 
     endpoint_id: str = Field(primary_key=True)
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
@@ -84,7 +90,10 @@ class Message(SQLModel, table=True):
     """What is said, stored once for all its recipients. The body is the text that is posted, byte for byte."""
 
     __tablename__ = "messages"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("messages_by_sender", "sender_id", "id", postgresql_where=text("sender_id is not null")),)
+    __table_args__ = (
+        Index("messages_by_sender", "sender_id", "id", postgresql_where=text("sender_id is not null")),
+        {"postgresql_partition_by": "range (id)"},
+    )
 
     id: str = Field(primary_key=True)
     agent_id: str | None = None  # whose message it is, where it is one agent's
@@ -122,7 +131,8 @@ class Delivery(SQLModel, table=True):
             "id",
             postgresql_where=text("order_key is not null and state = 'pending'"),
         ),
-        Index("deliveries_undelivered", "agent_id", "id", postgresql_where=text("state in ('failed', 'cancelled')")),
+        Index("deliveries_undelivered", "agent_id", "id", postgresql_where=text("state <> 'delivered'")),
+        {"postgresql_partition_by": "range (id)"},
     )
 
     id: str = Field(primary_key=True)
@@ -146,6 +156,7 @@ class Attempt(SQLModel, table=True):
     """One request that was made, and what came back. Written when it has ended."""
 
     __tablename__ = "attempts"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = ({"postgresql_partition_by": "range (delivery_id)"},)
 
     delivery_id: str = Field(primary_key=True)
     number: int = Field(primary_key=True)

@@ -5,7 +5,15 @@ from app.kit.limits import relay_key_cached_seconds
 from app.kit.operations import Call, Operation
 from tocsin.problems import Conflict, DeliveryPending, EndpointNotActive, ForbiddenAddress
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery
-from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointQuery, NewEndpoint, PatchEndpoint
+from tocsin.schemas.endpoints import (
+    CreatedEndpoint,
+    Endpoint,
+    EndpointQuery,
+    NewEndpoint,
+    PatchEndpoint,
+    RotatedEndpoint,
+    RotateSecret,
+)
 from tocsin.schemas.webhooks import JwkSet
 from tocsin.schemas.wire import Page
 
@@ -55,6 +63,15 @@ async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
     await call.service.endpoints.delete(call.db, call.agent.id, id, call.now)
 
 
+async def rotate_endpoint_secret(call: Call[Deliveries], id: str, body: RotateSecret) -> RotatedEndpoint:
+    """Give an endpoint a new webhook secret.
+
+    Every ring is then signed by the new secret and by those before it, until the overlap has passed. The new one is
+    shown this once. At most five sign at a time.
+    """
+    return await call.service.endpoints.rotate_secret(call.db, call.agent.id, id, body, call.now)
+
+
 async def verify_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     """Challenge a pending endpoint again, at once."""
     call.ring("endpoints")
@@ -68,6 +85,24 @@ async def enable_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     """
     call.ring("endpoints")
     return await call.service.endpoints.enable(call.db, call.agent.id, id, call.now)
+
+
+async def pause_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Send nothing to an endpoint until you resume it.
+
+    What is sent to it meanwhile is kept. What is in flight still arrives.
+    """
+    return await call.service.endpoints.pause(call.db, call.agent.id, id, call.now)
+
+
+async def resume_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Take a paused endpoint up again.
+
+    What has been kept for it is sent. One that was never verified is challenged first.
+    """
+    call.ring("endpoints")
+    call.ring("deliveries")
+    return await call.service.endpoints.resume(call.db, call.agent.id, id, call.now)
 
 
 async def test_endpoint(call: Call[Deliveries], id: str) -> Delivery:
@@ -106,8 +141,11 @@ OPERATIONS = (
     Operation("GET", "/v1/endpoints/{id}", get_endpoint),
     Operation("PATCH", "/v1/endpoints/{id}", change_endpoint, problems=(ForbiddenAddress,), ask=vet),
     Operation("DELETE", "/v1/endpoints/{id}", delete_endpoint, status=204),
+    Operation("POST", "/v1/endpoints/{id}/rotate-secret", rotate_endpoint_secret, problems=(Conflict,)),
     Operation("POST", "/v1/endpoints/{id}/verify", verify_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),
+    Operation("POST", "/v1/endpoints/{id}/pause", pause_endpoint, problems=(EndpointNotActive,)),
+    Operation("POST", "/v1/endpoints/{id}/resume", resume_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/test", test_endpoint, status=202, problems=(EndpointNotActive,)),
     Operation("GET", "/v1/deliveries", list_deliveries),
     Operation("GET", "/v1/deliveries/{id}", get_delivery),

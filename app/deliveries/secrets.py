@@ -49,14 +49,14 @@ class Secrets:
 
     def headers(self, endpoint_id: str, stored: str | None) -> Mapping[str, str]:
         """What is sent along to this endpoint. `stored` is the row's JSON as text."""
-        return {} if stored is None else self._headers(endpoint_id, stored)
+        return {} if stored in (None, "null") else self._headers(endpoint_id, stored)
 
     def seal(self, endpoint_id: str, secret: str, created_at: datetime) -> Entry:
         """A secret as it is stored, without an end."""
         sealed = self._keyring.seal(secret.encode(), _SECRET, endpoint_id)
         return {"key": sealed.key, "sealed": sealed.text, "created_at": created_at.isoformat(), "expires_at": None}
 
-    def seal_headers(self, endpoint_id: str, headers: Mapping[str, str]) -> dict[str, str] | None:
+    def seal_headers(self, endpoint_id: str, headers: Mapping[str, str]) -> Entry | None:
         """Headers as they are stored; None for none."""
         if not headers:
             return None

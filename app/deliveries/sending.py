@@ -26,6 +26,8 @@ class Outgoing:
     agent_id: str | None = None
     # What it is about, such as a fire's id: who listens is told what became of it.
     subject: str | None = None
+    # Those of one key arrive at each endpoint one after the other, in the order in which they were sent.
+    order_key: str | None = None
 
     @classmethod
     def of(cls, ring: Webhook, endpoint_ids: Sequence[str], agent_id: str | None = None) -> Self:
@@ -78,16 +80,25 @@ class Sending:
 
     def _prepared(self, outgoing: Sequence[Outgoing]) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
         messages = [_message(self._ids.new("msg"), one) for one in outgoing]
-        addressed = [
-            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
-            for message, one in zip(messages, outgoing, strict=True)
-            for endpoint_id in one.endpoint_ids
-        ]
-        return messages, addressed
+        to = [(message, id) for message, one in zip(messages, outgoing, strict=True) for id in one.endpoint_ids]
+        # Sorted, as ids made within a millisecond are in no order: of one key, the oldest is next.
+        ids = sorted(self._ids.new("dlv") for _ in to)
+        seen = set[tuple[str, str]]()
+        return messages, [_addressed(id, message, to_id, seen) for id, (message, to_id) in zip(ids, to, strict=True)]
 
 
 def _message(id: str, one: Outgoing) -> NewMessage:
-    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject)
+    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject, one.order_key)
+
+
+def _addressed(id: str, message: NewMessage, endpoint_id: str, seen: set[tuple[str, str]]) -> Addressed:
+    """The delivery of this message to this endpoint, behind those of its key that were seen before."""
+    if message.order_key is None:
+        return Addressed(id, message.id, endpoint_id)
+    key = (endpoint_id, message.order_key)
+    is_behind = key in seen
+    seen.add(key)
+    return Addressed(id, message.id, endpoint_id, message.order_key, is_behind)
 
 
 def _sent(messages: Sequence[NewMessage], departures: Sequence[Departure]) -> list[Sent]:

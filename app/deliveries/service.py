@@ -6,23 +6,27 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, register, relay_key
+from app.deliveries import archive, register, relay_key, watching
 from app.deliveries.archive import Progress
 from app.deliveries.challenger import Challenger
 from app.deliveries.conclusions import Conclusions
 from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
+from app.deliveries.notices import Notices
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.retention import Retention
 from app.deliveries.secrets import Secrets
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
+from app.deliveries.standing import standing
+from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.outbound import Outbound
 from app.kit.sealing import Keyring
 from app.kit.wake import Wake
-from app.settings import DeliverySettings
+from app.settings import DeliverySettings, RetentionSettings
 from tocsin.schemas.webhooks import JwkSet
 
 __all__ = ["Deliveries", "Dispatched", "Outgoing", "Sent"]
@@ -44,20 +48,27 @@ class Deliveries:
         outbound: Outbound,
         keyring: Keyring,
         settings: DeliverySettings,
+        retention: RetentionSettings,
         jitter: random.Random,
     ) -> None:
         least = settings.timeout_seconds + lease_margin_seconds
         if settings.lease_seconds < least:
             raise ValueError(f"TOCSIN_DELIVERY_LEASE_SECONDS must be at least {least:g}: the timeout and a margin")
+        self._transaction = transaction
+        self._clock = clock
         secrets = Secrets(keyring)
         self._relay_key = RelayKey(keyring)
         self._conclusions = Conclusions()
+        notices = Notices(ids)
         self._courier = Courier(
-            transaction, clock, wake, outbound, self._relay_key, secrets, self._conclusions, settings, jitter
+            transaction, clock, wake, outbound, self._relay_key, secrets, self._conclusions, notices, settings, jitter
         )
-        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, secrets, settings)
+        self._challenger = Challenger(
+            transaction, clock, ids, wake, outbound, self._relay_key, secrets, notices, settings
+        )
         sending = Sending(ids, self._courier)
-        self.endpoints = Endpoints(ids, outbound, secrets, self._conclusions, sending)
+        self.endpoints = Endpoints(ids, outbound, secrets, self._conclusions, notices, sending)
+        self.retention = Retention(transaction, clock, self._conclusions, wake, retention.days)
         self.history = History()
         self.send = sending.send
         self.dispatch = sending.dispatch
@@ -73,6 +84,12 @@ class Deliveries:
     def in_flight(self) -> int:
         """How many requests of this process are on their way to endpoints."""
         return self._courier.in_flight
+
+    async def look(self) -> None:
+        """Show who watches what is due and held, and which endpoints are in trouble."""
+        async with self._transaction() as db:
+            now = await self._clock.now(db)
+            watching.stands(await standing(db, now, limits.standing_counted_max), now)
 
     # For other features
 

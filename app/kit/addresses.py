@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-__all__ = ["Network", "is_public", "networks", "within"]
+__all__ = ["Address", "Network", "is_loopback", "is_public", "networks", "plain", "within"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -69,6 +69,7 @@ NOT_PUBLIC_V6 = tuple(
     )
 )
 
+THIS_MACHINE = tuple(ip_network(cidr) for cidr in ("0.0.0.0/32", "127.0.0.0/8", "::/127"))
 MAPPED = IPv6Network("::ffff:0:0/96")
 NAT64 = IPv6Network("64:ff9b::/96")
 ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
@@ -81,16 +82,32 @@ def is_public(address: str) -> bool:
 
 def networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
     """Parse an operator's list of networks. Raises ValueError, naming the entry, when one is not a network."""
-    return tuple(ip_network(cidr.strip()) for cidr in cidrs if cidr.strip())
+    return tuple(_network(cidr.strip()) for cidr in cidrs if cidr.strip())
+
+
+def _network(cidr: str) -> Network:
+    try:
+        return ip_network(cidr)
+    except ValueError as error:
+        raise ValueError(f"{cidr!r} is not a network as 10.0.0.0/8 is one: {error}") from None
 
 
 def within(address: str, allowed: Iterable[Network]) -> bool:
     """Whether `address` lies in one of these networks. IPv4-mapped addresses are judged as the IPv4 they mean."""
-    parsed = _parse(address)
-    if isinstance(parsed, IPv6Address) and parsed in MAPPED:
-        parsed = _last_32_bits(parsed)
+    parsed = plain(address)
     # Membership across IP versions is False, not an error.
     return parsed is not None and any(parsed in network for network in allowed)
+
+
+def plain(address: str) -> Address | None:
+    """The address that is dialled for this text: IPv4 where it is mapped into IPv6. None where it is no address."""
+    parsed = _parse(address)
+    return _last_32_bits(parsed) if isinstance(parsed, IPv6Address) and parsed in MAPPED else parsed
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether this never leaves the machine. The unspecified address does not either, when it is dialled."""
+    return any(address in network for network in THIS_MACHINE)
 
 
 @lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two digits at a time: tens of thousands are made a second.
@@ -41,6 +42,11 @@ def derived_id(prefix: str, *parts: str) -> str:
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return f"{prefix}_{_encode(int.from_bytes(digest.digest()[:16], 'big'))}"
+
+
+def first_of(prefix: str, moment: datetime) -> str:
+    """Where the ids of a millisecond begin: those made earlier sort before it, those made in it or later do not."""
+    return f"{prefix}_{_encode(int(moment.timestamp() * 1000) << 80)}"
 
 
 def is_id(value: str) -> bool:

@@ -40,6 +40,8 @@ looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 
 # Endpoints
+standing_sweep_seconds = 10  # between looks at what is due and held
+standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000
 secrets_alive_max = 5  # of one endpoint, while one replaces another
 secrets_opened_max = 4_096  # endpoints whose secrets one process keeps opened in memory
@@ -50,6 +52,16 @@ seal_batch_max = 500
 relay_key_read_seconds = 5
 relay_key_cached_seconds = 300
 relay_keys_max = 4
+
+# Deliveries, once they are written down
+partition_lock_milliseconds = 250  # that a change of partitions waits, and all who come after it
+retention_sweep_seconds = 600
+expire_batch_max = 500
+listed_rows_max = 10_000  # that are looked at for one page
+recoveries_running_max = 5  # of one agent
+recovery_deliveries_max = 100_000
+recovery_batch_max = 500
+recovery_lag_seconds = 1.0  # between two batches, at most so many seconds' worth
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000

@@ -7,13 +7,14 @@ from sqlalchemy import create_engine, make_url
 
 from app.local import migrations
 from app.local.postgres import Postgres
-from app.tables import metadata
+from app.tables import is_described, metadata
 
 
 def test_a_migrated_database_is_what_the_models_describe(migrated: str) -> None:
     engine = create_engine(make_url(migrated).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        opts = {"compare_type": True, "compare_server_default": True, "include_name": is_described}
+        context = MigrationContext.configure(connection, opts=opts)
         differences = compare_metadata(context, metadata)
     engine.dispose()
     assert differences == []

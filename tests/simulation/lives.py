@@ -81,11 +81,13 @@ class Life:
 
     def change(self, terms: Mapping[str, Any], now: datetime, before: Standing, after: Standing) -> None:
         """Its terms are others from now on."""
-        timing = timing_of(terms)
+        timing, most = timing_of(terms), terms.get("max_fires")
         was_taken_up = before.is_done and not after.is_done
-        if timing != self.era.timing or was_taken_up:
+        # A bound that is raised is no reason to write down what has passed since it was reached, not even where it
+        # comes too late for any slot.
+        was_released = _is_reached(self.terms.get("max_fires"), before) and not _is_reached(most, after)
+        if timing != self.era.timing or was_taken_up or was_released:
             self.begin_anew(now, before, after, timing)
-        most = terms.get("max_fires")
         self.fires_max = None if most is None else max(most, after.fired)
         self.terms = dict(terms)
         self._allow(terms)
@@ -130,6 +132,10 @@ def second(moment: datetime | str) -> int:
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     return int(moment.timestamp() // 1)
+
+
+def _is_reached(most: int | None, standing: Standing) -> bool:
+    return most is not None and standing.fired >= most
 
 
 def _done(standing: Standing) -> int:

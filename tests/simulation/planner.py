@@ -18,7 +18,7 @@ from app.kit.ids import Ids
 from app.kit.outbound import Answer, Fault
 from app.kit.wake import Silence
 from app.schedules.service import Schedules
-from app.settings import DeliverySettings, ScheduleSettings
+from app.settings import DeliverySettings, RetentionSettings, ScheduleSettings
 from tests.sealed import KEYRING
 from tests.simulation.actions import Moment, Trip
 from tests.world import OwnClock
@@ -89,8 +89,14 @@ class Place:
         common: dict[str, Any] = {
             "transaction": transaction, "clock": self.clock, "ids": self.ids, "wake": Silence()
         }  # fmt: skip
-        given: dict[str, Any] = {"outbound": outbound, "keyring": KEYRING, "settings": DeliverySettings()}
-        deliveries = Deliveries(**common, **given, jitter=random.Random(0))
+        deliveries = Deliveries(
+            **common,
+            outbound=outbound,
+            keyring=KEYRING,
+            settings=DeliverySettings(),
+            retention=RetentionSettings(),
+            jitter=random.Random(0),
+        )
         schedules = Schedules(**common, deliveries=deliveries, settings=ScheduleSettings())
         deliveries.listen(schedules)
         deliveries.start()

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.kit.addresses import networks
-from app.kit.outbound import Answer, Fault, Outbound, response_bytes_max
-
-LOOPBACK = networks(["127.0.0.0/8"])
-
-
-class Names:
-    """Names that answer as written, and count how often they were asked."""
-
-    def __init__(self, *answers: Sequence[str]) -> None:
-        self.answers = list(answers)
-        self.asked: list[str] = []
-
-    async def addresses(self, host: str) -> Sequence[str]:
-        self.asked.append(host)
-        return self.answers[min(len(self.asked), len(self.answers)) - 1]
-
-
-@asynccontextmanager
-async def outbound(**options) -> AsyncIterator[Outbound]:
-    made = Outbound(**{"allow": LOOPBACK, **options})
-    try:
-        yield made
-    finally:
-        await made.close()
+from app.kit.outbound import Answer, Fault
+from tests.strangers import Names, certificate, outbound, post
 
 
 @asynccontextmanager
@@ -56,39 +28,6 @@ async def receiver(handler: Callable[[web.Request], Awaitable[web.StreamResponse
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def raw_receiver(*parts: bytes, endless: bytes = b"", reset: bool = False) -> AsyncIterator[int]:
-    """A server that reads the head of a request, then writes what it likes."""
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            for part in parts:
-                writer.write(part)
-            while endless:
-                writer.write(endless)
-                await writer.drain()
-            await writer.drain()
-            if reset:
-                writer.transport.abort()
-            else:
-                await reader.read()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-async def post(out: Outbound, url: str, *, timeout_seconds: float = 5) -> Answer | Fault:
-    return await out.post(url, b'{"a":1}', {"Content-Type": "application/json"}, timeout_seconds=timeout_seconds)
 
 
 async def ok(request: web.Request) -> web.Response:
@@ -273,101 +212,6 @@ class TestHostileReceivers:
         assert isinstance(answer, Answer)
         assert answer.body == bomb
 
-    async def test_an_endless_body_is_cut_and_its_status_counts(self) -> None:
-        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
-        async with raw_receiver(head, endless=chunk) as port, outbound() as out:
-            answer = await post(out, f"http://127.0.0.1:{port}/")
-
-        assert isinstance(answer, Answer)
-        assert (answer.status, len(answer.body), answer.truncated) == (200, response_bytes_max, True)
-
-    @pytest.mark.parametrize(
-        "parts",
-        [
-            [],  # accepts, and says nothing
-            [b"HTTP/1.1 200 OK\r\nX-A: "],  # stops in the headers
-            [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"],  # stops in the body
-        ],
-    )
-    async def test_silence_ends_at_the_deadline_wherever_it_falls(self, parts: list[bytes]) -> None:
-        async with raw_receiver(*parts) as port, outbound() as out:
-            fault = await post(out, f"http://127.0.0.1:{port}/", timeout_seconds=0.2)
-
-        assert isinstance(fault, Fault)
-        assert fault.category == "timeout"
-
-    async def test_endless_interim_answers_end_at_the_deadline(self) -> None:
-        async with raw_receiver(endless=b"HTTP/1.1 100 Continue\r\n\r\n") as port, outbound() as out:
-            fault = await post(out, f"http://127.0.0.1:{port}/", timeout_seconds=0.2)
-
-        assert isinstance(fault, Fault)
-        assert fault.category in ("timeout", "bad_response", "connection_lost")
-
-    async def test_a_look_up_counts_toward_the_deadline(self) -> None:
-        class Silent:
-            async def addresses(self, host: str) -> Sequence[str]:
-                await asyncio.Event().wait()
-                return ()
-
-        async with outbound(resolver=Silent()) as out:
-            fault = await post(out, "https://hook.example/", timeout_seconds=0.1)
-
-        assert isinstance(fault, Fault)
-        assert fault.category == "timeout"
-
-    @pytest.mark.parametrize(
-        "parts",
-        [
-            [b"SSH-2.0-OpenSSH_9.6\r\n"],
-            [b"HTTP/1.1 abc OK\r\n\r\n"],
-            [b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n"],
-            [b"HTTP/1.1 200 OK\r\n" + b"X-A: a\r\n" * 5_000 + b"\r\n"],
-            [b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"],
-            [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"],
-            [b"\x00\xff\x00\xff" * 100],
-        ],
-    )
-    async def test_what_is_not_decent_http_is_a_fault(self, parts: list[bytes]) -> None:
-        async with raw_receiver(*parts) as port, outbound() as out:
-            fault = await post(out, f"http://127.0.0.1:{port}/")
-
-        assert isinstance(fault, Fault)
-        assert fault.category == "bad_response"
-
-    @pytest.mark.parametrize(
-        "parts",
-        [
-            [],
-            [b"HTTP/1.1 200 OK\r\n"],
-            [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"],  # a reset inside of a 2xx body does not count
-            [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"],
-        ],
-    )
-    async def test_a_reset_before_the_end_of_the_answer_is_a_lost_connection(self, parts: list[bytes]) -> None:
-        async with raw_receiver(*parts, reset=True) as port, outbound() as out:
-            fault = await post(out, f"http://127.0.0.1:{port}/")
-
-        assert isinstance(fault, Fault)
-        assert fault.category == "connection_lost"
-
-    async def test_header_values_beyond_ascii_are_read(self) -> None:
-        async with (
-            raw_receiver(b"HTTP/1.1 204 No Content\r\nX-A: \xc3\xa9\xff\r\n\r\n") as port,
-            outbound() as out,
-        ):
-            answer = await post(out, f"http://127.0.0.1:{port}/")
-
-        assert isinstance(answer, Answer)
-        assert answer.status == 204
-
-    async def test_a_switch_of_protocols_is_no_success(self) -> None:
-        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
-        async with raw_receiver(head, reset=True) as port, outbound() as out:
-            result = await post(out, f"http://127.0.0.1:{port}/", timeout_seconds=1)
-
-        assert not (isinstance(result, Answer) and 200 <= result.status < 300)
-
     async def test_nobody_listening_is_a_failed_connection(self) -> None:
         async with receiver(ok) as port:
             pass
@@ -418,26 +262,4 @@ class TestTls:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server that can prove to be hook.example, and a client that believes it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hook.example")])
-    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hook.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "hook.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(path)
-    return server, ssl.create_default_context(cafile=str(path))
+    return certificate(tmp_path)

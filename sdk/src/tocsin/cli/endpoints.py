@@ -1,5 +1,6 @@
 """Where you are rung."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -19,11 +20,15 @@ def add_endpoint(
     secret: Annotated[
         str | None, typer.Option(help="Your own whsec_ secret; one is made for you if you give none.")
     ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="Sent along with every ring, as 'Name: value'. May be given several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
+    headers = dict(_header(each) for each in header or ()) or None
     with client() as relay:
-        show.record(relay.endpoints.create(url, description, secret), as_json)
+        show.record(relay.endpoints.create(url, description, secret, headers), as_json)
 
 
 @endpoints.command("ls")
@@ -41,11 +46,45 @@ def show_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
         show.record(relay.endpoints.get(id), as_json)
 
 
+@endpoints.command("rotate-secret")
+def rotate_endpoint_secret(
+    id: EndpointId,
+    overlap: Annotated[str, typer.Option(help="How long the secret before signs, too: 1d, 12h, 30m, or 0.")] = "1d",
+    secret: Annotated[str | None, typer.Option(help="Your own new whsec_ secret.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an endpoint a new webhook secret. Prints it, which the relay does only this once."""
+    seconds = _seconds(overlap)
+    with client() as relay:
+        show.record(relay.endpoints.rotate_secret(id, secret, seconds), as_json)
+
+
 @endpoints.command("verify")
 def verify_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
     """Have the verification challenge sent again, now."""
     with client() as relay:
         show.record(relay.endpoints.verify(id), as_json)
+
+
+@endpoints.command("pause")
+def pause_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Have nothing sent to an endpoint until you resume it; what is sent meanwhile is kept."""
+    with client() as relay:
+        show.record(relay.endpoints.pause(id), as_json)
+
+
+@endpoints.command("resume")
+def resume_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Take a paused endpoint up again, with what has been kept for it."""
+    with client() as relay:
+        show.record(relay.endpoints.resume(id), as_json)
+
+
+@endpoints.command("enable")
+def enable_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Take a disabled endpoint up again; it is challenged first."""
+    with client() as relay:
+        show.record(relay.endpoints.enable(id), as_json)
 
 
 @endpoints.command("test")
@@ -61,3 +100,17 @@ def remove_endpoint(id: EndpointId) -> None:
     with client() as relay:
         relay.endpoints.delete(id)
     show.done(f"{id} is deleted")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise typer.BadParameter(f"{name.strip() or 'it'} has no value: write 'Name: value'", param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([smhd]?)", text.strip())
+    if match is None:
+        raise typer.BadParameter("write a number and a unit, such as 1d, 12h, 30m or 0", param_hint="--overlap")
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]

@@ -21,7 +21,15 @@ from tocsin.client.calls import (
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
-from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
+from tocsin.schemas.endpoints import (
+    CreatedEndpoint,
+    Endpoint,
+    EndpointState,
+    NewEndpoint,
+    PatchEndpoint,
+    RotatedEndpoint,
+    RotateSecret,
+)
 from tocsin.schemas.events import Event
 from tocsin.schemas.payments import Payment, PriceList
 from tocsin.schemas.schedules import (
@@ -75,9 +83,16 @@ class Endpoints(Area[C]):
     """Where you are rung."""
 
     @operation
-    def create(self, url: str, description: str | None = None, secret: str | None = None) -> Call[CreatedEndpoint]:
-        """Register an endpoint. The answer shows its webhook secret, this once."""
-        return post("/v1/endpoints", CreatedEndpoint, NewEndpoint(url=url, description=description, secret=secret))
+    def create(
+        self,
+        url: str,
+        description: str | None = None,
+        secret: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Call[CreatedEndpoint]:
+        """Register an endpoint. The answer shows its webhook secret, this once; `headers` are sent along with rings."""
+        new = NewEndpoint(url=url, description=description, secret=secret, headers=headers)
+        return post("/v1/endpoints", CreatedEndpoint, new)
 
     @listing
     def list(self, state: EndpointState | None = None) -> Call[Page[Endpoint]]:
@@ -100,6 +115,12 @@ class Endpoints(Area[C]):
         return delete(f"/v1/endpoints/{segment(id)}")
 
     @operation
+    def rotate_secret(self, id: str, secret: str | None = None, overlap_seconds: int = 86_400) -> Call[RotatedEndpoint]:
+        """Give an endpoint a new secret, which the answer shows this once. Those before sign, too, for a while."""
+        asked = RotateSecret(secret=secret, overlap_seconds=overlap_seconds)
+        return post(f"/v1/endpoints/{segment(id)}/rotate-secret", RotatedEndpoint, asked)
+
+    @operation
     def verify(self, id: str) -> Call[Endpoint]:
         """Send the verification challenge again, now."""
         return post(f"/v1/endpoints/{segment(id)}/verify", Endpoint)
@@ -108,6 +129,16 @@ class Endpoints(Area[C]):
     def enable(self, id: str) -> Call[Endpoint]:
         """Take a disabled endpoint up again; it is challenged first."""
         return post(f"/v1/endpoints/{segment(id)}/enable", Endpoint)
+
+    @operation
+    def pause(self, id: str) -> Call[Endpoint]:
+        """Have nothing sent to this endpoint until it is resumed; what is sent meanwhile is kept."""
+        return post(f"/v1/endpoints/{segment(id)}/pause", Endpoint)
+
+    @operation
+    def resume(self, id: str) -> Call[Endpoint]:
+        """Take a paused endpoint up again, with what has been kept for it."""
+        return post(f"/v1/endpoints/{segment(id)}/resume", Endpoint)
 
     @operation
     def test(self, id: str) -> Call[Delivery]:

@@ -16,6 +16,7 @@ from tocsin.schemas.wire import Json, Timestamp, Wire
 __all__ = [
     "WEBHOOKS",
     "ChallengeAnswer",
+    "EndpointDisabled",
     "EndpointTest",
     "EndpointVerification",
     "EventMatched",
@@ -133,6 +134,23 @@ class ChallengeAnswer(Wire):
     challenge: str
 
 
+class Disabled(Wire):
+    """An endpoint that the relay sends nothing to any more."""
+
+    endpoint_id: str
+    url: str
+    reason: str
+    disabled_at: Timestamp
+
+
+class EndpointDisabled(Webhook):
+    """Another of your endpoints was disabled. What is sent to it is kept; enable it once it answers."""
+
+    type: Literal["endpoint.disabled"] = "endpoint.disabled"
+    timestamp: Made
+    data: Disabled
+
+
 class Tested(Wire):
     """A test that the endpoint's owner asked for."""
 
@@ -161,5 +179,6 @@ WEBHOOKS: Mapping[str, type[Webhook]] = {
     "event.retracted": EventRetracted,
     "endpoint.verification": EndpointVerification,
     "endpoint.test": EndpointTest,
+    "endpoint.disabled": EndpointDisabled,
 }
 """The shape of a ring by its type."""
