@@ -31,3 +31,8 @@ async def look(services: Services) -> None:
 async def verify(services: Services) -> None:
     """Challenge every endpoint that has to prove that it wants to be rung."""
     await drain(services.deliveries.verify_next)
+
+
+async def recover(services: Services) -> None:
+    """Set the next batch of every recovery that is due on its way."""
+    await drain(services.deliveries.recoveries.recover_next)

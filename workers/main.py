@@ -45,6 +45,7 @@ class Duty:
 DUTIES: Mapping[str, Duty] = {
     "deliveries": Duty(deliveries.deliver, hurry=deliveries.hurry),
     "endpoints": Duty(deliveries.verify),
+    "recoveries": Duty(deliveries.recover),
     "schedules": Duty(schedules.plan),
     "fires": Duty(schedules.fire),
     "late_fires": Duty(schedules.catch_up, sweep_seconds=limits.catch_up_seconds),

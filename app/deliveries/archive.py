@@ -1,39 +1,98 @@
-"""SQL of reading back: deliveries, their messages and their attempts."""
+"""SQL of reading back: deliveries, their messages and their attempts; and of what their owners do about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from app.deliveries.models import Attempt, Delivery, Message
+from app.deliveries.ending import Ended
+from app.deliveries.models import Attempt, Delivery, Lane, Message
+from app.kit import limits
+from app.kit.ids import first_of, moment_of
+from app.kit.sql import sql
+
+# A message's deliveries are made with it, in one go.
+_with_its_message = timedelta(minutes=1)
 
 
-async def deliveries(
-    db: AsyncSession, agent_id: str, state: str | None, endpoint_id: str | None, before: str | None, limit: int
-) -> Sequence[tuple[Delivery, str, str | None]]:
-    """An agent's deliveries with the types and subjects of their messages, newest first."""
-    question = select(Delivery, Message.type, Message.subject).join(
-        Message, col(Message.id) == col(Delivery.message_id)
-    )
-    question = question.where(col(Delivery.agent_id) == agent_id)
-    if state is not None:
-        question = question.where(col(Delivery.state) == state)
-    if endpoint_id is not None:
-        question = question.where(col(Delivery.endpoint_id) == endpoint_id)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of an agent's deliveries. `since` and `until` go by their ids, which say when they were made."""
+
+    states: frozenset[str] | None = None
+    endpoint_id: str | None = None
+    type: str | None = None
+    subject: str | None = None
+    message_id: str | None = None
+    order_key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Deliveries with the types and subjects of their messages, and where to go on: null when all were looked at."""
+
+    rows: Sequence[tuple[Delivery, str, str | None]]
+    looked_to: str | None
+
+
+async def deliveries(db: AsyncSession, agent_id: str, wanted: Wanted, before: str | None, limit: int) -> Found:
+    """An agent's deliveries, newest first: as many as there are among the next thousands, and `limit` at most."""
+    looked = _looked(agent_id, wanted, before)
+    each = aliased(Delivery, looked.limit(limits.listed_rows_max).subquery())
+    question = select(each, Message.type, Message.subject).join(Message, col(Message.id) == col(each.message_id))
+    for column, value in (
+        (each.endpoint_id, wanted.endpoint_id),
+        (each.message_id, wanted.message_id),
+        (each.order_key, wanted.order_key),
+        (Message.type, wanted.type),
+        (Message.subject, wanted.subject),
+    ):
+        if value is not None:
+            question = question.where(col(column) == value)
+    if wanted.states is not None:
+        question = question.where(col(each.state).in_(sorted(wanted.states)))
+    found = await db.execute(question.order_by(col(each.id).desc()).limit(limit))
+    rows = [(row[0], row[1], row[2]) for row in found]
+    if len(rows) == limit:
+        return Found(rows, rows[-1][0].id)
+    last = looked.with_only_columns(col(Delivery.id)).offset(limits.listed_rows_max - 1).limit(1)
+    return Found(rows, await db.scalar(last))
+
+
+def _looked(agent_id: str, wanted: Wanted, before: str | None) -> SelectOfScalar[Delivery]:
+    """The deliveries in the order of an index, newest first, by what that index knows."""
+    question = select(Delivery).where(col(Delivery.agent_id) == agent_id)
+    if wanted.states is not None and "delivered" not in wanted.states:
+        question = question.where(col(Delivery.state) != sql("'delivered'"))
+    if wanted.message_id is not None and (sent := moment_of(wanted.message_id)) is not None:
+        question = question.where(col(Delivery.id) >= first_of("dlv", sent))
+        question = question.where(col(Delivery.id) < first_of("dlv", sent + _with_its_message))
+    if wanted.since is not None:
+        question = question.where(col(Delivery.id) >= first_of("dlv", wanted.since))
+    if wanted.until is not None:
+        question = question.where(col(Delivery.id) < first_of("dlv", wanted.until))
     if before is not None:
         question = question.where(col(Delivery.id) < before)
-    rows = await db.execute(question.order_by(col(Delivery.id).desc()).limit(limit))
-    return [(row[0], row[1], row[2]) for row in rows]
+    return question.order_by(col(Delivery.id).desc())
 
 
 async def delivery(
     db: AsyncSession, agent_id: str, delivery_id: str, *, lock: bool = False
 ) -> tuple[Delivery, Message] | None:
-    """This agent's delivery, with its message."""
+    """This agent's delivery, with its message. Locked, the message is as it is behind the lock."""
+    if lock:
+        mine = select(Delivery.id).where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
+        await db.execute(mine.with_for_update())
     question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
     question = question.where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
-    row = (await db.execute(question.with_for_update(of=Delivery) if lock else question)).one_or_none()
+    row = (await db.execute(question)).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
@@ -52,6 +111,135 @@ async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, P
 
 
 async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
-    """The recorded attempts of a delivery, oldest first."""
+    """The latest attempts of a delivery that are on record, oldest first."""
     question = select(Attempt).where(col(Attempt.delivery_id) == delivery_id)
-    return (await db.scalars(question.order_by(col(Attempt.number)))).all()
+    latest = await db.scalars(question.order_by(col(Attempt.number).desc()).limit(limits.attempts_shown_max))
+    return list(reversed(latest.all()))
+
+
+# What their owners do about them
+
+
+async def set_off(
+    db: AsyncSession, delivery_ids: Iterable[str], states: Iterable[str], now: datetime
+) -> Sequence[Ended]:
+    """Set these on their way again, due now and at the foot of the ladder: those that are in one of these states still,
+    and whose endpoint and payload are still there. Returns them."""
+    named = orjson.dumps(sorted(delivery_ids)).decode()
+    # Locked by a statement of its own: the next one sees what has become of the payloads behind the locks.
+    lock = sql(
+        """
+        select id from deliveries where id in (select json_array_elements_text(cast(:ids as json)))
+        order by id for update
+        """
+    )
+    await db.execute(lock, {"ids": named})
+    statement = sql(
+        """
+        update deliveries d
+        set state = 'pending', due_at = :now, hold = null, reason = null, concluded_at = null,
+            attempts_before = d.attempts
+        from messages m, endpoints e
+        where d.id in (select json_array_elements_text(cast(:ids as json)))
+            and d.state in (select json_array_elements_text(cast(:states as json)))
+            and m.id = d.message_id and m.expunged_at is null and e.id = d.endpoint_id
+        returning d.id, d.agent_id, d.endpoint_id, d.message_id, d.order_key, m.subject
+        """
+    )
+    values = {"ids": named, "states": orjson.dumps(sorted(states)).decode(), "now": now}
+    return [Ended._make(row) for row in await db.execute(statement, values)]
+
+
+async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now: datetime) -> Sequence[Ended]:
+    """Cancel those of these that are still on their way. An attempt in flight ends unconcluded."""
+    statement = sql(
+        """
+        with cancelled as (
+            update deliveries
+            set state = 'cancelled', reason = :reason, due_at = null, hold = null, concluded_at = :now
+            where state = 'pending' and id in (
+                select id from deliveries where id in (select json_array_elements_text(cast(:ids as json)))
+                order by id for update
+            )
+            returning id, agent_id, endpoint_id, message_id, order_key
+        )
+        select c.*, m.subject from cancelled c join messages m on m.id = c.message_id
+        """
+    )
+    values = {"ids": orjson.dumps(sorted(delivery_ids)).decode(), "reason": reason, "now": now}
+    return [Ended._make(row) for row in await db.execute(statement, values)]
+
+
+async def lock_siblings(db: AsyncSession, message_id: str) -> Sequence[str]:
+    """Lock all deliveries of a message, of any agents; returns their ids."""
+    question = select(Delivery.id).where(col(Delivery.message_id) == message_id)
+    if (sent := moment_of(message_id)) is not None:
+        # The table is in the order of these ids, and has no index by message: it would be written for each, to be read
+        # for almost none.
+        question = question.where(
+            col(Delivery.id) >= first_of("dlv", sent), col(Delivery.id) < first_of("dlv", sent + _with_its_message)
+        )
+    return (await db.scalars(question.order_by(col(Delivery.id)).with_for_update())).all()
+
+
+async def expunge(db: AsyncSession, message_id: str, delivery_ids: Sequence[str], now: datetime) -> None:
+    """Remove what a message said, and what its receivers answered."""
+    excerpts = sql(
+        """
+        update attempts set response_excerpt = null
+        where delivery_id in (select json_array_elements_text(cast(:ids as json)))
+        """
+    )
+    await db.execute(excerpts, {"ids": orjson.dumps(list(delivery_ids)).decode()})
+    body = sql("update messages set body = '', expunged_at = :now where id = :id")
+    await db.execute(body, {"id": message_id, "now": now})
+
+
+# How an endpoint does
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of an endpoint's deliveries are in each state: of the last day, and of all that was looked at."""
+
+    last_day: dict[str, int]
+    last_week: dict[str, int]
+    looked_to: str | None  # the oldest one, where there were too many to look at
+
+
+async def counts(db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> Counts:
+    """Count an endpoint's deliveries of the last days, among the latest of its agent."""
+    looked = """
+        select id, state, endpoint_id from deliveries where agent_id = :agent and id >= :week
+        order by id desc limit :limit
+    """
+    statement = sql(
+        f"""
+        select state, count(*) filter (where id >= :day) as day, count(*) as week
+        from ({looked}) looked where endpoint_id = :endpoint group by state
+        """
+    )
+    values = {
+        "agent": agent_id,
+        "endpoint": endpoint_id,
+        "week": first_of("dlv", now - timedelta(days=7)),
+        "day": first_of("dlv", now - timedelta(days=1)),
+        "limit": limits.counted_rows_max,
+    }
+    rows = (await db.execute(statement, values)).all()
+    last = sql(f"select id from ({looked}) looked offset :limit - 1")
+    looked_to = await db.scalar(last, {name: values[name] for name in ("agent", "week", "limit")})
+    return Counts({row.state: row.day for row in rows}, {row.state: row.week for row in rows}, looked_to)
+
+
+async def lane(db: AsyncSession, endpoint_id: str) -> Lane | None:
+    """What the engine remembers of an endpoint."""
+    return await db.get(Lane, endpoint_id)
+
+
+async def held(db: AsyncSession, endpoint_id: str) -> int:
+    """How many deliveries wait for their endpoint, as far as that is counted."""
+    statement = sql(
+        "select count(*) from (select from deliveries where hold = 'lane' and endpoint_id = :id limit :limit) held"
+    )
+    return (await db.execute(statement, {"id": endpoint_id, "limit": limits.counted_rows_max})).scalar_one()

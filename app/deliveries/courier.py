@@ -14,7 +14,7 @@ from math import inf
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import attendance, breaker, landings, lane_book, order, store
+from app.deliveries import attendance, breaker, landings, lane_book, order, store, watching
 from app.deliveries.attempts import GiveUp, Retry, Verdict
 from app.deliveries.attendance import Lane, Limits
 from app.deliveries.conclusions import Concluded, Conclusions
@@ -118,7 +118,7 @@ class Courier:
         landed = await self._flights.landed(self._wait_seconds, apart_seconds=rounds_apart_seconds)
         # Slower than they seemed when these came: what waits for them waits better in their lanes.
         put_back = self._lanes.give_up()
-        self._in_round = True
+        self._in_round, began = True, self._clock.monotonic()
         try:
             async with self._transaction() as db:
                 round = _Round(await self._clock.now(db))
@@ -147,6 +147,9 @@ class Courier:
         if is_heard:
             self._wake.ring("schedules")
         self._learn(landed)
+        watching.attempted([landings.attempted(each, verdict) for each, verdict in round.judged], round.now)
+        took = self._clock.monotonic() - began
+        watching.round_ended(took, flying=self._flights.flying, waiting=self._flights.waiting)
         if round.next_look is not None:
             self._look_in((round.next_look - round.now).total_seconds())
         moved = len(landed) + len(loads) + len(round.aside) + len(round.hopeless) + round.moved
@@ -168,7 +171,7 @@ class Courier:
         departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
         by_id = {message.id: message for message in messages}
         keys = await self._relay_key.get(db, now)
-        loads = [Load.of(landings.carried(d, by_id[d.message_id]), keys, by) for d in departures if d.attempts]
+        loads = [Load.of(landings.carried(d, by_id[d.message_id], now), keys, by) for d in departures if d.attempts]
         # Between here and the take-off, a round may fill the same room. Then these wait a little longer for a place.
         return departures, partial(self._take_off, loads, others=len(departures) - len(loads))
 
@@ -376,9 +379,15 @@ class Courier:
         timeout = self._settings.timeout_seconds
         if delivery.timeout_seconds is not None:
             timeout = min(timeout, delivery.timeout_seconds)
-        headers = {**self._secrets.headers(delivery.endpoint_id, delivery.headers), **content_headers, **signature}
+        theirs, leg = self._secrets.headers(delivery.endpoint_id, delivery.headers), landings.leg_of(load)
+        headers = {**theirs, **content_headers, **signature}
+        if leg is not None:
+            headers["traceparent"] = leg.traceparent
         result = await self._outbound.post(delivery.url, body, headers, timeout_seconds=timeout)
-        return Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
+        landing = Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
+        if leg is not None:
+            leg.ended(landing.status, landing.error)
+        return landing
 
 
 class _Round:
@@ -386,6 +395,7 @@ class _Round:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.judged: Sequence[tuple[Landing, Verdict]] = ()
         self.claimed = list[Claimed]()  # to fly
         self.aside = list[Claimed]()  # claimed, and to be held for their lanes
         self.gone = list[Claimed]()  # whose endpoints say that they are gone
@@ -406,6 +416,7 @@ class _Round:
 
     def landed(self, judged: Sequence[tuple[Landing, Verdict]], ours: Collection[str]) -> None:
         """These attempts have ended; of those that were ours the outcome is written down."""
+        self.judged = judged
         for landing, verdict in judged:
             claimed = landing.claimed
             self._attempts[claimed.endpoint_id].append((landing.status, verdict))

@@ -1,7 +1,8 @@
 """Endpoints: registered, changed, challenged, stopped and taken up again by their owners."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +21,7 @@ from app.kit.operations import require
 from app.kit.outbound import Fault, Outbound
 from app.kit.urls import BadUrl, parse_url
 from tocsin import webhooks
+from tocsin.filters import BadFilter, Filter
 from tocsin.problems import Conflict, EndpointNotActive, ForbiddenAddress, InvalidBody
 from tocsin.schemas import deliveries as delivery_wire
 from tocsin.schemas import endpoints as wire
@@ -29,7 +31,7 @@ from tocsin.schemas.wire import Page
 __all__ = ["Endpoints"]
 
 # What its owner chooses, is kept as it is, and is null where the relay's own rule suits.
-_CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds")
+_CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds", "types", "filter", "senders")
 
 
 class Endpoints:
@@ -63,6 +65,7 @@ class Endpoints:
         """Register an endpoint. It is pending until it has answered its challenge, which is due at once."""
         if await register.count_endpoints(db, agent_id) >= limits.endpoints_per_agent_max:
             raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
+        _check_filter(new.filter)
         secret = new.secret or webhooks.new_secret()
         id = self._ids.new("ep")
         endpoint = Endpoint(
@@ -70,7 +73,7 @@ class Endpoints:
             agent_id=agent_id,
             url=_understood(new.url),
             description=new.description,
-            **{name: getattr(new, name) for name in _CHOSEN},
+            **_chosen(new, _CHOSEN),
             state="pending",
             secrets=[self._secrets.seal(id, secret, now)],
             headers=self._sealed_headers(id, new.headers or {}),
@@ -96,8 +99,9 @@ class Endpoints:
     ) -> wire.Endpoint:
         """Change what the patch names. A new URL has not been verified, whatever the old one was."""
         endpoint = await self._locked(db, agent_id, endpoint_id)
-        for name in patch.model_fields_set & {"description", *_CHOSEN}:
-            setattr(endpoint, name, getattr(patch, name))
+        _check_filter(patch.filter)
+        for name, value in _chosen(patch, patch.model_fields_set & {"description", *_CHOSEN}).items():
+            setattr(endpoint, name, value)
         if "url" in patch.model_fields_set:
             if patch.url is None:
                 raise InvalidBody.at("/url", "an endpoint cannot be without a URL; DELETE it instead")
@@ -271,6 +275,21 @@ def _understood(url: str) -> str:
         return str(parse_url(url))
     except BadUrl as bad:
         raise InvalidBody.at("/url", str(bad)) from bad
+
+
+def _check_filter(filter: object) -> None:
+    """Refuse what is no filter."""
+    try:
+        if filter is not None:
+            Filter(filter)
+    except BadFilter as bad:
+        raise InvalidBody.at(f"/filter{bad.pointer}", str(bad)) from bad
+
+
+def _chosen(asked: wire.NewEndpoint | wire.PatchEndpoint, names: Iterable[str]) -> dict[str, Any]:
+    """What was chosen under these names, as it is kept: of senders there is a list, if an empty one."""
+    chosen = {name: getattr(asked, name) for name in names}
+    return chosen | {"senders": chosen["senders"] or []} if "senders" in chosen else chosen
 
 
 def _refusal(fault: Fault) -> str:

@@ -81,6 +81,16 @@ class Flights(Generic[T, R]):
         return max(0, self._places + self.ahead - len(self._waiting) - len(self._pilots))
 
     @property
+    def flying(self) -> int:
+        """How many are under way."""
+        return len(self._pilots)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
+
+    @property
     def outstanding(self) -> int:
         """How many have not been collected: those that wait, fly, or have landed since."""
         return len(self._waiting) + len(self._pilots) + len(self._landed)

@@ -8,12 +8,25 @@ from functools import lru_cache
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, ladder_of, retry_after
 from app.deliveries.conclusions import Concluded, answer_bytes_max
 from app.deliveries.store import Claimed, Departure, NewMessage, Outcome
+from app.deliveries.watching import Attempted
 from app.events import Happened
 from app.kit.outbound import Answer, Fault
+from app.kit.tracing import Leg, leg
 from app.kit.urls import BadUrl, parse_url
 from tocsin.keys import PrivateKey
 
-__all__ = ["Grounded", "Landing", "Load", "about", "carried", "happened", "judged", "outcome"]
+__all__ = [
+    "Grounded",
+    "Landing",
+    "Load",
+    "about",
+    "attempted",
+    "carried",
+    "happened",
+    "judged",
+    "leg_of",
+    "outcome",
+]
 
 response_excerpt_bytes_max = 1024
 
@@ -50,6 +63,10 @@ class Landing:
         return self.result.status if isinstance(self.result, Answer) else None
 
     @property
+    def error(self) -> str | None:
+        return self.result.category if isinstance(self.result, Fault) else None
+
+    @property
     def is_success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
@@ -61,7 +78,7 @@ class Grounded:
     claimed: Claimed
 
 
-def carried(departure: Departure, message: NewMessage) -> Claimed:
+def carried(departure: Departure, message: NewMessage, now: datetime) -> Claimed:
     """A delivery that was claimed as it was made."""
     return Claimed(
         id=departure.id,
@@ -83,6 +100,8 @@ def carried(departure: Departure, message: NewMessage) -> Claimed:
         failures=departure.failures,
         body=message.body,
         subject=message.subject,
+        was_due_at=now,
+        traceparent=message.traceparent,
     )
 
 
@@ -129,6 +148,42 @@ def outcome(landing: Landing, verdict: Verdict, now: datetime) -> Outcome:
         error=fault.category if fault else None,
         response_excerpt=_excerpt(answer.body) if answer else None,
     )
+
+
+def attempted(landing: Landing, verdict: Verdict) -> Attempted:
+    """What who watches sees of it."""
+    claimed = landing.claimed
+    return Attempted(
+        delivery_id=claimed.id,
+        endpoint_id=claimed.endpoint_id,
+        message_id=claimed.message_id,
+        agent_id=claimed.agent_id,
+        number=claimed.attempts,
+        due_at=claimed.was_due_at,
+        started_at=landing.started_at,
+        duration_ms=landing.duration_ms,
+        timings=landing.result.timings,
+        status=landing.status,
+        error=landing.error,
+        verdict=verdict,
+        traceparent=claimed.traceparent,
+    )
+
+
+def leg_of(load: Load) -> Leg | None:
+    """The part of a trace that this attempt is; None when nobody asked for one."""
+    claimed = load.claimed
+    if claimed.traceparent is None:
+        return None
+    told = {
+        "http.request.method": "POST",
+        "server.address": load.host,
+        "tocsin.endpoint": claimed.endpoint_id,
+        "tocsin.message": claimed.message_id,
+        "tocsin.delivery": claimed.id,
+        "tocsin.attempt": claimed.attempts,
+    }
+    return leg(claimed.traceparent, "deliver", told)
 
 
 def about(landing: Landing, verdict: Verdict) -> Concluded | None:

@@ -85,7 +85,7 @@ async def claim_held(
         ), claimed as (
             update deliveries d set due_at = :until, hold = null, attempts = d.attempts + 1
             from taken where d.id = taken.id
-            returning {claimed_columns}
+            returning {claimed_columns}, cast(null as timestamptz) as was_due_at
         )
         {loaded}
         """

@@ -102,6 +102,7 @@ class Message(SQLModel, table=True):
     subject: str | None = None  # what it is about, such as a fire: whose conclusion its feature wants to hear of
     sender_id: str | None = None  # the agent that published it; null where the relay itself speaks
     order_key: str | None = None
+    delivery_ids: Any = Field(default=None, sa_column=_json())  # of a published message, all that it set off
     traceparent: str | None = None  # of the request that caused it (W3C trace context)
     expunged_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))  # since then the body is empty
     created_at: datetime = Field(sa_column=_moment())

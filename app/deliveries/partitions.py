@@ -1,10 +1,11 @@
-"""SQL of the weeks that messages, deliveries and attempts lie in: made ahead, dropped when all is too old."""
+"""SQL of the weeks that messages, deliveries and attempts lie in: made before they come, dropped when too old."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries.ending import Ended
 from app.deliveries.weeks import PREFIXES, Week
 from app.kit import limits
 from app.kit.ids import first_of
@@ -76,11 +77,8 @@ async def has_pending(db: AsyncSession, before: datetime) -> bool:
     return bool((await db.execute(statement, {"first": first_of("dlv", before)})).scalar_one())
 
 
-async def expire(
-    db: AsyncSession, before: datetime, reason: str, now: datetime, limit: int
-) -> Sequence[tuple[str, str, str, str, str | None]]:
-    """Give up what was sent before then and is still on its way; returns ids of deliveries, agents, endpoints and
-    messages, and the subjects of these. An attempt in flight ends unconcluded."""
+async def expire(db: AsyncSession, before: datetime, reason: str, now: datetime, limit: int) -> Sequence[Ended]:
+    """Give up what was sent before then and is still on its way. An attempt in flight ends unconcluded."""
     # By the three partial indexes of what is pending: the table holds all that was sent, and most of it has arrived.
     statement = sql(
         """
@@ -96,14 +94,14 @@ async def expire(
                     select id from deliveries where order_key is not null and state = 'pending' and id < :first
                 ) order by id limit :limit for update skip locked
             )
-            returning id, agent_id, endpoint_id, message_id
+            returning id, agent_id, endpoint_id, message_id, order_key
         )
-        select e.id, e.agent_id, e.endpoint_id, e.message_id, m.subject
+        select e.*, m.subject
         from expired e left join messages m on m.id = e.message_id
         """
     )
     values = {"first": first_of("dlv", before), "reason": reason, "now": now, "limit": limit}
-    return [tuple(row) for row in await db.execute(statement, values)]
+    return [Ended._make(row) for row in await db.execute(statement, values)]
 
 
 async def sweep(db: AsyncSession, before: datetime) -> None:

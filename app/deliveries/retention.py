@@ -7,9 +7,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import partitions
-from app.deliveries.conclusions import Concluded, Conclusions
+from app.deliveries.conclusions import Conclusions
+from app.deliveries.ending import tell_of
 from app.deliveries.weeks import PREFIXES, Week, week_named, weeks_ahead
-from app.events import Happened, record
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
@@ -55,15 +55,7 @@ class Retention:
             now = await self._clock.now(db)
             reason = f"expired after {self._days} days"
             expired = await partitions.expire(db, now - self.kept, reason, now, limits.expire_batch_max)
-            about = [Concluded(subject, id, "failed") for id, *_, subject in expired if subject is not None]
-            told = await self._conclusions.tell(db, about, now)
-            await record(
-                db,
-                *(
-                    Happened("delivery.concluded", id, agent_id, now, _told(endpoint_id, message_id, reason))
-                    for id, agent_id, endpoint_id, message_id, _ in expired
-                ),
-            )
+            told = await tell_of(db, self._conclusions, expired, "failed", reason, now)
         if told:
             self._wake.ring("schedules")
         return len(expired)
@@ -113,7 +105,3 @@ async def _drop(db: AsyncSession, table: str, week: Week) -> None:
 
 def _is_busy(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlstate", None) in {"55P03", "40P01"}
-
-
-def _told(endpoint_id: str, message_id: str, reason: str) -> dict[str, object]:
-    return {"state": "failed", "endpoint_id": endpoint_id, "message_id": message_id, "reason": reason}

@@ -3,8 +3,15 @@
 from app.deliveries.service import Deliveries
 from app.kit.limits import relay_key_cached_seconds
 from app.kit.operations import Call, Operation
-from tocsin.problems import Conflict, DeliveryPending, EndpointNotActive, ForbiddenAddress
-from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery
+from tocsin.problems import (
+    Conflict,
+    DeliveryConcluded,
+    DeliveryPending,
+    EndpointNotActive,
+    ForbiddenAddress,
+    PayloadGone,
+)
+from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery, EndpointStats
 from tocsin.schemas.endpoints import (
     CreatedEndpoint,
     Endpoint,
@@ -14,6 +21,7 @@ from tocsin.schemas.endpoints import (
     RotatedEndpoint,
     RotateSecret,
 )
+from tocsin.schemas.recoveries import NewRecovery, NewRedrive, Recovery, RecoveryQuery
 from tocsin.schemas.webhooks import JwkSet
 from tocsin.schemas.wire import Page
 
@@ -111,6 +119,20 @@ async def test_endpoint(call: Call[Deliveries], id: str) -> Delivery:
     return await call.service.endpoints.test(call.db, call.agent.id, id, call.now)
 
 
+async def show_endpoint_stats(call: Call[Deliveries], id: str) -> EndpointStats:
+    """Show how an endpoint does: what was sent to it and what became of that, what waits, and since when it fails."""
+    return await call.service.history.stats(call.db, call.agent.id, id, call.now)
+
+
+async def recover_endpoint(call: Call[Deliveries], id: str, body: NewRecovery) -> Recovery:
+    """Send again what was sent to an endpoint in a span of time.
+
+    By default what has failed or was cancelled; with `delivered` among the states, all of it. The webhook-ids stay.
+    """
+    call.ring("recoveries")
+    return await call.service.recoveries.recover(call.db, call.agent.id, id, body, call.now)
+
+
 async def list_deliveries(call: Call[Deliveries], query: DeliveryQuery) -> Page[Delivery]:
     """List your deliveries, newest first."""
     return await call.service.history.list(call.db, call.agent.id, query)
@@ -128,6 +150,52 @@ async def redeliver(call: Call[Deliveries], id: str) -> Delivery:
     """
     call.ring("deliveries")
     return await call.service.history.redeliver(call.db, call.agent.id, id, call.now)
+
+
+async def cancel_delivery(call: Call[Deliveries], id: str) -> Delivery:
+    """Cancel a delivery that is on its way.
+
+    An attempt in flight may still arrive; it changes nothing any more.
+    """
+    # Runs that wait for it may begin, and deliveries behind it follow.
+    call.ring("schedules")
+    call.ring("deliveries")
+    return await call.service.history.cancel(call.db, call.agent.id, id, call.now)
+
+
+async def expunge_delivery(call: Call[Deliveries], id: str) -> DeliveryDetail:
+    """Remove the payload of a delivery's message for good.
+
+    It goes for all deliveries of that message, with what their receivers answered. Those that are on their way are
+    cancelled. What became of each stays on record.
+    """
+    call.ring("schedules")
+    call.ring("deliveries")
+    return await call.service.history.expunge(call.db, call.agent.id, id, call.now)
+
+
+async def redrive_deliveries(call: Call[Deliveries], body: NewRedrive) -> Recovery:
+    """Send dead letters again: what has failed for good, at one endpoint or all."""
+    call.ring("recoveries")
+    return await call.service.recoveries.redrive(call.db, call.agent.id, body, call.now)
+
+
+async def list_recoveries(call: Call[Deliveries], query: RecoveryQuery) -> Page[Recovery]:
+    """List your recoveries, newest first."""
+    return await call.service.recoveries.list(call.db, call.agent.id, query, call.now)
+
+
+async def get_recovery(call: Call[Deliveries], id: str) -> Recovery:
+    """Show a recovery and how far it has got."""
+    return await call.service.recoveries.get(call.db, call.agent.id, id, call.now)
+
+
+async def cancel_recovery(call: Call[Deliveries], id: str) -> Recovery:
+    """Cancel a recovery.
+
+    What it has set on its way stays so.
+    """
+    return await call.service.recoveries.cancel(call.db, call.agent.id, id, call.now)
 
 
 async def list_webhook_keys(call: Call[Deliveries]) -> JwkSet:
@@ -150,8 +218,22 @@ OPERATIONS = (
     Operation("GET", "/v1/deliveries", list_deliveries),
     Operation("GET", "/v1/deliveries/{id}", get_delivery),
     Operation(
-        "POST", "/v1/deliveries/{id}/redeliver", redeliver, status=202, problems=(DeliveryPending, EndpointNotActive)
+        "POST",
+        "/v1/deliveries/{id}/redeliver",
+        redeliver,
+        status=202,
+        problems=(DeliveryPending, EndpointNotActive, PayloadGone),
     ),
+    Operation("POST", "/v1/deliveries/{id}/cancel", cancel_delivery, problems=(DeliveryConcluded,)),
+    Operation("POST", "/v1/deliveries/{id}/expunge", expunge_delivery, problems=(Conflict,)),
+    Operation("GET", "/v1/endpoints/{id}/stats", show_endpoint_stats),
+    Operation(
+        "POST", "/v1/endpoints/{id}/recover", recover_endpoint, status=202, problems=(Conflict, EndpointNotActive)
+    ),
+    Operation("POST", "/v1/deliveries/redrive", redrive_deliveries, status=202, problems=(Conflict, EndpointNotActive)),
+    Operation("GET", "/v1/recoveries", list_recoveries),
+    Operation("GET", "/v1/recoveries/{id}", get_recovery),
+    Operation("DELETE", "/v1/recoveries/{id}", cancel_recovery),
     Operation(
         "GET", "/.well-known/jwks.json", list_webhook_keys, signed=False, cached_seconds=relay_key_cached_seconds
     ),

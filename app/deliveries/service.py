@@ -14,6 +14,7 @@ from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
 from app.deliveries.notices import Notices
+from app.deliveries.recoveries import Recoveries
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.retention import Retention
 from app.deliveries.secrets import Secrets
@@ -69,7 +70,8 @@ class Deliveries:
         sending = Sending(ids, self._courier)
         self.endpoints = Endpoints(ids, outbound, secrets, self._conclusions, notices, sending)
         self.retention = Retention(transaction, clock, self._conclusions, wake, retention.days)
-        self.history = History()
+        self.history = History(self._conclusions, self.retention.kept)
+        self.recoveries = Recoveries(transaction, clock, ids, wake, self.retention.kept)
         self.send = sending.send
         self.dispatch = sending.dispatch
         self.require_endpoint = require_endpoint

@@ -35,6 +35,8 @@ class Claimed(NamedTuple):
     failures: int | None
     body: str
     subject: str | None
+    was_due_at: datetime | None  # None: it was held until now
+    traceparent: str | None
 
     @property
     def key(self) -> order.Key | None:
@@ -83,7 +85,10 @@ class NewMessage:
     type: str
     body: str
     subject: str | None = None
+    sender_id: str | None = None
     order_key: str | None = None
+    traceparent: str | None = None
+    delivery_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +146,13 @@ async def add(
     statement = sql(
         """
         with message as (
-            insert into messages (id, agent_id, type, body, subject, order_key, created_at)
-            select id, agent_id, type, body, subject, order_key, :now
-            from json_to_recordset(cast(:messages as json))
-                as m(id text, agent_id text, type text, body text, subject text, order_key text)
+            insert into messages
+                (id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, created_at)
+            select id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, :now
+            from json_to_recordset(cast(:messages as json)) as m(
+                id text, agent_id text, type text, body text, subject text, sender_id text, order_key text,
+                traceparent text, delivery_ids jsonb
+            )
         ), departure as materialized (
             select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url,
                 coalesce(e.secret, cast(e.secrets as text)) as secrets, cast(e.headers as text) as headers, e.profile,
@@ -189,13 +197,15 @@ async def add(
 # The engine
 
 
-# Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims.
+# Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims, which says
+# itself what `was_due_at`.
 claimed_columns = "d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
 loaded = """
     select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
         e.state, e.url, coalesce(e.secret, cast(e.secrets as text)), cast(e.headers as text), e.profile,
         e.retry_seconds, e.timeout_seconds,
-        coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject
+        coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
+        c.was_due_at, m.traceparent
     from claimed c join messages m on m.id = c.message_id
         left join endpoints e on e.id = c.endpoint_id left join lanes l on l.endpoint_id = c.endpoint_id
 """
@@ -206,11 +216,11 @@ async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: in
     statement = sql(
         f"""
         with due as materialized (
-            select id from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
+            select id, due_at from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
         ), claimed as (
             update deliveries d set due_at = :until, attempts = d.attempts + 1
             from due where d.id = due.id
-            returning {claimed_columns}
+            returning {claimed_columns}, due.due_at as was_due_at
         )
         {loaded}
         """
@@ -228,7 +238,7 @@ async def claim_newest(
         with newest as materialized (
             select id, endpoint_id from deliveries where due_at <= :now order by due_at desc limit :among
         ), due as materialized (
-            select d.id from deliveries d
+            select d.id, d.due_at from deliveries d
             where d.due_at <= :now and d.id in (
                 select id from newest
                 where endpoint_id not in (select json_array_elements_text(cast(:over as json)))
@@ -237,7 +247,7 @@ async def claim_newest(
         ), claimed as (
             update deliveries d set due_at = :until, attempts = d.attempts + 1
             from due where d.id = due.id
-            returning {claimed_columns}
+            returning {claimed_columns}, due.due_at as was_due_at
         )
         {loaded}
         """

@@ -1,7 +1,7 @@
 """What operators see of deliveries: a wide line and some numbers for each attempt, and how things stand."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -109,6 +109,7 @@ class Failures:
 
 
 _failures = Failures()  # of this process, as its metrics are
+_phases = Timings._fields
 _outcomes: Mapping[type[Verdict], str] = {Delivered: "delivered", Retry: "retried", GiveUp: "failed"}
 _counters: dict[tuple[str, str], Any] = {}
 
@@ -139,14 +140,16 @@ def _row(one: Attempted) -> Mapping[str, Any]:
         "agent": one.agent_id,
         "number": one.number,
         "duration_ms": one.duration_ms,
+        "outcome": _outcomes[type(one.verdict)],
     }
     if one.status is not None:
         row["status"] = one.status
     if one.error is not None:
         row["error"] = one.error
-    row.update(_phases(one.timings))
+    for phase, ms in zip(_phases, one.timings, strict=True):
+        if ms is not None:
+            row[phase] = ms
     verdict = one.verdict
-    row["outcome"] = _outcomes[type(verdict)]
     if isinstance(verdict, Retry):
         row["next_attempt_at"] = verdict.at
     elif isinstance(verdict, GiveUp):
@@ -154,7 +157,3 @@ def _row(one: Attempted) -> Mapping[str, Any]:
     if one.traceparent is not None:
         row["trace"] = tracing.trace_id(one.traceparent)
     return row
-
-
-def _phases(timings: Timings) -> Iterator[tuple[str, int]]:
-    return ((name, ms) for name, ms in zip(Timings._fields, timings, strict=True) if ms is not None)

@@ -13,7 +13,7 @@ __all__ = ["PREFIXES", "Week", "week_named", "week_of", "weeks_ahead"]
 PREFIXES = {"deliveries": "dlv", "attempts": "dlv", "messages": "msg"}
 
 # No worker at all for longer than this, and rows go to the partition of what fits nowhere, until there is one again.
-ahead_weeks = 2
+ahead_weeks = 1
 _week = timedelta(days=7)
 _NAME = re.compile(r"[a-z]+_([0-9]{8})")
 

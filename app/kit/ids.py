@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two digits at a time: tens of thousands are made a second.
@@ -47,6 +47,19 @@ def derived_id(prefix: str, *parts: str) -> str:
 def first_of(prefix: str, moment: datetime) -> str:
     """Where the ids of a millisecond begin: those made earlier sort before it, those made in it or later do not."""
     return f"{prefix}_{_encode(int(moment.timestamp() * 1000) << 80)}"
+
+
+def moment_of(id: str) -> datetime | None:
+    """When an id was made, to the millisecond; None for what is none of ours. A derived id says nothing."""
+    if not is_id(id):
+        return None
+    number = 0
+    for digit in id[-26:-16]:  # 50 bits, of which the first two are none
+        number = number * 32 + _ALPHABET.index(digit)
+    try:
+        return datetime.fromtimestamp(number / 1000, UTC)
+    except (ValueError, OverflowError):  # after the year 9999
+        return None
 
 
 def is_id(value: str) -> bool:

@@ -53,15 +53,22 @@ relay_key_read_seconds = 5
 relay_key_cached_seconds = 300
 relay_keys_max = 4
 
+# Messages: deliveries of one request to publish, and endpoints that it may have to look at for them.
+publish_deliveries_max = 1_000
+publish_candidates_max = 5_000
+publish_filters_cached_max = 4_096
+
 # Deliveries, once they are written down
 partition_lock_milliseconds = 250  # that a change of partitions waits, and all who come after it
 retention_sweep_seconds = 600
 expire_batch_max = 500
 listed_rows_max = 10_000  # that are looked at for one page
+counted_rows_max = 50_000  # that are looked at for an endpoint's statistics
+attempts_shown_max = 100  # the latest, of one delivery
 recoveries_running_max = 5  # of one agent
 recovery_deliveries_max = 100_000
 recovery_batch_max = 500
-recovery_lag_seconds = 1.0  # between two batches, at most so many seconds' worth
+recovery_looked_max = 500_000  # deliveries that are looked at to find those
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from app.deliveries import archive, register, store
+from app.deliveries.archive import Wanted
 from app.deliveries.models import Delivery, Endpoint, SigningKey
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.store import Addressed, NewMessage, Outcome
@@ -44,7 +45,7 @@ async def rows(database: Database) -> dict[str, Delivery]:
 
 
 async def store_all(db) -> list[Delivery]:
-    return [row[0] for row in await archive.deliveries(db, "agt_1", None, None, None, 100)]
+    return [row[0] for row in (await archive.deliveries(db, "agt_1", Wanted(), None, 100)).rows]
 
 
 def delivered(claimed: store.Claimed, status: int = 204) -> Outcome:

@@ -80,8 +80,8 @@ async def test_weeks_are_made_before_they_come(owned, services, then) -> None:
         there = await partitions.existing(db)
     ahead = [week_of(THEN + timedelta(weeks=n)) for n in range(weeks.ahead_weeks + 1)]
     assert {week.partition_of(table) for week in ahead for table in PREFIXES} <= there
-    in_time = await send(owned, THEN + timedelta(weeks=2))
-    assert (await where(owned, "deliveries"))[in_time] == "deliveries_20310317"
+    in_time = await send(owned, THEN + timedelta(weeks=1))
+    assert (await where(owned, "deliveries"))[in_time] == "deliveries_20310310"
 
 
 async def test_what_came_before_its_week_was_made_moves_there(owned, services, then) -> None:

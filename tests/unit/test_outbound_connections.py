@@ -176,7 +176,7 @@ async def test_closing_ends_what_is_in_flight() -> None:
 
 
 async def test_connections_that_nobody_uses_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.kit.outbound.pool.idle_connection_seconds", 0.1)
+    monkeypatch.setattr("app.kit.outbound.connection.idle_connection_seconds", 0.1)
     gone = asyncio.Event()
 
     async def talk(me: Stranger, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

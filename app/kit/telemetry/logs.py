@@ -53,7 +53,7 @@ def attempts_logged() -> AttemptLog:
 
 
 def lines(name: str, event: str, now: datetime, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a line for each of these rows at once, as `logger(name).info(event, **row)` would one by one.
+    """Write a line for each of these rows, none of them empty, as `logger(name).info(event, **row)` would one by one.
 
     For what happens thousands of times a second: a line costs a few microseconds here, and a hundred there.
     """
@@ -61,8 +61,9 @@ def lines(name: str, event: str, now: datetime, rows: Iterable[Mapping[str, Any]
         return
     stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if _format == "json":
-        head = {"event": event, "level": "info", "logger": name, "timestamp": stamp}
-        text = b"".join([orjson.dumps({**head, **row}, option=_json) for row in rows]).decode()
+        # What all lines begin with is written once, and each row goes on where it ends.
+        head = orjson.dumps({"event": event, "level": "info", "logger": name, "timestamp": stamp})[:-1] + b","
+        text = b"".join([head + orjson.dumps(row, option=_json)[1:] for row in rows]).decode()
     else:
         begin = f"{stamp} [info     ] {event:<30} [{name}] "
         text = "".join([begin + " ".join([f"{k}={_plain(v)}" for k, v in row.items()]) + "\n" for row in rows])

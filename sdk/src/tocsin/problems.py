@@ -25,7 +25,8 @@ True
     ├── RequestTimeout 408
     ├── Conflict 409
     │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
-    │   └── TooManySubscriptions
+    │   └── DeliveryConcluded · TooManySubscriptions
+    ├── PayloadGone 410
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
@@ -37,7 +38,7 @@ True
     ├── TooManyRequests 429
     ├── InternalError 500
     └── Unavailable 503
-        └── DatabaseUnavailable · FacilitatorUnavailable · PaymentPending
+        └── DatabaseUnavailable · DatabaseFull · FacilitatorUnavailable · PaymentPending
 """
 
 import re
@@ -219,7 +220,7 @@ class RequestTimeout(Problem):
     status = 408
 
 
-# 409, 412, 413, 415, 431
+# 409, 410, 412, 413, 415, 431
 
 
 class Conflict(Problem):
@@ -250,6 +251,16 @@ class TooManySubscriptions(Conflict):
 
 class DeliveryPending(Conflict):
     """Wait until the delivery has concluded; it is still being attempted."""
+
+
+class DeliveryConcluded(Conflict):
+    """Leave it: the delivery has come to its end. To send it once more: POST /v1/deliveries/{id}/redeliver."""
+
+
+class PayloadGone(Problem):
+    """Publish it anew: the relay has the record of this delivery, and not what it said."""
+
+    status = 410
 
 
 class PreconditionFailed(Problem):
@@ -350,6 +361,11 @@ class Unavailable(Problem):
 
 class DatabaseUnavailable(Unavailable):
     """The relay cannot reach its database at the moment; nothing was changed. Repeat the request shortly."""
+
+
+class DatabaseFull(Unavailable):
+    """The relay's database has no room for more; nothing was changed, and what was accepted before is kept. Repeat the
+    request with the same `Idempotency-Key` after `Retry-After`: it is taken once the operator has made room."""
 
 
 class FacilitatorUnavailable(Unavailable):

@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar, cast
 import httpx
 
 from tocsin.auth import RequestSigner, find_key, find_url, is_here, wall_clock
-from tocsin.client.areas import Agents, Deliveries, Endpoints, Events, Payments, Schedules, Subscriptions
+from tocsin.client.areas import Agents, Deliveries, Endpoints, Events, Messages, Payments, Schedules, Subscriptions
 from tocsin.client.calls import Call, after
 from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, UnexpectedAnswer, Unreachable, exchange
 from tocsin.keys import PrivateKey
@@ -70,6 +70,7 @@ class Client:
         self.schedules = Schedules(self)
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
+        self.messages = Messages(self)
         self.payments = Payments(self)
         self.events = Events(self)
 
@@ -143,6 +144,7 @@ class AsyncClient:
         self.schedules = Schedules(self)
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
+        self.messages = Messages(self)
         self.payments = Payments(self)
         self.events = Events(self)
 

@@ -1,5 +1,6 @@
 """What a relay can be asked, area by area. Each method is written once and serves both clients."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from tocsin.client.calls import (
@@ -31,6 +32,14 @@ from tocsin.schemas.endpoints import (
     RotateSecret,
 )
 from tocsin.schemas.events import Event
+from tocsin.schemas.messages import (
+    Message,
+    MessageDetail,
+    NewMessage,
+    NewMessages,
+    PublishedMessage,
+    PublishedMessages,
+)
 from tocsin.schemas.payments import Payment, PriceList
 from tocsin.schemas.schedules import (
     AskedPreview,
@@ -49,9 +58,9 @@ from tocsin.schemas.schedules import (
 )
 from tocsin.schemas.subscriptions import EventPage, NewSubscription, Subscription
 from tocsin.schemas.watchers import Watcher
-from tocsin.schemas.wire import Page
+from tocsin.schemas.wire import Json, Page
 
-__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Payments", "Schedules", "Subscriptions"]
+__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Messages", "Payments", "Schedules", "Subscriptions"]
 
 
 class Agents(Area[C]):
@@ -312,6 +321,33 @@ class Payments(Area[C]):
     def get(self, id: str) -> Call[Payment]:
         """One payment."""
         return get(f"/v1/payments/{segment(id)}", Payment)
+
+
+class Messages(Area[C]):
+    """What you have to say."""
+
+    @operation
+    def publish(
+        self, type: str, data: Json, to: Sequence[str] | None = None, order_key: str | None = None
+    ) -> Call[PublishedMessage]:
+        """Publish a message to those of your endpoints that take it, or of the endpoints and agents that `to` names."""
+        new = NewMessage(type=type, data=data, to=None if to is None else [*to], order_key=order_key)
+        return post("/v1/messages", PublishedMessage, new)
+
+    @operation
+    def publish_all(self, messages: Sequence[NewMessage]) -> Call[PublishedMessages]:
+        """Publish up to 100 messages, all or none."""
+        return post("/v1/messages/batch", PublishedMessages, NewMessages(messages=[*messages]))
+
+    @listing
+    def list(self, type: str | None = None) -> Call[Page[Message]]:
+        """What you have published, newest first."""
+        return get("/v1/messages", Page[Message], type=type, limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[MessageDetail]:
+        """A message with its data, and how many of its deliveries are in which state."""
+        return get(f"/v1/messages/{segment(id)}", MessageDetail)
 
 
 class Deliveries(Area[C]):

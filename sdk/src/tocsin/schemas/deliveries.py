@@ -4,9 +4,19 @@ from typing import Literal
 
 from pydantic import Field
 
+from tocsin.schemas.endpoints import EndpointState
 from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
 
-__all__ = ["Attempt", "Delivery", "DeliveryDetail", "DeliveryQuery", "DeliveryState", "WaitsFor"]
+__all__ = [
+    "Attempt",
+    "Counts",
+    "Delivery",
+    "DeliveryDetail",
+    "DeliveryQuery",
+    "DeliveryState",
+    "EndpointStats",
+    "WaitsFor",
+]
 
 DeliveryState = Literal["pending", "delivered", "failed", "cancelled"]
 
@@ -62,12 +72,57 @@ class Delivery(Wire):
 class DeliveryDetail(Delivery):
     """A delivery with its message and its recorded attempts, oldest first."""
 
-    body: Json = Field(description="The message as it is posted.")
-    history: list[Attempt]
+    body: Json = Field(description="The message as it is posted; null once it was expunged.")
+    expunged_at: Timestamp | None = Field(default=None, description="When its payload was removed for good.")
+    history: list[Attempt] = Field(description="The latest 100 attempts, oldest first.")
+
+
+_STATE = "(pending|delivered|failed|cancelled)"
 
 
 class DeliveryQuery(ListQuery):
-    """Which deliveries, newest first."""
+    """Which deliveries, newest first. Where few of many match, a page may be short, or empty, and have a `next`."""
 
-    state: DeliveryState | None = None
+    state: str | None = Field(
+        default=None,
+        pattern=f"^{_STATE}(,{_STATE}){{0,3}}$",
+        description="Only those in this state: pending, delivered, failed or cancelled; several by comma.",
+    )
+    undelivered: bool | None = Field(
+        default=None, description="true: only what has not been delivered: pending, failed and cancelled."
+    )
     endpoint: str | None = Field(default=None, max_length=100, description="Only those to this endpoint.")
+    type: str | None = Field(default=None, max_length=200, description="Only messages of this type.")
+    subject: str | None = Field(default=None, max_length=200, description="Only what is about this, such as a fire.")
+    message: str | None = Field(default=None, max_length=100, description="Only those of this message.")
+    order_key: str | None = Field(default=None, max_length=128, description="Only those with this order key.")
+    since: Timestamp | None = Field(default=None, description="Only what was sent then or later.")
+    until: Timestamp | None = Field(default=None, description="Only what was sent before then.")
+
+
+class Counts(Wire):
+    """How many deliveries of a time are in each state now."""
+
+    since: Timestamp = Field(
+        description="What was sent from then on. Later than asked for where there is more than is counted."
+    )
+    pending: int
+    delivered: int
+    failed: int
+    cancelled: int
+
+
+class EndpointStats(Wire):
+    """How an endpoint does: what is sent to it, what waits for it, and since when it fails."""
+
+    endpoint_id: str
+    state: EndpointState
+    breaker: Literal["closed", "open", "half_open"] = Field(
+        description="open: it has failed so often that it is left alone for a while; half_open: it is being probed."
+    )
+    failures: int = Field(description="Failed attempts in a row, as far as they have been counted.")
+    failing_since: Timestamp | None = None
+    open_until: Timestamp | None = Field(default=None, description="When it is probed next.")
+    held: int = Field(description="How many deliveries wait for it, up to 50,000.")
+    last_day: Counts
+    last_week: Counts

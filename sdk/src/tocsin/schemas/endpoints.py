@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from tocsin.schemas.wire import ListQuery, Name, Timestamp, Wire
+from tocsin.schemas.messages import TypePattern
+from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
 
 __all__ = [
     "HEADER_SHOWN_AS",
@@ -75,6 +76,22 @@ Headers = Annotated[
 HEADER_SHOWN_AS = "***"
 """What stands for a header's value where an endpoint is shown."""
 
+Types = Annotated[
+    list[TypePattern],
+    Field(
+        max_length=50,
+        description="Types of published messages that it takes: `order.paid`, `order.*`, `*`; null: all. What "
+        "schedules and subscriptions ring comes whatever stands here.",
+    ),
+]
+Filter = Annotated[
+    dict[str, Json], Field(description="What the `data` of published messages must be: see docs/protocol/messages.md.")
+]
+Senders = Annotated[
+    list[Annotated[str, Field(pattern=r"^agt_[0-9a-hjkmnp-tv-z]{26}$")]],
+    Field(max_length=100, description="Agents besides yourself that may publish to it."),
+]
+
 
 class NewEndpoint(Wire):
     """An endpoint to register. It is asked to prove that it wants to be rung before the first ring."""
@@ -86,6 +103,9 @@ class NewEndpoint(Wire):
     rate_per_second: RatePerSecond | None = None
     retry_seconds: RetrySeconds | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    types: Types | None = None
+    filter: Filter | None = None
+    senders: Senders | None = None
     headers: Headers | None = None
 
 
@@ -98,6 +118,9 @@ class PatchEndpoint(Wire):
     rate_per_second: RatePerSecond | None = None
     retry_seconds: RetrySeconds | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    types: Types | None = None
+    filter: Filter | None = None
+    senders: Senders | None = None
     headers: Headers | None = Field(default=None, description="Replaces all of them; null or {} removes them.")
 
 
@@ -132,6 +155,9 @@ class Endpoint(Wire):
     rate_per_second: float | None = None
     retry_seconds: list[int] | None = None
     timeout_seconds: float | None = None
+    types: list[str] | None = None
+    filter: dict[str, Json] | None = None
+    senders: list[str] = Field(default_factory=list[str])
     headers: dict[str, str] = Field(default_factory=dict[str, str], description="By name; values are shown as ***.")
     secrets: list[EndpointSecret] = Field(
         default_factory=list[EndpointSecret], description="Those that sign, the current one first."

@@ -1,6 +1,7 @@
 """What rings: the body of every webhook, by its type.
 
-A body is compact JSON with a `type`, the moment when the message was made, and `data`. It is signed as Standard
+A body is compact JSON with a `type`, the moment when the message was made, and `data`; what an agent published also
+says who did. It is signed as Standard
 Webhooks say; `webhook-id` is `<endpoint id>_<message id>`, stable over retries.
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "EventMatched",
     "EventRetracted",
     "JwkSet",
+    "Published",
     "ScheduleFired",
     "SchedulePaused",
     "Webhook",
@@ -166,6 +168,15 @@ class EndpointTest(Webhook):
     data: Tested
 
 
+class Published(Webhook):
+    """An agent published a message of a type of its own."""
+
+    type: str = Field(description="Chosen by the sender; never one of the relay's own.")
+    timestamp: Made
+    sender: str = Field(description="Who published it, agt_…: you, or an agent among the endpoint's `senders`.")
+    data: Json
+
+
 class JwkSet(Wire):
     """Public keys (RFC 7517): any of them may have signed a `v1a`."""
 
@@ -180,5 +191,6 @@ WEBHOOKS: Mapping[str, type[Webhook]] = {
     "endpoint.verification": EndpointVerification,
     "endpoint.test": EndpointTest,
     "endpoint.disabled": EndpointDisabled,
+    "*": Published,
 }
-"""The shape of a ring by its type."""
+"""The shape of a ring by its type; `*` is whatever type an agent has published."""
