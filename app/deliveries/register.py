@@ -187,7 +187,8 @@ async def forget_ended_secrets(db: AsyncSession, now: datetime) -> int:
 
 async def signing_keys(db: AsyncSession, purpose: str, *, lock: bool = False) -> Sequence[SigningKey]:
     """The keys for this purpose, the newest first; those too that sign no more, and are still there."""
-    question = select(SigningKey).where(col(SigningKey.purpose) == purpose).order_by(col(SigningKey.created_at).desc())
+    newest_first = col(SigningKey.created_at).desc(), col(SigningKey.retires_at).desc().nulls_first()
+    question = select(SigningKey).where(col(SigningKey.purpose) == purpose).order_by(*newest_first)
     # What this session saw before it had the lock may have changed since.
     locked = question.with_for_update().execution_options(populate_existing=True)
     return (await db.scalars(locked if lock else question)).all()
