@@ -1,5 +1,6 @@
 """What a worker carries, and what came of it, in the words of those who write it down."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -32,10 +33,10 @@ response_excerpt_bytes_max = 1024
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A claimed delivery, the key that signs it, and until when it may still take off."""
+    """A claimed delivery, the relay's keys that sign it, and until when it may still take off."""
 
     claimed: Claimed
-    key: PrivateKey
+    keys: Sequence[PrivateKey]
     take_off_by: float
     # As the lanes sort it.
     id: str
@@ -43,9 +44,9 @@ class Load:
     host: str
 
     @classmethod
-    def of(cls, claimed: Claimed, key: PrivateKey, take_off_by: float) -> "Load":
+    def of(cls, claimed: Claimed, keys: Sequence[PrivateKey], take_off_by: float) -> "Load":
         assert claimed.url is not None, "an endpoint that is no more is not rung"
-        return cls(claimed, key, take_off_by, claimed.id, claimed.endpoint_id, _host(claimed.url))
+        return cls(claimed, keys, take_off_by, claimed.id, claimed.endpoint_id, _host(claimed.url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def carried(departure: Departure, message: NewMessage, now: datetime) -> Claimed
         order_key=None,
         endpoint_state="active",
         url=departure.url,
-        secret=departure.secret,
+        secrets=departure.secrets,
+        headers=departure.headers,
         profile=departure.profile,
         retry_seconds=departure.retry_seconds,
         timeout_seconds=departure.timeout_seconds,

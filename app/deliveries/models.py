@@ -12,7 +12,9 @@ def _moment(*, nullable: bool = False) -> Column[datetime]:
 
 
 def _json(*, default: str | None = None) -> Column[Any]:
-    return Column(JSONB, nullable=default is None, server_default=None if default is None else text(f"'{default}'"))
+    # None is no value, and not the value null of JSON: what is asked of the column means the former.
+    kind = JSONB(none_as_null=True)
+    return Column(kind, nullable=default is None, server_default=None if default is None else text(f"'{default}'"))
 
 
 class Endpoint(SQLModel, table=True):
@@ -23,6 +25,7 @@ class Endpoint(SQLModel, table=True):
         Index("endpoints_by_agent", "agent_id", "id"),
         Index("endpoints_by_state", "state"),  # to be counted
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("endpoints_rotating", "id", postgresql_where=text("jsonb_array_length(secrets) > 1")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 
@@ -215,5 +218,6 @@ class SigningKey(SQLModel, table=True):
     purpose: str
     private_key: str
     sealed_with: str | None = None  # the id of the key that seals `private_key`; null: as releases before left it
+    signs_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))  # null: since it was made
     retires_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     created_at: datetime = Field(sa_column=_moment())

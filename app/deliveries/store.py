@@ -26,7 +26,8 @@ class Claimed(NamedTuple):
     order_key: str | None
     endpoint_state: str | None  # None: the endpoint is no more
     url: str | None
-    secret: str | None
+    secrets: str | None  # as `app.deliveries.secrets` reads them, and these
+    headers: str | None
     profile: Profile | None
     retry_seconds: Sequence[float] | None
     timeout_seconds: float | None
@@ -119,7 +120,8 @@ class Departure(NamedTuple):
     endpoint_id: str
     agent_id: str
     url: str
-    secret: str
+    secrets: str
+    headers: str | None
     profile: Profile
     retry_seconds: Sequence[float] | None
     timeout_seconds: float | None
@@ -159,7 +161,8 @@ async def add(
                 traceparent text, delivery_ids jsonb
             )
         ), departure as materialized (
-            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret, e.profile,
+            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url,
+                coalesce(e.secret, cast(e.secrets as text)) as secrets, cast(e.headers as text) as headers, e.profile,
                 e.retry_seconds, e.timeout_seconds, l.failures, new.position, new.order_key,
                 new.order_key is not null and (new.is_behind or exists (
                     select from deliveries d
@@ -183,8 +186,8 @@ async def add(
                 attempts, 0, :now
             from departure
         )
-        select delivery_id, message_id, endpoint_id, agent_id, url, secret, profile, retry_seconds, timeout_seconds,
-            failures, attempts
+        select delivery_id, message_id, endpoint_id, agent_id, url, secrets, headers, profile, retry_seconds,
+            timeout_seconds, failures, attempts
         from departure order by position
         """
     )
@@ -206,7 +209,8 @@ async def add(
 claimed_columns = "d.id, d.attempts, d.attempts_before, d.unsent, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
 loaded = """
     select c.id, c.attempts, c.attempts_before, c.unsent, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
-        e.state, e.url, e.secret, e.profile, e.retry_seconds, e.timeout_seconds,
+        e.state, e.url, coalesce(e.secret, cast(e.secrets as text)), cast(e.headers as text), e.profile,
+        e.retry_seconds, e.timeout_seconds,
         coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
         c.was_due_at, m.traceparent
     from claimed c join messages m on m.id = c.message_id
