@@ -18,7 +18,7 @@ from app.kit.wake import Doorbell
 from app.operations import FEATURES, priced
 from app.payments.opening import open_gate, require_sellable
 from app.services import Services, open_services
-from app.settings import Settings
+from app.settings import Settings, export_traces
 
 
 class State(TypedDict):
@@ -30,7 +30,8 @@ class State(TypedDict):
 def create() -> Starlette:
     """The API with the settings of the environment: what `uvicorn --factory app.main:create` serves."""
     settings = Settings()
-    telemetry.configure(settings.log.format, settings.log.level)
+    telemetry.configure(settings.log.format, settings.log.level, settings.log.attempts)
+    export_traces(settings.telemetry, "tocsin-api")
     # Said here, and not when the first agent asks: that these settings cannot be sold by.
     require_sellable(settings, _operations())
     return serve(settings)

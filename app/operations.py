@@ -7,6 +7,7 @@ from app.deliveries.routes import OPERATIONS as DELIVERIES
 from app.events.routes import OPERATIONS as EVENTS
 from app.identity.routes import OPERATIONS as IDENTITY
 from app.kit.operations import Operation
+from app.messages.routes import OPERATIONS as MESSAGES
 from app.payments.routes import OPERATIONS as PAYMENTS
 from app.schedules.routes import OPERATIONS as SCHEDULES
 from app.subscriptions.routes import OPERATIONS as SUBSCRIPTIONS
@@ -18,6 +19,7 @@ FEATURES: Mapping[str, Sequence[Operation]] = {
     "events": EVENTS,
     "payments": PAYMENTS,
     "deliveries": DELIVERIES,
+    "messages": MESSAGES,
     "schedules": SCHEDULES,
     "subscriptions": SUBSCRIPTIONS,
     "watchers": WATCHERS,

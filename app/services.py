@@ -16,6 +16,7 @@ from app.kit.ids import Ids
 from app.kit.operator_http import operator_client
 from app.kit.outbound import Outbound, Resolver, own_doors
 from app.kit.wake import Wake
+from app.messages.service import Messages
 from app.payments.prices import price_list
 from app.payments.service import Payments
 from app.schedules.service import Schedules
@@ -40,6 +41,7 @@ class Services:
     payments: Payments
     outbound: Outbound
     deliveries: Deliveries
+    messages: Messages
     schedules: Schedules
     subscriptions: Subscriptions
     watchers: Watchers
@@ -112,6 +114,7 @@ async def open_services(
             payments=payments,
             outbound=outbound,
             deliveries=deliveries,
+            messages=Messages(deliveries),
             schedules=schedules,
             subscriptions=subscriptions,
             watchers=watchers,

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.kit import limits
+from app.kit import limits, tracing
 from app.kit.addresses import networks
-from app.kit.telemetry import LogFormat
+from app.kit.telemetry import AttemptLog, LogFormat
 
 
 def _words(value: object) -> object:
@@ -90,7 +90,16 @@ class OutboundSettings(Part):
 
 class DeliverySettings(Part):
     connections: int = Field(
-        default=64, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+        default=128, ge=1, le=1_000, description="Deliveries that one worker has in flight at most."
+    )
+    host_connections: int = Field(
+        default=64,
+        ge=1,
+        le=1_000,
+        description="Of these, how many at most to one host and port, whoever's endpoints are there.",
+    )
+    disable_after_days: float = Field(
+        default=5, gt=0, le=365, description="An endpoint is disabled after so many days of nothing but failure."
     )
     timeout_seconds: float = Field(
         default=15, gt=0, le=30, description="Bound on one attempt: look-up, connect, TLS, body."
@@ -145,6 +154,16 @@ class LogSettings(Part):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is printed."
     )
+    attempts: AttemptLog = Field(
+        default="all", description="Which attempts to deliver get a line, at the level info: one each."
+    )
+
+
+class TelemetrySettings(Part):
+    traces: bool = Field(
+        default=False,
+        description="Export OpenTelemetry traces as the variables OTEL_* say; needs its SDK and an exporter installed.",
+    )
 
 
 class Settings(BaseSettings):
@@ -174,6 +193,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _can_be_paid(self) -> Self:
@@ -186,6 +206,14 @@ class Settings(BaseSettings):
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with some variables changed: what a child process is given."""
     return {**os.environ, **changes}
+
+
+def export_traces(settings: TelemetrySettings, name: str) -> None:
+    """Export what this process does as `name`, if it is to. What the operator says in OTEL_* comes first."""
+    if settings.traces:
+        adopt("OTEL_SERVICE_NAME", name)
+        adopt("OTEL_TRACES_EXPORTER", "otlp")
+        tracing.configure()
 
 
 def adopt(name: str, value: str) -> None:

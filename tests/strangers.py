@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -172,8 +173,9 @@ async def category(out: Outbound, url: str, *, timeout_seconds: float = 5) -> st
     return result.category if isinstance(result, Fault) else result.status
 
 
-def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server that can prove to be hook.example, and a client that believes it."""
+def certificate(folder: Path, *addresses: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server that can prove to be hook.example and to have these addresses, and a client that believes it."""
+    proven = [x509.DNSName("hook.example"), *(x509.IPAddress(ip_address(address)) for address in addresses)]
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hook.example")])
     start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
@@ -185,7 +187,7 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         .serial_number(1)
         .not_valid_before(start)
         .not_valid_after(start + dt.timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hook.example")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(proven), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = folder / "hook.pem"

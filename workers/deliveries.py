@@ -23,6 +23,11 @@ def hurry(services: Services) -> None:
     services.deliveries.hurry()
 
 
+async def look(services: Services) -> None:
+    """Look at what is due and held, for who watches."""
+    await services.deliveries.look()
+
+
 async def verify(services: Services) -> None:
     """Challenge every endpoint that has to prove that it wants to be rung."""
     await drain(services.deliveries.verify_next)

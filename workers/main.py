@@ -23,7 +23,7 @@ from app.kit.clock import Clock
 from app.kit.outbound import Resolver
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
-from app.settings import Settings
+from app.settings import Settings, export_traces
 from workers import deliveries, housekeeping, schedules, subscriptions, watchers
 
 log = telemetry.logger(__name__)
@@ -52,6 +52,7 @@ DUTIES: Mapping[str, Duty] = {
     "runs": Duty(schedules.end_runs),
     "time_zones": Duty(schedules.recompute, sweep_seconds=limits.recompute_sweep_seconds),
     "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
+    "standing": Duty(deliveries.look, sweep_seconds=limits.standing_sweep_seconds),
     "watchers": Duty(watchers.look),
     "subscriptions": Duty(subscriptions.fan_out),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
@@ -154,7 +155,8 @@ def _ringer(feature: str, bells: Bells) -> Callable[[dict[Any, Any]], Coroutine[
 def main() -> None:
     """What `tocsin worker` runs."""
     settings = Settings()
-    telemetry.configure(settings.log.format, settings.log.level)
+    telemetry.configure(settings.log.format, settings.log.level, settings.log.attempts)
+    export_traces(settings.telemetry, "tocsin-worker")
     uvloop.run(work(settings))
 
 

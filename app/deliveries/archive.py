@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.deliveries import order
 from app.deliveries.ending import Ended
 from app.deliveries.models import Attempt, Delivery, Lane, Message
 from app.kit import limits
@@ -124,7 +125,7 @@ async def set_off(
     db: AsyncSession, delivery_ids: Iterable[str], states: Iterable[str], now: datetime
 ) -> Sequence[Ended]:
     """Set these on their way again, due now and at the foot of the ladder: those that are in one of these states still,
-    and whose endpoint and payload are still there. Returns them."""
+    and whose endpoint and payload are still there. Returns them. Of one order key, they go one after the other."""
     named = orjson.dumps(sorted(delivery_ids)).decode()
     # Locked by a statement of its own: the next one sees what has become of the payloads behind the locks.
     lock = sql(
@@ -137,8 +138,9 @@ async def set_off(
     statement = sql(
         """
         update deliveries d
-        set state = 'pending', due_at = :now, hold = null, reason = null, concluded_at = null,
-            attempts_before = d.attempts
+        set state = 'pending', reason = null, concluded_at = null, attempts_before = d.attempts,
+            due_at = case when d.order_key is null then :now end,
+            hold = case when d.order_key is not null then 'order' end
         from messages m, endpoints e
         where d.id in (select json_array_elements_text(cast(:ids as json)))
             and d.state in (select json_array_elements_text(cast(:states as json)))
@@ -147,7 +149,9 @@ async def set_off(
         """
     )
     values = {"ids": named, "states": orjson.dumps(sorted(states)).decode(), "now": now}
-    return [Ended._make(row) for row in await db.execute(statement, values)]
+    off = [Ended._make(row) for row in await db.execute(statement, values)]
+    await order.advance(db, {(each.endpoint_id, each.order_key) for each in off if each.order_key is not None}, now)
+    return off
 
 
 async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now: datetime) -> Sequence[Ended]:

@@ -14,11 +14,13 @@ from typing import Any, cast
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import register
+from app.deliveries import lane_book
 from app.deliveries.attempts import VERIFICATION_LADDER, Delivered, GiveUp, Retry, Verdict, judge
 from app.deliveries.courier import content_headers
 from app.deliveries.flights import Flights
 from app.deliveries.models import Endpoint
+from app.deliveries.notices import Notices
+from app.deliveries.register import Disabled
 from app.deliveries.relay_key import RelayKey
 from app.events import Happened, record
 from app.kit import due
@@ -67,6 +69,7 @@ class Challenger:
         wake: Wake,
         outbound: Outbound,
         relay_key: RelayKey,
+        notices: Notices,
         settings: DeliverySettings,
     ) -> None:
         self._transaction = transaction
@@ -75,6 +78,7 @@ class Challenger:
         self._wake = wake
         self._outbound = outbound
         self._relay_key = relay_key
+        self._notices = notices
         self._settings = settings
         self._flights = Flights(self._ask, places=challenges_at_once_max, ahead=0)
         self._wait_seconds = landing_wait_seconds
@@ -136,7 +140,14 @@ class Challenger:
         )
         verified = {id for id in ours if isinstance(verdicts[id], Delivered)}
         if verified:
-            await register.release_waiting(db, sorted(verified), now)
+            await lane_book.make_due(db, sorted(verified), now)
+        for reply in landed:
+            verdict = verdicts[reply.endpoint.id]
+            if reply.endpoint.id in ours and isinstance(verdict, GiveUp) and verdict.gone:
+                endpoint = reply.endpoint
+                await self._notices.tell(
+                    db, [Disabled(endpoint.id, endpoint.agent_id, endpoint.url)], verdict.reason, now
+                )
         return verified
 
 

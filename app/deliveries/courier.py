@@ -1,31 +1,38 @@
 """Carries deliveries: claims what is due, posts it, and writes down what came of it.
 
-One round is one short transaction: it concludes what has landed and claims what is due. Between rounds the requests fly
-with no transaction open. A round is never waited for by a request, nor a request by a round.
+One round is one short transaction: it concludes what has landed, claims what is due and attends the lanes of endpoints
+that are not simply rung. Between rounds the requests fly with no transaction open. A round is never waited for by a
+request, nor a request by a round.
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache, partial
+from math import inf
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import register, store
-from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict, judge, retry_after
-from app.deliveries.conclusions import Concluded, Conclusions, answer_bytes_max
-from app.deliveries.flights import Flights, ahead
+from app.deliveries import attendance, breaker, landings, lane_book, order, store, watching
+from app.deliveries.attempts import GiveUp, Retry, Verdict
+from app.deliveries.attendance import Lane, Limits
+from app.deliveries.conclusions import Concluded, Conclusions
+from app.deliveries.flights import Flights
+from app.deliveries.landings import Grounded, Landing, Load
+from app.deliveries.lanes import Lanes
+from app.deliveries.notices import Notices
 from app.deliveries.relay_key import RelayKey
-from app.deliveries.store import Addressed, Claimed, Departure, NewMessage, Outcome
-from app.events import Happened, record
+from app.deliveries.shares import ahead
+from app.deliveries.store import Addressed, Claimed, Departure, NewMessage
+from app.events import record
+from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.database import Transaction
-from app.kit.outbound import Answer, Fault, Outbound
+from app.kit.outbound import Outbound
 from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
-from tocsin.keys import PrivateKey
 
 __all__ = ["Courier", "content_headers"]
 
@@ -35,36 +42,19 @@ landing_wait_seconds = 0.040
 idle_wait_seconds_max = 0.080
 rounds_apart_seconds = 0.060
 claim_batch_max = 500
-response_excerpt_bytes_max = 1024
+# Of the room, kept for what fell due last while a backlog fills the rest; and among how many of those it is looked for.
+reserve_share = 0.125
+reserve_max = 64
+newest_max = 500
+# An endpoint of which so many wait here needs none of the reserve.
+enough_waiting = 16
 flight_seconds_expected = 0.05
+# Lanes are looked at this often while rounds follow one another, so many at a time.
+lanes_apart_seconds = 0.05
+lanes_attended_max = 200
+orphans_max = 500
 
 content_headers = {"Content-Type": "application/json"}
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A claimed delivery, the key that signs it, and until when it may still take off."""
-
-    claimed: Claimed
-    key: PrivateKey
-    take_off_by: float
-
-
-@dataclass(frozen=True, slots=True)
-class Landing:
-    """An attempt that has ended."""
-
-    claimed: Claimed
-    started_at: datetime
-    duration_ms: int
-    result: Answer | Fault
-
-
-@dataclass(frozen=True, slots=True)
-class Grounded:
-    """A delivery that waited for a place for so long that its lease might have ended in flight. Nothing was sent."""
-
-    claimed: Claimed
 
 
 class Courier:
@@ -78,6 +68,7 @@ class Courier:
         outbound: Outbound,
         relay_key: RelayKey,
         conclusions: Conclusions,
+        notices: Notices,
         settings: DeliverySettings,
         jitter: random.Random,
     ) -> None:
@@ -87,13 +78,19 @@ class Courier:
         self._outbound = outbound
         self._relay_key = relay_key
         self._conclusions = conclusions
+        self._notices = notices
         self._settings = settings
         self._jitter = jitter
         # Claimed ahead of free places, so that none is idle during a round, which takes as long as a few flights.
         waiting_max = ahead(settings.connections, flight_seconds_expected)
         self._flight_seconds = flight_seconds_expected
-        self._flights = Flights(self._attempt, places=settings.connections, ahead=waiting_max)
+        self._lanes = Lanes[Load](settings.connections, settings.host_connections, clock.monotonic)
+        self._flights = Flights(self._attempt, places=settings.connections, ahead=waiting_max, queue=self._lanes)
         self._wait_seconds = landing_wait_seconds
+        self._lanes_looked_at = self._look_at = -inf
+        # Endpoints that have done nothing but fail for days, to be disabled by the next round: lanes are locked after
+        # endpoints. Should we die before, the next failure says so again.
+        self._hopeless = set[str]()
         self._started = self._stopping = self._in_round = False
 
     def start(self) -> None:
@@ -116,26 +113,43 @@ class Courier:
         """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many are still
         in flight; 0 when nothing is due and nothing in flight."""
         landed = await self._flights.landed(self._wait_seconds, apart_seconds=rounds_apart_seconds)
-        self._in_round = True
+        # Slower than they seemed when these came: what waits for them waits better in their lanes.
+        put_back = self._lanes.give_up()
+        self._in_round, began = True, self._clock.monotonic()
         try:
             async with self._transaction() as db:
-                now = await self._clock.now(db)
-                concluded = await self._conclude(db, landed, now)
-                loads, cancelled = await self._claim(db, now)
-                # The last, because it locks schedules: deliveries and endpoints are locked before them everywhere.
-                is_heard = await self._conclusions.tell(db, [*concluded, *cancelled], now)
+                round = _Round(await self._clock.now(db))
+                await self._conclude(db, landed, round)
+                await self._disable(db, round)
+                await self._claim(db, round)
+                round.put_aside(load.claimed for load in put_back)
+                await self._tend(db, round)
+                if round.is_for_lanes or self._is_time_for_lanes():
+                    await self._attend(db, round)
+                round.moved += await order.advance(db, round.freed_keys, round.now)
+                # The last, because it locks schedules: deliveries, endpoints and lanes come before them everywhere.
+                is_heard = await self._conclusions.tell(db, round.concluded, round.now)
+                loads = await self._loaded(db, round)
         except BaseException:
             # The answers are known, only not written down: they are concluded by the next round that can.
             self._flights.put_back(landed)
+            self._flights.start(put_back)
             raise
         finally:
             self._in_round = False
         # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
+        self._lanes.look_again()
         self._flights.start(loads)
+        self._hopeless = round.hopeless
         if is_heard:
             self._wake.ring("schedules")
         self._learn(landed)
-        moved = len(landed) + len(loads)
+        watching.attempted([landings.attempted(each, verdict) for each, verdict in round.judged], round.now)
+        took = self._clock.monotonic() - began
+        watching.round_ended(took, flying=self._flights.flying, waiting=self._flights.waiting)
+        if round.next_look is not None:
+            self._look_in((round.next_look - round.now).total_seconds())
+        moved = len(landed) + len(loads) + len(round.aside) + len(round.hopeless) + round.moved
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
@@ -154,7 +168,7 @@ class Courier:
         departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
         by_id = {message.id: message for message in messages}
         key = await self._relay_key.get(db, now)
-        loads = [Load(_claimed(d, by_id[d.message_id]), key, by) for d in departures if d.attempts]
+        loads = [Load.of(landings.carried(d, by_id[d.message_id], now), key, by) for d in departures if d.attempts]
         # Between here and the take-off, a round may fill the same room. Then these wait a little longer for a place.
         return departures, partial(self._take_off, loads, others=len(departures) - len(loads))
 
@@ -178,31 +192,171 @@ class Courier:
         """Until when what is claimed now may take off, so that it has landed when its lease ends."""
         return self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
 
-    async def _claim(self, db: AsyncSession, now: datetime) -> tuple[Sequence[Load], Sequence[Concluded]]:
-        """What is to fly, and what was cancelled instead."""
-        if self._stopping or self._flights.room == 0:
-            return (), ()
-        by = self._take_off_by()
-        claimed = await store.claim(db, now, self._settings.lease_seconds, min(self._flights.room, claim_batch_max))
-        if not claimed:
-            return (), ()
-        key = await self._relay_key.get(db, now)
-        deliverable, cancelled = await self._sorted_out(db, claimed, now)
-        return [Load(delivery, key, by) for delivery in deliverable], cancelled
+    def _is_time_for_lanes(self) -> bool:
+        return self._clock.monotonic() - self._lanes_looked_at >= lanes_apart_seconds
 
-    async def _sorted_out(
-        self, db: AsyncSession, claimed: Sequence[Claimed], now: datetime
-    ) -> tuple[Sequence[Claimed], Sequence[Concluded]]:
-        """Those whose endpoint is active, and those that are cancelled with theirs. Others wait for theirs."""
-        orphans = [c for c in claimed if c.endpoint_state is None]
-        inactive = [c for c in claimed if c.endpoint_state not in (None, "active")]
+    def _look_in(self, seconds: float) -> None:
+        """Have a round when the next lane is due, unless there is one sooner, or the sweep comes first."""
+        now = self._clock.monotonic()
+        if 0 < seconds < limits.sweep_seconds and not now < self._look_at <= now + seconds:
+            self._look_at = now + seconds
+            self._wake.ring_in(seconds, "deliveries")
+
+    # The steps of a round
+
+    async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], round: "_Round") -> None:
+        """Write down what came of these."""
+        now = round.now
+        grounded = [each.claimed for each in ended if isinstance(each, Grounded)]
+        if grounded:
+            await store.release(db, grounded, now)
+            round.ended(grounded)
+        landed = [each for each in ended if isinstance(each, Landing)]
+        if not landed:
+            return
+        judged = [(each, landings.judged(each, now, self._jitter.random())) for each in landed]
+        ours = await store.conclude(db, [landings.outcome(each, verdict, now) for each, verdict in judged])
+        round.landed(judged, ours)
+        concluded = [(each, verdict) for each, verdict in judged if each.claimed.id in ours]
+        happened = [landings.happened(each, verdict, now) for each, verdict in concluded]
+        await record(db, *(each for each in happened if each is not None))
+
+    async def _disable(self, db: AsyncSession, round: "_Round") -> None:
+        """Disable the endpoints that say that they are gone, and those that have done nothing but fail for days."""
+        rings = False
+        if round.gone:
+            # Only while it is still there that the endpoint is rung: its owner may have moved it meanwhile.
+            urls = sorted({claimed.url for claimed in round.gone if claimed.url})
+            ids = sorted({claimed.endpoint_id for claimed in round.gone})
+            rings = await self._notices.disable(db, ids, "the endpoint answered 410 Gone", round.now, urls=urls)
+        if self._hopeless:
+            reason = f"every attempt has failed for {self._settings.disable_after_days:g} days; POST …/enable"
+            rings = await self._notices.disable(db, sorted(self._hopeless), reason, round.now) or rings
+        round.moved += rings
+
+    async def _claim(self, db: AsyncSession, round: "_Round") -> None:
+        """Take what is due; and what fell due last, while a backlog is in front of it."""
+        room = 0 if self._stopping else self._flights.room
+        if room == 0:
+            return
+        lease, reserve = self._settings.lease_seconds, min(int(room * reserve_share), reserve_max)
+        limit = min(room - reserve, claim_batch_max)
+        claimed = await store.claim(db, round.now, lease, limit)
+        if len(claimed) == limit and reserve:
+            over = [*self._lanes.busy(enough_waiting), *_frequent(claimed, enough_waiting)]
+            newest = await store.claim_newest(db, round.now, lease, reserve, over, newest_max)
+            claimed = [*claimed, *newest]
+        if not claimed:
+            return
+        orphans = [each for each in claimed if each.endpoint_state is None]
         if orphans:
-            await store.cancel(db, orphans, now)
-        if not orphans and not inactive:
-            return claimed, ()
-        left_out = {c.id for c in orphans} | (await store.park(db, inactive) if inactive else set[str]())
-        cancelled = [Concluded(c.subject, c.id, "cancelled") for c in orphans if c.subject is not None]
-        return [c for c in claimed if c.id not in left_out], cancelled
+            await store.cancel(db, orphans, round.now)
+            round.cancelled(orphans)
+        round.sort(claimed, self._lanes)
+
+    async def _tend(self, db: AsyncSession, round: "_Round") -> None:
+        """Tell lanes what came of their endpoints' attempts, and hold what is for them."""
+        tallies = round.tallies()
+        held = await store.hold(db, round.aside) if round.aside else set[str]()
+        endpoint_ids = {*tallies, *round.holders, *held}
+        if not endpoint_ids:
+            return
+        # All that this round waits for, in one order; whatever follows finds them locked.
+        lanes = await lane_book.lock(db, endpoint_ids)
+        after = [self._told(lane, tallies, round) for lane in lanes]
+        # What was claimed for one that has just been found broken is not sent after all.
+        broken = {lane.endpoint_id for lane in after if lane.breaker.state == "open"}
+        if withdrawn := round.withdraw(broken):
+            held |= await store.hold(db, withdrawn)
+        # From here on what is held is found again by whoever attends its lane, be it after our death.
+        after = [attendance.holding(lane, round.now) if lane.endpoint_id in held else lane for lane in after]
+        changed = [lane for lane, before in zip(after, lanes, strict=True) if lane != before]
+        if changed:
+            await lane_book.write(db, changed)
+
+    def _told(self, lane: Lane, tallies: Mapping[str, breaker.Tally], round: "_Round") -> Lane:
+        after = attendance.freed(lane, round.holders.get(lane.endpoint_id, ()), round.now)
+        tally = tallies.get(lane.endpoint_id)
+        if tally is None:
+            return after
+        after = attendance.told(after, tally, round.now, self._jitter.random())
+        if tally.failures and breaker.is_hopeless(after.breaker, round.now, self._settings.disable_after_days):
+            round.hopeless.add(lane.endpoint_id)
+        return after
+
+    async def _attend(self, db: AsyncSession, round: "_Round") -> None:
+        """Let go what the lanes that are due have held, as far as each of them permits and there is room."""
+        self._lanes_looked_at = self._clock.monotonic()
+        room = 0 if self._stopping else self._flights.room - len(round.claimed)
+        if room <= 0:
+            return
+        lanes = await lane_book.lock_due(db, round.now, self._lanes.full(), lanes_attended_max)
+        if not lanes:
+            return
+        # Asked only now that the lanes are locked: whoever makes one of these endpoints active waits for us, or has
+        # committed before we look.
+        bounds = await lane_book.limits(db, [lane.endpoint_id for lane in lanes])
+        orphaned = [lane.endpoint_id for lane in lanes if lane.endpoint_id not in bounds]
+        if orphaned:
+            await lane_book.let_go(db, orphaned, round.now, orphans_max)
+            round.moved += len(orphaned)
+        lanes = [lane for lane in lanes if lane.endpoint_id in bounds]
+        numbers = self._numbers(lanes, bounds, room, round)
+        taken = await lane_book.claim_held(db, numbers, round.now, self._settings.lease_seconds) if numbers else ()
+        round.claimed += taken
+        await self._leave(db, lanes, bounds, taken, round)
+
+    def _numbers(
+        self, lanes: Sequence[Lane], bounds: Mapping[str, Limits], room: int, round: "_Round"
+    ) -> Mapping[str, int]:
+        """How many of each lane may go."""
+        numbers = dict[str, int]()
+        each = max(1, room // max(1, len(lanes)))
+        for lane in lanes:
+            own = self._lanes.room(lane.endpoint_id) - round.claimed_for(lane.endpoint_id)
+            number = attendance.may_go(lane, bounds[lane.endpoint_id], min(own, each, room), round.now)
+            if number > 0:
+                numbers[lane.endpoint_id] = number
+                room -= number
+        return numbers
+
+    async def _leave(
+        self,
+        db: AsyncSession,
+        lanes: Sequence[Lane],
+        bounds: Mapping[str, Limits],
+        taken: Sequence[Claimed],
+        round: "_Round",
+    ) -> None:
+        """Write down what has gone from these lanes, and when they are due again."""
+        until = round.now + timedelta(seconds=self._settings.lease_seconds)
+        gone = defaultdict[str, dict[str, datetime]](dict)
+        for each in taken:
+            gone[each.endpoint_id][each.id] = until
+        # What others have locked is seen, too: the lane stays due for it.
+        holding = await lane_book.holding(db, [lane.endpoint_id for lane in lanes])
+        after = [
+            attendance.left(
+                lane,
+                bounds[lane.endpoint_id],
+                gone[lane.endpoint_id],
+                is_empty=lane.endpoint_id not in holding,
+                now=round.now,
+                lease_end=until,
+            )
+            for lane in lanes
+        ]
+        await lane_book.write(db, after)
+        round.next_look = min((lane.due_at for lane in after if lane.due_at is not None), default=None)
+
+    async def _loaded(self, db: AsyncSession, round: "_Round") -> Sequence[Load]:
+        """What is to fly."""
+        if not round.claimed:
+            return ()
+        key, by = await self._relay_key.get(db, round.now), self._take_off_by()
+        return [Load.of(claimed, key, by) for claimed in round.claimed]
+
+    # Between rounds
 
     async def _attempt(self, load: Load) -> Landing | Grounded:
         started = self._clock.monotonic()
@@ -219,131 +373,117 @@ class Courier:
             secrets=[_secret(delivery.secret)],
             keys=[load.key],
         )
-        result = await self._outbound.post(
-            delivery.url, body, {**content_headers, **signature}, timeout_seconds=self._settings.timeout_seconds
-        )
-        return Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
+        timeout = self._settings.timeout_seconds
+        if delivery.timeout_seconds is not None:
+            timeout = min(timeout, delivery.timeout_seconds)
+        headers, leg = {**content_headers, **signature}, landings.leg_of(load)
+        if leg is not None:
+            headers["traceparent"] = leg.traceparent
+        result = await self._outbound.post(delivery.url, body, headers, timeout_seconds=timeout)
+        landing = Landing(delivery, at, round((self._clock.monotonic() - started) * 1000), result)
+        if leg is not None:
+            leg.ended(landing.status, landing.error)
+        return landing
 
-    async def _conclude(
-        self, db: AsyncSession, ended: Sequence[Landing | Grounded], now: datetime
-    ) -> Sequence[Concluded]:
-        """Write down what came of these; returns what will not be tried again, and was about something."""
-        grounded = [each.claimed for each in ended if isinstance(each, Grounded)]
-        if grounded:
-            await store.release(db, grounded, now)
-        landed = [each for each in ended if isinstance(each, Landing)]
-        if not landed:
+
+class _Round:
+    """What one round has found out so far."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.judged: Sequence[tuple[Landing, Verdict]] = ()
+        self.claimed = list[Claimed]()  # to fly
+        self.aside = list[Claimed]()  # claimed, and to be held for their lanes
+        self.gone = list[Claimed]()  # whose endpoints say that they are gone
+        self.concluded = list[Concluded]()  # that somebody may want to hear of
+        self.freed_keys = set[order.Key]()  # whose first has concluded
+        self.holders = dict[str, list[str]]()  # what has come back of endpoints that are limited
+        self.hopeless = set[str]()
+        self.moved = 0  # of what is counted nowhere else
+        self.next_look: datetime | None = None
+        self._attempts = defaultdict[str, list[tuple[int | None, Verdict]]](list)
+        self._straight = defaultdict[str, int](int)
+        self._watched = set[str]()
+
+    @property
+    def is_for_lanes(self) -> bool:
+        """Whether there is something new for lanes, or nothing else to do."""
+        return bool(self.aside or self.holders) or not (self.claimed or self._attempts)
+
+    def landed(self, judged: Sequence[tuple[Landing, Verdict]], ours: Collection[str]) -> None:
+        """These attempts have ended; of those that were ours the outcome is written down."""
+        self.judged = judged
+        for landing, verdict in judged:
+            claimed = landing.claimed
+            self._attempts[claimed.endpoint_id].append((landing.status, verdict))
+            if claimed.is_watched or not landing.is_success:
+                self._watched.add(claimed.endpoint_id)
+            if claimed.id not in ours:
+                continue
+            if isinstance(verdict, GiveUp) and verdict.gone:
+                self.gone.append(claimed)
+            told = landings.about(landing, verdict)
+            if told is not None:
+                self.concluded.append(told)
+            if claimed.key is not None and not isinstance(verdict, Retry):
+                self.freed_keys.add(claimed.key)
+        self.ended([landing.claimed for landing, _ in judged])
+
+    def ended(self, claimed: Sequence[Claimed]) -> None:
+        """These fly no more."""
+        for each in claimed:
+            if each.is_limited:
+                self.holders.setdefault(each.endpoint_id, []).append(each.id)
+
+    def cancelled(self, claimed: Sequence[Claimed]) -> None:
+        """These are cancelled, as their endpoints are no more."""
+        self.concluded += [Concluded(c.subject, c.id, "cancelled") for c in claimed if c.subject is not None]
+        self.freed_keys |= {each.key for each in claimed if each.key is not None}
+        self.moved += len(claimed)
+
+    def sort(self, claimed: Sequence[Claimed], lanes: Lanes[Load]) -> None:
+        """What of this goes straight, and what its lane is to let go."""
+        for each in claimed:
+            if each.endpoint_state is None:
+                continue
+            if each.is_for_its_lane or lanes.is_over(each.endpoint_id, self._straight[each.endpoint_id] + 1):
+                self.aside.append(each)
+            else:
+                self.claimed.append(each)
+                self._straight[each.endpoint_id] += 1
+
+    def put_aside(self, claimed: Iterable[Claimed]) -> None:
+        """These have waited here, and go back to their lanes."""
+        claimed = list(claimed)
+        self.aside += claimed
+        self.ended(claimed)
+
+    def claimed_for(self, endpoint_id: str) -> int:
+        """How many go straight to this endpoint."""
+        return self._straight[endpoint_id]
+
+    def withdraw(self, endpoint_ids: Collection[str]) -> Sequence[Claimed]:
+        """Those that would have flown to these endpoints, and do not."""
+        if not endpoint_ids:
             return ()
-        verdicts = {landing.claimed.id: self._judge(landing, now) for landing in landed}
-        ours = await store.conclude(db, [_outcome(landing, verdicts[landing.claimed.id], now) for landing in landed])
-        concluded = [landing for landing in landed if landing.claimed.id in ours]
-        await record(db, *(h for one in concluded if (h := _happened(one, verdicts[one.claimed.id], now)) is not None))
-        gone = [one.claimed for one in concluded if _is_gone(verdicts[one.claimed.id])]
-        if gone:
-            # Only while it is still there that the endpoint is rung: its owner may have moved it meanwhile.
-            urls = sorted({claimed.url for claimed in gone if claimed.url})
-            ids = sorted({claimed.endpoint_id for claimed in gone})
-            await disable(db, ids, "the endpoint answered 410 Gone", now, urls)
-        return [about for one in concluded if (about := _about(one, verdicts[one.claimed.id])) is not None]
+        withdrawn = [each for each in self.claimed if each.endpoint_id in endpoint_ids]
+        self.claimed = [each for each in self.claimed if each.endpoint_id not in endpoint_ids]
+        return withdrawn
 
-    def _judge(self, landing: Landing, now: datetime) -> Verdict:
-        status, wait = None, None
-        if isinstance(landing.result, Answer):
-            status = landing.result.status
-            if not 200 <= status < 300:
-                wait = retry_after(landing.result.headers.get("Retry-After"), now)
-        attempts = landing.claimed.attempts - landing.claimed.attempts_before
-        return judge(status, attempts, now, wait=wait, jitter=self._jitter.random())
+    def tallies(self) -> Mapping[str, breaker.Tally]:
+        """What came of the attempts at endpoints that are in trouble, or were."""
+        return {id: breaker.tallied(self._attempts[id]) for id in self._watched}
 
 
-async def disable(
-    db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
-) -> None:
-    """Send nothing more to these endpoints until their owners enable them; what is due for them is kept."""
-    disabled = await register.disable(db, endpoint_ids, reason, now, urls)
-    await record(db, *(Happened("endpoint.disabled", id, agent, now, {"reason": reason}) for id, agent in disabled))
-
-
-def _claimed(departure: Departure, message: NewMessage) -> Claimed:
-    return Claimed(
-        id=departure.id,
-        attempts=departure.attempts,
-        attempts_before=0,
-        agent_id=departure.agent_id,
-        endpoint_id=departure.endpoint_id,
-        message_id=departure.message_id,
-        endpoint_state="active",
-        url=departure.url,
-        secret=departure.secret,
-        body=message.body,
-        subject=message.subject,
-    )
+def _frequent(claimed: Sequence[Claimed], least: int) -> Sequence[str]:
+    """The endpoints that have at least so many of these."""
+    count = defaultdict[str, int](int)
+    for each in claimed:
+        count[each.endpoint_id] += 1
+    return [id for id, number in count.items() if number >= least]
 
 
 # A secret is decoded once, not for each of the thousands of rings that it signs.
 @lru_cache(maxsize=1024)
 def _secret(text: str) -> bytes:
     return webhooks.parse_secret(text)
-
-
-def _is_gone(verdict: Verdict) -> bool:
-    return isinstance(verdict, GiveUp) and verdict.gone
-
-
-def _outcome(landing: Landing, verdict: Verdict, now: datetime) -> Outcome:
-    state, due_at = _standing(verdict)
-    answer = landing.result if isinstance(landing.result, Answer) else None
-    fault = landing.result if isinstance(landing.result, Fault) else None
-    return Outcome(
-        id=landing.claimed.id,
-        attempts=landing.claimed.attempts,
-        state=state,
-        due_at=due_at,
-        concluded_at=None if state == "pending" else now,
-        started_at=landing.started_at,
-        duration_ms=landing.duration_ms,
-        status=answer.status if answer else None,
-        error=fault.category if fault else None,
-        response_excerpt=_excerpt(answer.body) if answer else None,
-    )
-
-
-def _standing(verdict: Verdict) -> tuple[str, datetime | None]:
-    match verdict:
-        case Delivered():
-            return "delivered", None
-        case Retry(at):
-            return "pending", at
-        case GiveUp():
-            return "failed", None
-
-
-def _excerpt(body: bytes) -> str | None:
-    """The beginning of a body as text that Postgres can store."""
-    text = body[:response_excerpt_bytes_max].decode(errors="replace")
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") or None
-
-
-def _about(landing: Landing, verdict: Verdict) -> Concluded | None:
-    """What to tell who listens: nothing while it is tried again, and of what is about nothing."""
-    subject = landing.claimed.subject
-    if subject is None or isinstance(verdict, Retry):
-        return None
-    if isinstance(verdict, GiveUp):
-        return Concluded(subject, landing.claimed.id, "failed")
-    assert isinstance(landing.result, Answer), "only an answer is a success"
-    return Concluded(subject, landing.claimed.id, "delivered", landing.result.body[:answer_bytes_max])
-
-
-def _happened(landing: Landing, verdict: Verdict, now: datetime) -> Happened | None:
-    if isinstance(verdict, Retry):
-        return None
-    delivery = landing.claimed
-    data = {
-        "state": _standing(verdict)[0],
-        "endpoint_id": delivery.endpoint_id,
-        "message_id": delivery.message_id,
-        "attempts": delivery.attempts,
-        "status": landing.result.status if isinstance(landing.result, Answer) else None,
-    }
-    return Happened("delivery.concluded", delivery.id, delivery.agent_id, now, data)

@@ -1,14 +1,16 @@
 """Endpoints: registered, changed, challenged, stopped and taken up again by their owners."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, register
+from app.deliveries import archive, lane_book, order, register
 from app.deliveries.conclusions import Concluded, Conclusions
-from app.deliveries.courier import disable
 from app.deliveries.history import shown_delivery
 from app.deliveries.models import Endpoint
+from app.deliveries.notices import Notices
 from app.deliveries.sending import Outgoing, Sending
 from app.events import Happened, record
 from app.kit import limits, pages
@@ -17,6 +19,7 @@ from app.kit.operations import require
 from app.kit.outbound import Fault, Outbound
 from app.kit.urls import BadUrl, parse_url
 from tocsin import webhooks
+from tocsin.filters import BadFilter, Filter
 from tocsin.problems import Conflict, EndpointNotActive, ForbiddenAddress, InvalidBody
 from tocsin.schemas import deliveries as delivery_wire
 from tocsin.schemas import endpoints as wire
@@ -26,16 +29,19 @@ from tocsin.schemas.wire import Page
 __all__ = ["Endpoints"]
 
 # What its owner chooses, is kept as it is, and is null where the relay's own rule suits.
-_CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds")
+_CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds", "types", "filter", "senders")
 
 
 class Endpoints:
     """Where agents want to be rung."""
 
-    def __init__(self, ids: Ids, outbound: Outbound, conclusions: Conclusions, sending: Sending) -> None:
+    def __init__(
+        self, ids: Ids, outbound: Outbound, conclusions: Conclusions, notices: Notices, sending: Sending
+    ) -> None:
         self._ids = ids
         self._outbound = outbound
         self._conclusions = conclusions
+        self._notices = notices
         self._sending = sending
 
     async def vet(self, url: str) -> None:
@@ -50,13 +56,14 @@ class Endpoints:
         """Register an endpoint. It is pending until it has answered its challenge, which is due at once."""
         if await register.count_endpoints(db, agent_id) >= limits.endpoints_per_agent_max:
             raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
+        _check_filter(new.filter)
         secret = new.secret or webhooks.new_secret()
         endpoint = Endpoint(
             id=self._ids.new("ep"),
             agent_id=agent_id,
             url=_understood(new.url),
             description=new.description,
-            **{name: getattr(new, name) for name in _CHOSEN},
+            **_chosen(new, _CHOSEN),
             state="pending",
             secret=secret,
             due_at=now,
@@ -81,16 +88,21 @@ class Endpoints:
     ) -> wire.Endpoint:
         """Change what the patch names. A new URL has not been verified, whatever the old one was."""
         endpoint = await self._locked(db, agent_id, endpoint_id)
-        for name in patch.model_fields_set & {"description", *_CHOSEN}:
-            setattr(endpoint, name, getattr(patch, name))
+        _check_filter(patch.filter)
+        for name, value in _chosen(patch, patch.model_fields_set & {"description", *_CHOSEN}).items():
+            setattr(endpoint, name, value)
         if "url" in patch.model_fields_set:
             if patch.url is None:
                 raise InvalidBody.at("/url", "an endpoint cannot be without a URL; DELETE it instead")
             url = _understood(patch.url)
             if url != endpoint.url:
                 endpoint.url, endpoint.verified_at = url, None
-                _challenge(endpoint, now)
+                # One that is paused stays so: it is challenged when it is resumed.
+                if endpoint.state != "paused":
+                    _challenge(endpoint, now)
         endpoint.updated_at = now
+        if patch.model_fields_set & {"max_in_flight", "rate_per_second"}:
+            await self._attend_lane(db, endpoint, now)
         changed = sorted(patch.model_fields_set)
         await record(db, Happened("endpoint.changed", endpoint.id, agent_id, now, {"changed": changed}))
         return _shown(endpoint)
@@ -101,7 +113,9 @@ class Endpoints:
         # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
         cancelled = await register.cancel_all(db, endpoint_id, now)
         endpoint = await self._locked(db, agent_id, endpoint_id)
-        about = [Concluded(subject, id, "cancelled") for id, subject in cancelled if subject is not None]
+        about = [Concluded(each.subject, each.id, "cancelled") for each in cancelled if each.subject is not None]
+        # One may be added behind those of its key while we cancel them: it is set on its way, and found to be orphaned.
+        await order.advance(db, {(endpoint_id, each.order_key) for each in cancelled if each.order_key}, now)
         await self._conclusions.endpoint_leaves(db, endpoint_id, [each.subject for each in about])
         await db.delete(endpoint)
         await db.flush()
@@ -113,8 +127,40 @@ class Endpoints:
         endpoint = await self._locked(db, agent_id, endpoint_id)
         if endpoint.state == "disabled":
             raise EndpointNotActive("the endpoint is disabled; POST …/enable first")
+        if endpoint.state == "paused":
+            raise EndpointNotActive("the endpoint is paused; POST …/resume first")
         if endpoint.state == "pending":
             _challenge(endpoint, now)
+        return _shown(endpoint)
+
+    async def pause(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
+        """Send nothing to an endpoint until it is resumed. What is in flight still arrives."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.state == "disabled":
+            raise EndpointNotActive(
+                "the endpoint is disabled, so nothing is sent to it; POST …/enable takes it up again"
+            )
+        if endpoint.state != "paused":
+            endpoint.state, endpoint.state_reason, endpoint.due_at = "paused", None, None
+            endpoint.attempts += 1  # a challenge in flight counts no more
+            endpoint.updated_at = now
+            await record(db, Happened("endpoint.paused", endpoint.id, agent_id, now))
+        return _shown(endpoint)
+
+    async def resume(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
+        """Take a paused endpoint up again, with what has been kept for it. One that was never verified, or has moved
+        since, is challenged first."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.state == "disabled":
+            raise EndpointNotActive("the endpoint is disabled; POST …/enable first")
+        if endpoint.state == "paused":
+            if endpoint.verified_at is None:
+                _challenge(endpoint, now)
+            else:
+                endpoint.state = "active"
+                await self._attend_lane(db, endpoint, now)
+            endpoint.updated_at = now
+            await record(db, Happened("endpoint.resumed", endpoint.id, agent_id, now))
         return _shown(endpoint)
 
     async def enable(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
@@ -141,8 +187,13 @@ class Endpoints:
         """Ring the endpoints of revoked agents no more: nobody is left who could stop it. Returns how many."""
         orphaned = await register.orphaned(db)
         if orphaned:
-            await disable(db, orphaned, "the agent was revoked", now)
+            await self._notices.disable(db, orphaned, "the agent was revoked", now, tell=False)
         return len(orphaned)
+
+    async def _attend_lane(self, db: AsyncSession, endpoint: Endpoint, now: datetime) -> None:
+        """Have what is held for it looked at, by the terms that it has now."""
+        await db.flush()
+        await lane_book.make_due(db, [endpoint.id], now)
 
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await register.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
@@ -154,6 +205,21 @@ def _understood(url: str) -> str:
         return str(parse_url(url))
     except BadUrl as bad:
         raise InvalidBody.at("/url", str(bad)) from bad
+
+
+def _check_filter(filter: object) -> None:
+    """Refuse what is no filter."""
+    try:
+        if filter is not None:
+            Filter(filter)
+    except BadFilter as bad:
+        raise InvalidBody.at(f"/filter{bad.pointer}", str(bad)) from bad
+
+
+def _chosen(asked: wire.NewEndpoint | wire.PatchEndpoint, names: Iterable[str]) -> dict[str, Any]:
+    """What was chosen under these names, as it is kept: of senders there is a list, if an empty one."""
+    chosen = {name: getattr(asked, name) for name in names}
+    return chosen | {"senders": chosen["senders"] or []} if "senders" in chosen else chosen
 
 
 def _refusal(fault: Fault) -> str:

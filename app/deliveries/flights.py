@@ -8,15 +8,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from app.kit import telemetry
 
-__all__ = ["Flights", "ahead"]
-
-# What waits for a place waits a second or so: were it left in the database, another process might have one.
-ahead_seconds = 1.0
-ahead_max = 2048
+__all__ = ["Flights", "Queue"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,19 +20,55 @@ R = TypeVar("R")
 log = telemetry.logger(__name__)
 
 
-def ahead(places: int, flight_seconds: float) -> int:
-    """How many may wait for one of these places: those that will have it soon, when a flight takes that long."""
-    return min(max(places, int(places * ahead_seconds / max(flight_seconds, 0.001))), ahead_max)
+class Queue(Protocol[T]):
+    """What waits for a place, and whose turn it is."""
+
+    def __len__(self) -> int:
+        """How many wait."""
+        ...
+
+    def put(self, items: Iterable[T], /) -> None:
+        """Let these wait for their turn."""
+        ...
+
+    def take(self) -> T | None:
+        """The next that may take off now; None when there is none."""
+        ...
+
+    def landed(self, item: T, /) -> None:
+        """This one, taken before, has given its place back."""
+        ...
+
+
+class Line(Generic[T]):
+    """The plainest of queues: first come, first served."""
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, items: Iterable[T], /) -> None:
+        self._items.extend(items)
+
+    def take(self) -> T | None:
+        return self._items.popleft() if self._items else None
+
+    def landed(self, item: T, /) -> None:
+        """Makes no difference to those that wait."""
 
 
 class Flights(Generic[T, R]):
     """Flies what it is handed, at most `places` at once, and keeps what came of it until it is collected."""
 
-    def __init__(self, fly: Callable[[T], Awaitable[R]], *, places: int, ahead: int) -> None:
+    def __init__(
+        self, fly: Callable[[T], Awaitable[R]], *, places: int, ahead: int, queue: Queue[T] | None = None
+    ) -> None:
         self._fly = fly
         self._places = places
         self.ahead = ahead  # how many may wait for a place
-        self._waiting: deque[T] = deque()
+        self._waiting: Queue[T] = Line() if queue is None else queue
         self._pilots: set[asyncio.Task[None]] = set()
         self._landed: list[R] = []
         self._news = asyncio.Event()
@@ -49,15 +81,24 @@ class Flights(Generic[T, R]):
         return max(0, self._places + self.ahead - len(self._waiting) - len(self._pilots))
 
     @property
+    def flying(self) -> int:
+        """How many are under way."""
+        return len(self._pilots)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
+
+    @property
     def outstanding(self) -> int:
         """How many have not been collected: those that wait, fly, or have landed since."""
         return len(self._waiting) + len(self._pilots) + len(self._landed)
 
     def start(self, items: Iterable[T]) -> None:
         """Send these on their way, as places become free."""
-        self._waiting.extend(items)
-        while self._waiting and len(self._pilots) < min(self._places, len(self._pilots) + len(self._waiting)):
-            self._take_off()
+        self._waiting.put(items)
+        self._fill()
 
     async def landed(self, wait_seconds: float, *, apart_seconds: float = 0.0) -> Sequence[R]:
         """What has landed, after waiting that long for more to land; or less, when nothing flies or one is nudged.
@@ -93,29 +134,32 @@ class Flights(Generic[T, R]):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
 
-    def _take_off(self) -> None:
-        pilot = asyncio.create_task(self._pilot(self._waiting.popleft()))
-        self._pilots.add(pilot)
-        pilot.add_done_callback(self._arrived)
+    def _fill(self) -> None:
+        """Use the free places, as far as anything that waits may take off."""
+        while len(self._pilots) < self._places and (item := self._waiting.take()) is not None:
+            pilot = asyncio.create_task(self._pilot(item))
+            self._pilots.add(pilot)
+            pilot.add_done_callback(self._arrived)
 
-    async def _pilot(self, item: T) -> None:
-        """Fly one after the other while any wait."""
-        while True:
-            result = await self._fly(item)
+    async def _pilot(self, first: T) -> None:
+        """Fly one after the other while any may take off."""
+        item: T | None = first
+        while item is not None:
+            try:
+                result = await self._fly(item)
+            finally:
+                self._waiting.landed(item)
             # Not in one line with the await: the list may be another by then.
             self._landed.append(result)
-            if not self._waiting:
-                return
-            item = self._waiting.popleft()
+            item = self._waiting.take()
 
     def _arrived(self, pilot: asyncio.Task[None]) -> None:
         self._pilots.discard(pilot)
         if not pilot.cancelled() and (error := pilot.exception()) is not None:
             # A bug. What it carried is claimed again when its lease has ended; the others fly on.
             log.error("a flight crashed", exc_info=error)
-        if self._waiting:
-            self._take_off()
-        elif not self._pilots:
+        self._fill()
+        if not self._pilots:
             self._news.set()
 
 

@@ -21,6 +21,7 @@ class Endpoint(SQLModel, table=True):
     __tablename__ = "endpoints"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index("endpoints_by_agent", "agent_id", "id"),
+        Index("endpoints_by_state", "state"),  # to be counted
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
     )
@@ -63,7 +64,10 @@ class Lane(SQLModel, table=True):
     """
 
     __tablename__ = "lanes"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),)
+    __table_args__ = (
+        Index("lanes_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("lanes_broken", "breaker", postgresql_where=text("breaker <> 'closed'")),
+    )
 
     endpoint_id: str = Field(primary_key=True)
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
@@ -95,6 +99,7 @@ class Message(SQLModel, table=True):
     subject: str | None = None  # what it is about, such as a fire: whose conclusion its feature wants to hear of
     sender_id: str | None = None  # the agent that published it; null where the relay itself speaks
     order_key: str | None = None
+    delivery_ids: Any = Field(default=None, sa_column=_json())  # of a published message, all that it set off
     traceparent: str | None = None  # of the request that caused it (W3C trace context)
     expunged_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))  # since then the body is empty
     created_at: datetime = Field(sa_column=_moment())

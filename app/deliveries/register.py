@@ -1,7 +1,8 @@
 """SQL of endpoints, and of the keys that sign for the relay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
@@ -34,17 +35,6 @@ async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
     return (await db.scalars(question)).one()
 
 
-async def release_waiting(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
-    """Let go of what waited for these endpoints, which have become active in this transaction."""
-    statement = sql(
-        """
-        update deliveries set due_at = :now, hold = null
-        where endpoint_id = any(cast(:ids as text[])) and hold = 'lane'
-        """
-    )
-    await db.execute(statement, {"ids": list(endpoint_ids), "now": now})
-
-
 async def orphaned(db: AsyncSession) -> Sequence[str]:
     """The endpoints whose agents have been revoked, and that are rung all the same."""
     statement = sql(
@@ -56,48 +46,80 @@ async def orphaned(db: AsyncSession) -> Sequence[str]:
     return list((await db.execute(statement)).scalars())
 
 
+class Disabled(NamedTuple):
+    """An endpoint that has just been disabled."""
+
+    id: str
+    agent_id: str
+    url: str
+
+
 async def disable(
     db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
-) -> Sequence[tuple[str, str]]:
-    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them with agents."""
+) -> Sequence[Disabled]:
+    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them."""
     statement = sql(
         """
         update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
-        where id = any(cast(:ids as text[])) and state <> 'disabled'
-            and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
-        returning id, agent_id
+        where id in (select id from endpoints where id = any(cast(:ids as text[])) order by id for update)
+            and state <> 'disabled' and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
+        returning id, agent_id, url
         """
     )
     at = None if urls is None else list(urls)
     rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
-    return [(row.id, row.agent_id) for row in rows]
+    return [Disabled._make(row) for row in rows]
 
 
-async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[tuple[str, str | None]]:
-    """Cancel what has not been delivered to this endpoint; returns that, with subjects.
+async def active_of(db: AsyncSession, agent_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The endpoints of these agents that can be rung with what the relay itself has to say."""
+    statement = sql(
+        """
+        select agent_id, array_agg(id order by id) as ids from endpoints
+        where agent_id = any(cast(:agents as text[])) and state = 'active' and profile = 'standard' group by agent_id
+        """
+    )
+    return {row.agent_id: row.ids for row in await db.execute(statement, {"agents": list(agent_ids)})}
+
+
+class Cancelled(NamedTuple):
+    """A delivery that has just been cancelled, what its message was about, and what it was ordered by."""
+
+    id: str
+    subject: str | None
+    order_key: str | None
+
+
+async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[Cancelled]:
+    """Cancel what has not been delivered to this endpoint; returns that.
 
     An attempt in flight ends unconcluded.
     """
-    # In two parts, by the two partial indexes of what is pending: the table holds all that was ever delivered.
+    # In parts, by the partial indexes of what is pending: the table holds all that was ever delivered.
     statement = sql(
         """
         with cancelled as (
-            update deliveries set state = 'cancelled', due_at = null, hold = null, concluded_at = :now
+            update deliveries
+            set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null,
+                concluded_at = :now
             where id in (
                 -- In the order in which a courier locks those that it concludes.
                 select id from deliveries where state = 'pending' and id in (
                     select id from deliveries where due_at is not null and endpoint_id = :id
                     union all
                     select id from deliveries where hold = 'lane' and endpoint_id = :id
+                    union all
+                    select id from deliveries
+                    where order_key is not null and state = 'pending' and endpoint_id = :id
                 ) order by id for update
             )
-            returning id, message_id
+            returning id, message_id, order_key
         )
-        select c.id, m.subject from cancelled c join messages m on m.id = c.message_id
+        select c.id, m.subject, c.order_key from cancelled c join messages m on m.id = c.message_id
         """
     )
     rows = await db.execute(statement, {"id": endpoint_id, "now": now})
-    return [(row.id, row.subject) for row in rows]
+    return [Cancelled._make(row) for row in rows]
 
 
 # The keys that sign for the relay

@@ -77,6 +77,24 @@ async def enable_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     return await call.service.endpoints.enable(call.db, call.agent.id, id, call.now)
 
 
+async def pause_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Send nothing to an endpoint until you resume it.
+
+    What is sent to it meanwhile is kept. What is in flight still arrives.
+    """
+    return await call.service.endpoints.pause(call.db, call.agent.id, id, call.now)
+
+
+async def resume_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
+    """Take a paused endpoint up again.
+
+    What has been kept for it is sent. One that was never verified is challenged first.
+    """
+    call.ring("endpoints")
+    call.ring("deliveries")
+    return await call.service.endpoints.resume(call.db, call.agent.id, id, call.now)
+
+
 async def test_endpoint(call: Call[Deliveries], id: str) -> Delivery:
     """Send a test ring to an active endpoint."""
     call.ring("deliveries")
@@ -175,6 +193,8 @@ OPERATIONS = (
     Operation("DELETE", "/v1/endpoints/{id}", delete_endpoint, status=204),
     Operation("POST", "/v1/endpoints/{id}/verify", verify_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),
+    Operation("POST", "/v1/endpoints/{id}/pause", pause_endpoint, problems=(EndpointNotActive,)),
+    Operation("POST", "/v1/endpoints/{id}/resume", resume_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/test", test_endpoint, status=202, problems=(EndpointNotActive,)),
     Operation("GET", "/v1/deliveries", list_deliveries),
     Operation("GET", "/v1/deliveries/{id}", get_delivery),

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deliveries import store
 from app.deliveries.courier import Courier
 from app.deliveries.store import Addressed, Departure, NewMessage
+from app.kit import tracing
 from app.kit.ids import Ids
 from tocsin.schemas.webhooks import Webhook
 
@@ -26,6 +27,10 @@ class Outgoing:
     agent_id: str | None = None
     # What it is about, such as a fire's id: who listens is told what became of it.
     subject: str | None = None
+    # The agent that published it; None where the relay itself speaks.
+    sender_id: str | None = None
+    # Those of one key arrive at each endpoint one after the other, in the order in which they were sent.
+    order_key: str | None = None
 
     @classmethod
     def of(cls, ring: Webhook, endpoint_ids: Sequence[str], agent_id: str | None = None) -> Self:
@@ -40,6 +45,7 @@ class Sent:
 
     message_id: str
     delivery_ids: Sequence[str]
+    endpoint_ids: Sequence[str]  # of these deliveries, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +83,53 @@ class Sending:
         return Dispatched(_sent(messages, departures), take_off)
 
     def _prepared(self, outgoing: Sequence[Outgoing]) -> tuple[Sequence[NewMessage], Sequence[Addressed]]:
-        messages = [_message(self._ids.new("msg"), one) for one in outgoing]
-        addressed = [
-            Addressed(self._ids.new("dlv"), message.id, endpoint_id)
-            for message, one in zip(messages, outgoing, strict=True)
-            for endpoint_id in one.endpoint_ids
-        ]
+        # Sorted, as ids made within a millisecond are in no order: of one key, the oldest is next.
+        message_ids = sorted(self._ids.new("msg") for _ in outgoing)
+        delivery_ids = iter(sorted(self._ids.new("dlv") for one in outgoing for _ in one.endpoint_ids))
+        messages, addressed = list[NewMessage](), list[Addressed]()
+        seen = set[tuple[str, str]]()
+        for id, one in zip(message_ids, outgoing, strict=True):
+            to = [_addressed(next(delivery_ids), id, one, endpoint_id, seen) for endpoint_id in one.endpoint_ids]
+            messages.append(_message(id, one, to))
+            addressed += to
         return messages, addressed
 
 
-def _message(id: str, one: Outgoing) -> NewMessage:
-    return NewMessage(id, one.agent_id, one.type, one.body.decode(), one.subject)
+def _message(id: str, one: Outgoing, to: Sequence[Addressed]) -> NewMessage:
+    # Only who published a message asks for its deliveries: an index for that would be paid for by every delivery.
+    delivery_ids = [each.delivery_id for each in to] if one.sender_id is not None else None
+    body = one.body.decode()
+    return NewMessage(
+        id,
+        one.agent_id,
+        one.type,
+        body,
+        one.subject,
+        one.sender_id,
+        one.order_key,
+        tracing.current(),
+        delivery_ids,
+    )
+
+
+def _addressed(id: str, message_id: str, one: Outgoing, endpoint_id: str, seen: set[tuple[str, str]]) -> Addressed:
+    """The delivery of this message to this endpoint, behind those of its key that were seen before."""
+    if one.order_key is None:
+        return Addressed(id, message_id, endpoint_id)
+    key = (endpoint_id, one.order_key)
+    is_behind = key in seen
+    seen.add(key)
+    return Addressed(id, message_id, endpoint_id, one.order_key, is_behind)
 
 
 def _sent(messages: Sequence[NewMessage], departures: Sequence[Departure]) -> list[Sent]:
-    delivery_ids: dict[str, list[str]] = {message.id: [] for message in messages}
+    by_message: dict[str, list[Departure]] = {message.id: [] for message in messages}
     for departure in departures:
-        delivery_ids[departure.message_id].append(departure.id)
-    return [Sent(message_id, ids) for message_id, ids in delivery_ids.items()]
+        by_message[departure.message_id].append(departure)
+    return [
+        Sent(message_id, [each.id for each in found], [each.endpoint_id for each in found])
+        for message_id, found in by_message.items()
+    ]
 
 
 def _nothing() -> None:

@@ -6,17 +6,20 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, relay_key
+from app.deliveries import archive, relay_key, watching
 from app.deliveries.archive import Progress
 from app.deliveries.challenger import Challenger
 from app.deliveries.conclusions import Conclusions
 from app.deliveries.courier import Courier
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
+from app.deliveries.notices import Notices
 from app.deliveries.recoveries import Recoveries
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.retention import Retention
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
+from app.deliveries.standing import standing
+from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
@@ -49,14 +52,17 @@ class Deliveries:
         least = settings.timeout_seconds + lease_margin_seconds
         if settings.lease_seconds < least:
             raise ValueError(f"TOCSIN_DELIVERY_LEASE_SECONDS must be at least {least:g}: the timeout and a margin")
+        self._transaction = transaction
+        self._clock = clock
         self._relay_key = RelayKey()
         self._conclusions = Conclusions()
+        notices = Notices(ids)
         self._courier = Courier(
-            transaction, clock, wake, outbound, self._relay_key, self._conclusions, settings, jitter
+            transaction, clock, wake, outbound, self._relay_key, self._conclusions, notices, settings, jitter
         )
-        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, settings)
+        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, notices, settings)
         sending = Sending(ids, self._courier)
-        self.endpoints = Endpoints(ids, outbound, self._conclusions, sending)
+        self.endpoints = Endpoints(ids, outbound, self._conclusions, notices, sending)
         self.retention = Retention(transaction, clock, self._conclusions, wake, retention.days)
         self.history = History(self._conclusions, self.retention.kept)
         self.recoveries = Recoveries(transaction, clock, ids, wake, self.retention.kept)
@@ -74,6 +80,12 @@ class Deliveries:
     def in_flight(self) -> int:
         """How many requests of this process are on their way to endpoints."""
         return self._courier.in_flight
+
+    async def look(self) -> None:
+        """Show who watches what is due and held, and which endpoints are in trouble."""
+        async with self._transaction() as db:
+            now = await self._clock.now(db)
+            watching.stands(await standing(db, now, limits.standing_counted_max), now)
 
     # For other features
 

@@ -1,6 +1,6 @@
 """SQL of what is set on its way, claimed and concluded. Times are parameters; nothing here commits or decides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -8,6 +8,8 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries import order
+from app.deliveries.attempts import Profile
 from app.kit.sql import sql
 
 
@@ -20,11 +22,35 @@ class Claimed(NamedTuple):
     agent_id: str
     endpoint_id: str
     message_id: str
+    order_key: str | None
     endpoint_state: str | None  # None: the endpoint is no more
     url: str | None
     secret: str | None
+    profile: Profile | None
+    retry_seconds: Sequence[float] | None
+    timeout_seconds: float | None
+    is_limited: bool  # by its owner, in number or rate
+    breaker: str | None  # of its lane; None: it has none
+    failures: int | None
     body: str
     subject: str | None
+    was_due_at: datetime | None  # None: it was held until now
+    traceparent: str | None
+
+    @property
+    def key(self) -> order.Key | None:
+        """What it is ordered by."""
+        return None if self.order_key is None else (self.endpoint_id, self.order_key)
+
+    @property
+    def is_for_its_lane(self) -> bool:
+        """Whether it goes when its endpoint's lane lets it, and not straight."""
+        return self.is_limited or self.endpoint_state != "active" or self.breaker not in (None, "closed")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether its lane wants to know of a success, too."""
+        return self.is_limited or bool(self.failures) or self.breaker not in (None, "closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +60,16 @@ class Outcome:
     id: str
     attempts: int
     state: str
+    reason: str | None
     due_at: datetime | None
     concluded_at: datetime | None
     started_at: datetime
     duration_ms: int
+    lookup_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    wait_ms: int | None
+    read_ms: int | None
     status: int | None
     error: str | None
     response_excerpt: str | None
@@ -52,15 +84,21 @@ class NewMessage:
     type: str
     body: str
     subject: str | None = None
+    sender_id: str | None = None
+    order_key: str | None = None
+    traceparent: str | None = None
+    delivery_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message for an endpoint, not yet on its way."""
+    """A message for an endpoint, not yet on its way. `is_behind`: behind another of its key that is added with it."""
 
     delivery_id: str
     message_id: str
     endpoint_id: str
+    order_key: str | None = None
+    is_behind: bool = False
 
 
 # Sending
@@ -75,6 +113,10 @@ class Departure(NamedTuple):
     agent_id: str
     url: str
     secret: str
+    profile: Profile
+    retry_seconds: Sequence[float] | None
+    timeout_seconds: float | None
+    failures: int | None  # of its lane
     attempts: int
 
 
@@ -89,34 +131,54 @@ async def add(
 ) -> Sequence[Departure]:
     """Store these messages and set them on their way; what is addressed to an endpoint that is no more is left out.
 
-    The first `claim` of them are claimed at once, where their endpoint is active; all others are due now. Of those it
-    is asked when they are claimed whether the endpoint is active: asked here for good, a verification that commits a
-    moment later would not see them, and they would wait for ever.
+    The first `claim` of them are claimed at once, where nothing speaks against it: the endpoint is active, well and not
+    limited, and no order is to be kept. All others are due now, but those that wait for an earlier one of their key. Of
+    those that are due it is asked when they are claimed whether they go straight: a lane is not touched here, as who
+    sends may hold locks that come after a lane's.
     """
+    keys = {(each.endpoint_id, each.order_key) for each in addressed if each.order_key is not None}
+    if keys:
+        await order.lock(db, keys)
     # One statement and two JSON texts: arrays are escaped element by element in Python, and each statement costs a
     # round trip.
     statement = sql(
         """
         with message as (
-            insert into messages (id, agent_id, type, body, subject, created_at)
-            select id, agent_id, type, body, subject, :now
-            from json_to_recordset(cast(:messages as json))
-                as m(id text, agent_id text, type text, body text, subject text)
+            insert into messages
+                (id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, created_at)
+            select id, agent_id, type, body, subject, sender_id, order_key, traceparent, delivery_ids, :now
+            from json_to_recordset(cast(:messages as json)) as m(
+                id text, agent_id text, type text, body text, subject text, sender_id text, order_key text,
+                traceparent text, delivery_ids jsonb
+            )
         ), departure as materialized (
-            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret,
-                new.position, case when new.position <= :claim and e.state = 'active' then 1 else 0 end as attempts
+            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret, e.profile,
+                e.retry_seconds, e.timeout_seconds, l.failures, new.position, new.order_key,
+                new.order_key is not null and (new.is_behind or exists (
+                    select from deliveries d
+                    where d.endpoint_id = e.id and d.order_key = new.order_key and d.state = 'pending'
+                )) as is_behind,
+                case when new.position <= :claim and new.order_key is null and e.state = 'active'
+                    and e.max_in_flight is null and e.rate_per_second is null
+                    and coalesce(l.breaker, 'closed') = 'closed' then 1 else 0 end as attempts
             from rows from (
-                json_to_recordset(cast(:addressed as json)) as (delivery_id text, message_id text, endpoint_id text)
-            ) with ordinality as new(delivery_id, message_id, endpoint_id, position)
-            join endpoints e on e.id = new.endpoint_id
+                json_to_recordset(cast(:addressed as json))
+                    as (delivery_id text, message_id text, endpoint_id text, order_key text, is_behind boolean)
+            ) with ordinality as new(delivery_id, message_id, endpoint_id, order_key, is_behind, position)
+            join endpoints e on e.id = new.endpoint_id left join lanes l on l.endpoint_id = e.id
         ), delivery as (
             insert into deliveries
-                (id, message_id, endpoint_id, agent_id, state, due_at, attempts, attempts_before, created_at)
-            select delivery_id, message_id, endpoint_id, agent_id, 'pending',
-                case attempts when 1 then cast(:until as timestamptz) else :now end, attempts, 0, :now
+                (id, message_id, endpoint_id, agent_id, state, hold, order_key, due_at, attempts, attempts_before,
+                created_at)
+            select delivery_id, message_id, endpoint_id, agent_id, 'pending', case when is_behind then 'order' end,
+                order_key,
+                case when is_behind then null when attempts = 1 then cast(:until as timestamptz) else :now end,
+                attempts, 0, :now
             from departure
         )
-        select delivery_id, message_id, endpoint_id, agent_id, url, secret, attempts from departure order by position
+        select delivery_id, message_id, endpoint_id, agent_id, url, secret, profile, retry_seconds, timeout_seconds,
+            failures, attempts
+        from departure order by position
         """
     )
     values = {
@@ -132,68 +194,110 @@ async def add(
 # The engine
 
 
+# Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims, which says
+# itself what `was_due_at`.
+claimed_columns = "d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
+loaded = """
+    select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
+        e.state, e.url, e.secret, e.profile, e.retry_seconds, e.timeout_seconds,
+        coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
+        c.was_due_at, m.traceparent
+    from claimed c join messages m on m.id = c.message_id
+        left join endpoints e on e.id = c.endpoint_id left join lanes l on l.endpoint_id = c.endpoint_id
+"""
+
+
 async def claim(db: AsyncSession, now: datetime, lease_seconds: float, limit: int) -> Sequence[Claimed]:
     """Take the most overdue deliveries, with their endpoints and bodies. Others skip them until the lease ends."""
     statement = sql(
-        """
+        f"""
         with due as materialized (
-            select id from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
+            select id, due_at from deliveries where due_at <= :now order by due_at limit :limit for update skip locked
         ), claimed as (
             update deliveries d set due_at = :until, attempts = d.attempts + 1
             from due where d.id = due.id
-            returning d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id
+            returning {claimed_columns}, due.due_at as was_due_at
         )
-        select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id,
-            e.state, e.url, e.secret, m.body, m.subject
-        from claimed c join messages m on m.id = c.message_id left join endpoints e on e.id = c.endpoint_id
+        {loaded}
         """
     )
     values = {"now": now, "until": now + timedelta(seconds=lease_seconds), "limit": limit}
     return [Claimed._make(row) for row in await db.execute(statement, values)]
 
 
-async def park(db: AsyncSession, claimed: Sequence[Claimed]) -> set[str]:
-    """Let these wait until their endpoint is active, unless it has become so; returns those that wait.
+async def claim_newest(
+    db: AsyncSession, now: datetime, lease_seconds: float, limit: int, passed_over: Sequence[str], among: int
+) -> Sequence[Claimed]:
+    """As `claim`, from the other end: of those that fell due last, what is not for endpoints that are passed over."""
+    statement = sql(
+        f"""
+        with newest as materialized (
+            select id, endpoint_id from deliveries where due_at <= :now order by due_at desc limit :among
+        ), due as materialized (
+            select d.id, d.due_at from deliveries d
+            where d.due_at <= :now and d.id in (
+                select id from newest
+                where endpoint_id not in (select json_array_elements_text(cast(:over as json)))
+            )
+            limit :limit for update skip locked
+        ), claimed as (
+            update deliveries d set due_at = :until, attempts = d.attempts + 1
+            from due where d.id = due.id
+            returning {claimed_columns}, due.due_at as was_due_at
+        )
+        {loaded}
+        """
+    )
+    values = {
+        "now": now,
+        "until": now + timedelta(seconds=lease_seconds),
+        "limit": limit,
+        "among": among,
+        "over": orjson.dumps(passed_over).decode(),
+    }
+    return [Claimed._make(row) for row in await db.execute(statement, values)]
 
-    The lock makes this and a verification of the same endpoint follow one another: either it sees what waits here and
-    lets go of it, or this sees an active endpoint and parks nothing. The claim does not count as an attempt.
-    """
+
+async def hold(db: AsyncSession, claimed: Iterable[Claimed]) -> set[str]:
+    """Hold these for their lanes, which the caller makes due; returns the endpoints of those that were still ours. The
+    claim does not count as an attempt. What another has locked is left to its lease: nothing here waits."""
     statement = sql(
         """
-        with inactive as (
-            select id from endpoints where id = any(cast(:endpoints as text[])) and state <> 'active' for share
+        with mine as materialized (
+            select d.id from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
+                join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+            for update of d skip locked
         )
         update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1
-        from inactive, unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        where d.id = mine.id and d.attempts = mine.attempts and d.endpoint_id = inactive.id
-        returning d.id
+        from mine where d.id = mine.id
+        returning d.endpoint_id
         """
     )
-    columns = {
-        "endpoints": sorted({c.endpoint_id for c in claimed}),
-        "ids": [c.id for c in claimed],
-        "tokens": [c.attempts for c in claimed],
-    }
-    return set((await db.execute(statement, columns)).scalars())
+    return set((await db.execute(statement, {"mine": _tokens(claimed)})).scalars())
 
 
-async def release(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
-    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt."""
+async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -> None:
+    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt; else as `hold`."""
     statement = sql(
         """
+        with mine as materialized (
+            select d.id from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
+                join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+            for update of d skip locked
+        )
         update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
-        from unnest(cast(:ids as text[]), cast(:tokens as integer[])) as mine(id, attempts)
-        where d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+        from mine where d.id = mine.id
         """
     )
-    await db.execute(statement, {"ids": [c.id for c in claimed], "tokens": [c.attempts for c in claimed], "now": now})
+    await db.execute(statement, {"mine": _tokens(claimed), "now": now})
 
 
 async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
     """Cancel these: their endpoint is no more."""
     statement = sql(
         """
-        update deliveries set state = 'cancelled', due_at = null, concluded_at = :now
+        update deliveries
+        set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null, concluded_at = :now
         where id = any(cast(:ids as text[])) and state = 'pending'
         """
     )
@@ -209,17 +313,22 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
         """
         with outcome as (
             select * from jsonb_to_recordset(cast(:outcomes as jsonb)) as o(
-                id text, attempts integer, state text, due_at timestamptz, concluded_at timestamptz,
-                started_at timestamptz, duration_ms integer, status integer, error text, response_excerpt text
+                id text, attempts integer, state text, reason text, due_at timestamptz, concluded_at timestamptz,
+                started_at timestamptz, duration_ms integer, lookup_ms integer, connect_ms integer, tls_ms integer,
+                wait_ms integer, read_ms integer, status integer, error text, response_excerpt text
             )
         ), recorded as (
-            insert into attempts (delivery_id, number, started_at, duration_ms, status, error, response_excerpt)
-            select id, attempts, started_at, duration_ms, status, error, response_excerpt from outcome
+            insert into attempts
+                (delivery_id, number, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
+                error, response_excerpt, next_attempt_at)
+            select id, attempts, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
+                error, response_excerpt, due_at
+            from outcome
             on conflict do nothing
         )
         update deliveries d
-        set state = o.state, due_at = o.due_at, concluded_at = o.concluded_at, last_status = o.status,
-            last_error = o.error
+        set state = o.state, reason = o.reason, due_at = o.due_at, concluded_at = o.concluded_at,
+            last_status = o.status, last_error = o.error
         from outcome o
         where d.id = o.id and d.attempts = o.attempts and d.state = 'pending'
         returning d.id
@@ -229,3 +338,8 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
     # order of ids, so that two that write about the same deliveries never wait in a circle.
     written = orjson.dumps(sorted(outcomes, key=lambda outcome: outcome.id)).decode()
     return set((await db.execute(statement, {"outcomes": written})).scalars())
+
+
+def _tokens(claimed: Iterable[Claimed]) -> str:
+    """What these are fenced by."""
+    return orjson.dumps([{"id": each.id, "attempts": each.attempts} for each in claimed]).decode()

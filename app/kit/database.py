@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from app.kit import limits
+from app.kit import limits, telemetry
 from app.kit.clock import SystemClock
 
 
@@ -50,12 +51,28 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """A session in a transaction of its own. When the block has ended, its changes are durable."""
-        async with self._sessions() as db, db.begin():
-            yield db
+        try:
+            async with self._sessions() as db, db.begin():
+                yield db
+        except (DBAPIError, PoolTimeout) as error:
+            kind = _kind(error)
+            if kind is not None:
+                telemetry.database_errors.labels(kind).inc()
+            raise
 
     async def close(self) -> None:
         """Give the connections back to the server."""
         await self.engine.dispose()
+
+
+def _kind(error: DBAPIError | PoolTimeout) -> str | None:
+    """What ails the database; None where it is well, and refuses what it was asked."""
+    if isinstance(error, PoolTimeout):
+        return "busy"
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    # Without a code there was no server to send one.
+    kinds = {"08": "away", "57": "away", "53": "full", "58": "full", "40": "conflict"}
+    return kinds.get(sqlstate[:2]) if sqlstate else ("away" if isinstance(error, OperationalError) else None)
 
 
 def _ping_the_idle(engine: Engine) -> None:

@@ -88,7 +88,8 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 def header_lines(headers: Mapping[str, str]) -> bytes:
     """These headers as they stand in a request. ValueError where one of them would be anything else than that."""
-    lines = (_template(tuple(headers)) % tuple(headers.values())).encode("ascii")
+    # What is no ASCII becomes bytes that are not printable either.
+    lines = (_template(tuple(headers)) % tuple(headers.values())).encode("utf-8", "surrogatepass")
     # In lines of printable characters, only the line ends that we wrote are left over.
     if len(lines.translate(None, _PRINTABLE)) != 2 * len(headers):
         raise ValueError(f"one of these headers cannot be sent: {', '.join(headers)}")

@@ -40,7 +40,14 @@ looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 
 # Endpoints
+standing_sweep_seconds = 10  # between looks at what is due and held
+standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000
+
+# Messages: deliveries of one request to publish, and endpoints that it may have to look at for them.
+publish_deliveries_max = 1_000
+publish_candidates_max = 5_000
+publish_filters_cached_max = 4_096
 
 # Deliveries, once they are written down
 partition_lock_milliseconds = 250  # that a change of partitions waits, and all who come after it

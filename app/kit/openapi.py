@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from app.kit.operations import Operation, Shape, shape
 from tocsin.problems import (
     ContentTooLarge,
+    DatabaseFull,
     DatabaseUnavailable,
     FacilitatorUnavailable,
     IdempotencyConflict,
@@ -141,6 +142,7 @@ def refusals(operation: Operation, form: Shape) -> tuple[type[Problem], ...]:
     found: list[type[Problem]] = [*operation.problems, DatabaseUnavailable, RequestTimeout]
     found += _SIGNED if operation.signed else ()
     found += _WRITTEN if operation.signed and operation.writes else ()
+    found += (DatabaseFull,) if operation.writes else ()
     found += _SENT if form.body else (ContentTooLarge,)
     found += (InvalidQuery,)
     found += (InvalidCursor,) if form.query and "cursor" in form.query.model_fields else ()

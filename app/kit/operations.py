@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.kit import idempotency, limits, preconditions, problems, telemetry
+from app.kit import idempotency, limits, preconditions, problems, telemetry, tracing
 from app.kit.clock import Clock
 from app.kit.wake import Wake
 from tocsin.problems import (
@@ -250,7 +250,9 @@ class _Entrance:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request, started = Request(scope, receive), self.door.clock.monotonic()
-        response = await self._respond(request)
+        with tracing.request(self.operation.method, self.operation.path, request.headers) as span:
+            response = await self._respond(request)
+            tracing.record(span, response.status_code)
         telemetry.requests.labels(self.operation.name, str(response.status_code)).inc()
         telemetry.request_seconds.labels(self.operation.name).observe(self.door.clock.monotonic() - started)
         await response(scope, receive, send)

@@ -7,20 +7,22 @@ from typing import Any
 from psycopg import errors as postgres_errors
 from pydantic import ValidationError
 from pydantic_core import from_json
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.kit import telemetry
-from tocsin.problems import DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound, Problem
+from tocsin.problems import DatabaseFull, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound, Problem
 
 log = telemetry.logger(__name__)
 
 # A body may be wrong in as many places as it has members; a person reads the first few.
 _ERRORS_MAX = 20
 
+# Whoever makes room is a person, or a job that runs now and then.
+_full = postgres_errors.DiskFull
 _away = (OperationalError, InterfaceError, PoolTimeoutError, postgres_errors.OperationalError, ConnectionError)
 
 
@@ -74,9 +76,11 @@ def _pointer(location: Sequence[int | str]) -> str:
 
 
 def of(error: Exception) -> Problem:
-    """The refusal that an exception stands for: itself, a database that is away, or a defect of ours."""
+    """The refusal that an exception stands for: itself, a database that is full or away, or a defect of ours."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, DBAPIError) and isinstance(error.orig, _full):
+        return DatabaseFull(headers={"Retry-After": "10"})
     if isinstance(error, _away):
         return DatabaseUnavailable(headers={"Retry-After": "2"})
     return InternalError()
@@ -87,6 +91,8 @@ def answer(error: Exception, request: Request) -> Response:
     problem, request_id = of(error), request.state.request_id
     if isinstance(problem, InternalError):
         log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)
+    elif isinstance(problem, DatabaseFull):
+        log.error("the database is full", request_id=request_id)
     elif isinstance(problem, DatabaseUnavailable):
         log.warning("the database is away", request_id=request_id, error=type(error).__name__)
     return response(problem, request_id)

@@ -80,8 +80,8 @@ class _Calls:
                 self._again.discard(feature)
                 await act()
         except OperationalError as error:
-            # The database is away: this round ends here, the next sweep starts another.
-            log.warning("a drain stopped; the database is away", feature=feature, error=_first_line(error.orig))
+            # The database is away, or full: this round ends here, the next sweep starts another.
+            log.warning("a drain stopped; the database is away or full", feature=feature, error=_first_line(error.orig))
         except Exception:
             # A bug ends this round, too, and not the worker.
             log.exception("a drain stopped", feature=feature)

@@ -35,6 +35,16 @@ def test_the_sleeper_is_woken_and_verifies(relay: Relay, tmp_path: Path) -> None
     assert last.endswith("is deleted after 3 rings")
 
 
+def test_the_bookkeeper_hears_of_what_it_wants_and_in_order(relay: Relay, tmp_path: Path) -> None:
+    program = run([sys.executable, "-m", "examples.shop"], tmp_path, PYTHONPATH=str(ROOT), TOCSIN_URL=relay.url)
+    assert program.returncode == 0, program.stderr
+    assert program.stdout.splitlines() == [
+        "order.paid to 0, order.paid to 1, order.shipped to 0, order.refunded to 1",
+        "order.paid: o-2, 250",
+        "order.refunded: o-2, 250",
+    ]
+
+
 def test_the_reporter_writes_each_report_once_however_often_it_is_started(relay: Relay, tmp_path: Path) -> None:
     key, reports = PrivateKey.generate(), tmp_path / "reports"
     key.save(tmp_path / "key")

@@ -28,7 +28,7 @@ async def test_waiting_in_vain_for_a_place_costs_no_attempt(
     def fails_and_takes_a_whole_lease_at_first(post: Post) -> web.Response:
         if len(receiver.rings) == 1:
             clock.at += LEASE
-        return web.Response(status=503)
+        return web.Response(status=500)
 
     one_place = settings.model_copy(update={"delivery": DeliverySettings(connections=1)})
     async with (

@@ -60,11 +60,17 @@ def ground(tmp_path_factory: pytest.TempPathFactory, watchdog: Watchdog) -> Iter
 
 
 @pytest.fixture
-def relay(ground: Ground, tmp_path: Path, watchdog: Watchdog) -> Iterator[Relay]:
+def relay_here(ground: Ground, tmp_path: Path, watchdog: Watchdog) -> Iterator[Relay]:
     """A relay of which nothing runs yet but Postgres and Valkey."""
     yield from running(
         Relay(tmp_path, ground.postgres, Valkey.start(tmp_path, watchdog=watchdog), watchdog, ground.database())
     )
+
+
+@pytest.fixture
+def relay(relay_here: Relay) -> Relay:
+    """The relay of the case; some bring one of their own."""
+    return relay_here
 
 
 def running(relay: Relay) -> Iterator[Relay]:
@@ -78,8 +84,10 @@ def running(relay: Relay) -> Iterator[Relay]:
 
 @pytest.fixture
 def case(relay: Relay, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Case:
-    """The case that this test is. Its name is the test's marker `case`."""
+    """The case that this test is. Its name is the test's marker `case`, with its parameters."""
     [name] = request.node.get_closest_marker("case").args
+    parameters = getattr(request.node, "callspec", None)
+    name = f"{name} ({parameters.id})" if parameters else name
     return Case(name, relay, lambda row: record_property(_PROPERTY, json.dumps(row)))
 
 

@@ -1,7 +1,6 @@
 """Receivers that mean harm, beside one that means well."""
 
 import asyncio
-import os
 import sys
 import time
 from collections import defaultdict
@@ -14,7 +13,7 @@ from app.services import Services
 from tests.faults.ear import Ear
 from tests.faults.hostile import KINDS, Hostile, besieged, lease_and_more_seconds
 from tests.faults.reconciliation import Case
-from tests.faults.relay import Part, Relay, lease_seconds, until
+from tests.faults.relay import Part, Relay, clean_environment, lease_seconds, until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("faults")]
 
@@ -108,8 +107,3 @@ class Weighing:
         while True:
             self._most = max(self._most, self._process.memory_info().rss)
             await asyncio.sleep(0.1)
-
-
-def clean_environment() -> Mapping[str, str]:
-    """Ours, without what is meant for us."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "PYTHON", "COV_"))}

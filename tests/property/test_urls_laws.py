@@ -1,5 +1,8 @@
 """Laws of the URL reader: it never fails in another way, it is stable, and other parsers read its result as it does."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 import httpx
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from app.kit.urls import BadUrl, Url, parse_url
+from tests.hostile import HOSTILE_URLS
 
 PIECES = st.sampled_from(
     [
@@ -58,7 +62,14 @@ PIECES = st.sampled_from(
 )
 PATCHWORK = st.lists(PIECES, max_size=12).map("".join)
 LIKELY = st.builds("{}://{}{}".format, st.sampled_from(["http", "https", "HTTP"]), PATCHWORK, PATCHWORK)
-ANY = st.one_of(st.text(max_size=80), PATCHWORK, LIKELY, LIKELY)
+# A hostile URL with something else in it, or cut short, is often hostile in a new way.
+SPOILED = st.builds(
+    lambda url, piece, at: url[: at % (len(url) + 1)] + piece + url[at % (len(url) + 1) :],
+    st.sampled_from(HOSTILE_URLS),
+    PIECES,
+    st.integers(0, 100),
+)
+ANY = st.one_of(st.text(max_size=80), PATCHWORK, LIKELY, LIKELY, SPOILED)
 
 
 def read(text: str) -> Url | None:
@@ -98,6 +109,28 @@ def _other_readings(text: str, default_port: int) -> list[tuple[str | None, int]
         (theirs.raw_host.decode().strip("[]"), theirs.port or default_port),
         (yarls.raw_host, yarls.port or default_port),
     ]
+
+
+@given(ANY)
+@example("http://[::FFFF:7F00:1]/")
+@example("HTTP://EXAMPLE.com:80/")
+def test_where_other_parsers_agree_on_the_host_of_what_was_given_it_is_ours(text: str) -> None:
+    url = read(text)
+    if url is None:
+        return
+    readings = {host for host in _other_hosts(text) if host is not None}
+    assert readings <= {url.host}
+
+
+def _other_hosts(text: str) -> Iterator[str | None]:
+    for host_of in (
+        lambda: urlsplit(text).hostname,
+        lambda: httpx.URL(text).raw_host.decode(),
+        lambda: URL(text).raw_host,
+    ):
+        with suppress(ValueError, httpx.InvalidURL):
+            host = (host_of() or "").strip("[]").lower()
+            yield str(IPv6Address(host)) if ":" in host else host
 
 
 @given(ANY)

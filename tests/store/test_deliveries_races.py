@@ -49,7 +49,24 @@ async def store_all(db) -> list[Delivery]:
 
 
 def delivered(claimed: store.Claimed, status: int = 204) -> Outcome:
-    return Outcome(claimed.id, claimed.attempts, "delivered", None, NOW, NOW, 5, status, None, None)
+    return Outcome(
+        id=claimed.id,
+        attempts=claimed.attempts,
+        state="delivered",
+        reason=None,
+        due_at=None,
+        concluded_at=NOW,
+        started_at=NOW,
+        duration_ms=5,
+        lookup_ms=None,
+        connect_ms=None,
+        tls_ms=None,
+        wait_ms=5,
+        read_ms=0,
+        status=status,
+        error=None,
+        response_excerpt=None,
+    )
 
 
 async def test_two_claimers_never_take_the_same_delivery(database, endpoint) -> None:
@@ -123,7 +140,7 @@ async def test_conclusions_and_the_end_of_their_endpoint_never_wait_in_a_circle(
 
     async def cancel() -> set[str]:
         async with database.transaction() as db:
-            return {id for id, _ in await register.cancel_all(db, "ep_1", NOW)}
+            return {each.id for each in await register.cancel_all(db, "ep_1", NOW)}
 
     middle = sorted(each.id for each in claimed)[200]
     async with database.transaction() as holding:
@@ -134,33 +151,6 @@ async def test_conclusions_and_the_end_of_their_endpoint_never_wait_in_a_circle(
 
     # Each of them once, by whichever came first.
     assert sorted(id for ids in ended for id in ids) == sorted(each.id for each in claimed)
-
-
-async def test_a_delivery_parked_while_its_endpoint_is_verified_is_not_stranded(database, endpoint) -> None:
-    """The verification commits between the claim and the parking: then nothing is parked."""
-    await send(database, 1)
-    claimed = await claim(database)
-    async with database.transaction() as verifying:
-        await verifying.execute(text("update endpoints set state = 'active'"))
-        await register.release_waiting(verifying, ["ep_1"], NOW)
-        parking = asyncio.create_task(_park(database, claimed))
-        await _blocked(database)
-
-    assert await parking == set()
-
-
-async def test_a_verification_waits_for_the_parking_and_releases_what_was_parked(database, endpoint) -> None:
-    await send(database, 1)
-    claimed = await claim(database)
-    async with database.transaction() as parking:
-        parked = await store.park(parking, claimed)
-        verifying = asyncio.create_task(_verify(database))
-        await _blocked(database)
-    await verifying
-
-    assert parked == {"dlv_1"}
-    delivery = (await rows(database))["dlv_1"]
-    assert (delivery.state, delivery.due_at, delivery.attempts - delivery.attempts_before) == ("pending", NOW, 0)
 
 
 async def test_a_delivery_for_an_endpoint_that_is_no_more_is_not_made(database, endpoint) -> None:
@@ -180,17 +170,6 @@ async def test_two_processes_that_need_the_first_relay_key_get_the_same(database
         stored = await register.signing_key(db, "webhooks")
     assert isinstance(stored, SigningKey)
     assert set(keyids) == {stored.kid}
-
-
-async def _park(database: Database, claimed: list[store.Claimed]) -> set[str]:
-    async with database.transaction() as db:
-        return await store.park(db, claimed)
-
-
-async def _verify(database: Database) -> None:
-    async with database.transaction() as db:
-        await db.execute(text("update endpoints set state = 'active'"))
-        await register.release_waiting(db, ["ep_1"], NOW)
 
 
 async def _blocked(database: Database, count: int = 1) -> None:

@@ -2,11 +2,14 @@
 
 # ruff: noqa: RUF001  (look-alike digits are the point)
 
+import re
 from ipaddress import ip_network
 
 import pytest
 
 from app.kit.addresses import NOT_PUBLIC_V4, NOT_PUBLIC_V6, is_public, networks, within
+from app.settings import OutboundSettings
+from tests.hostile import BAD_ADDRESSES, PUBLIC_EDGES
 
 REFUSED = """
 0.0.0.0 10.254.0.0 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.255 168.63.129.16 169.254.169.254 172.16.10.65
@@ -71,6 +74,19 @@ def test_an_operator_list_of_networks_covers_mapped_addresses_too() -> None:
     assert not within("localhost", allowed)
 
 
-def test_an_entry_that_is_no_network_is_named() -> None:
-    with pytest.raises(ValueError, match="not-a-network"):
-        networks(["not-a-network"])
+@pytest.mark.parametrize("entry", ["not-a-network", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "10/8", "*"])
+def test_an_entry_that_is_no_network_is_named(entry: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(entry))):
+        networks(["127.0.0.0/8", entry])
+    with pytest.raises(ValueError, match=re.escape(repr(entry))):
+        OutboundSettings(allow=(entry,))
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+def test_an_address_of_a_registry_of_special_ones_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC_EDGES)
+def test_an_address_at_the_edge_of_a_special_block_is_public(address: str) -> None:
+    assert is_public(address)

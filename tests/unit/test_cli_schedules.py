@@ -20,6 +20,7 @@ from tocsin.cli.schedules import backfills, words
 from tocsin.cli.schedules.options import Terms, When
 from tocsin.cli.schedules.terms import changes_of, members_of, spec_of
 from tocsin.cli.schedules.words import SHIFTS
+from tocsin.problems import NotFound, Problem, UnknownKey
 from tocsin.recurrence import zone_database_version
 from tocsin.schemas.schedules import (
     Backfill,
@@ -327,10 +328,13 @@ class Relay:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         path, _, query = target.partition("?")
         self.asked.append((f"{method} {path}", dict(headers), json.loads(body) if body else parse_qs(query)))
-        return self.answers[f"{method} {path}"].model_dump_json().encode()
+        answer = self.answers[f"{method} {path}"]
+        if isinstance(answer, Problem):
+            return answer.status, json.dumps(answer.document()).encode()
+        return 200, answer.model_dump_json().encode()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         answer = self.answer
@@ -340,8 +344,8 @@ class Relay:
                 self.raw_requestline = self.rfile.readline()
                 if self.parse_request():
                     body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                    document = answer(self.command, self.path, dict(self.headers.items()), body)
-                    self.send_response(200)
+                    status, document = answer(self.command, self.path, dict(self.headers.items()), body)
+                    self.send_response(status)
                     self.end_headers()
                     self.wfile.write(document)
                 self.close_connection = True
@@ -360,22 +364,28 @@ def relay() -> Iterator[Relay]:
 
 
 Type = Callable[..., str]
+Ended = tuple[Any, Any]  # its exit code, and what it has printed
 
 
 @pytest.fixture
 def typing(relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Type:
     """Types a command, and gives what it prints."""
-    key = PrivateKey.from_seed(bytes(32)).text
 
     def type_(*typed: str) -> str:
-        monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", key, "schedule", *typed])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capfd.readouterr()
-        assert ended.value.code in (0, None), told.err
+        code, told = typed_at(relay, monkeypatch, capfd, *typed)
+        assert code in (0, None), told.err
         return told.out
 
     return type_
+
+
+def typed_at(relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *typed: str) -> Ended:
+    """Types a command, which may be refused; gives how it ends, and what it prints."""
+    key = PrivateKey.from_seed(bytes(32)).text
+    monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", key, "schedule", *typed])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code, capfd.readouterr()
 
 
 def lines(printed: str) -> list[str]:
@@ -405,12 +415,9 @@ def test_a_schedule_is_added_as_the_issue_says(relay: Relay, typing: Type, tmp_p
 def test_what_cannot_be_is_refused_before_it_is_sent(
     relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: list[str], told: str
 ) -> None:
-    key = PrivateKey.from_seed(bytes(32)).text
-    words = ["--url", relay.url, "--key", key, "schedule", "add", "--every", "5s", "--endpoint", "ep_1"]
-    monkeypatch.setattr("sys.argv", ["tocsin", *words, *typed])
-    with pytest.raises(SystemExit):
-        cli.main()
-    assert told in capfd.readouterr().err
+    words = ["add", "--every", "5s", "--endpoint", "ep_1"]
+    _, printed = typed_at(relay, monkeypatch, capfd, *words, *typed)
+    assert told in printed.err
     assert relay.asked == []
 
 
@@ -533,9 +540,49 @@ def test_stepping_in(relay: Relay, typing: Type, typed: list[str], asked: str, s
     assert json.loads(printed)["id"] in {"sch_1", "fir_1"}
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume", "trigger", "skip-next", "rm"])
+def test_stepping_in_can_be_meant_for_one_version_only(relay: Relay, typing: Type, verb: str) -> None:
+    asked = "DELETE /v1/schedules/daily" if verb == "rm" else f"POST /v1/schedules/daily/{verb}"
+    relay.answers[asked] = fire() if verb in {"trigger", "skip-next"} else schedule()
+    typing(verb, "daily", "--if-version", "3")
+    _, headers, _ = relay.asked[0]
+    assert {name.title(): value for name, value in headers.items()}["If-Match"] == '"3"'
+
+
 def test_several_schedules_are_removed_at_once(relay: Relay, typing: Type) -> None:
     relay.answers |= dict.fromkeys(("DELETE /v1/schedules/a", "DELETE /v1/schedules/b"), schedule())
     assert lines(typing("rm", "a", "b")) == ["✓ a is deleted", "✓ b is deleted"]
+
+
+def test_if_one_removal_is_refused_the_others_are_made_all_the_same(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    relay.answers |= {
+        "DELETE /v1/schedules/a": schedule(),
+        "DELETE /v1/schedules/b": NotFound("there is no such schedule"),
+        "DELETE /v1/schedules/c": schedule(),
+    }
+    code, printed = typed_at(relay, monkeypatch, capfd, "rm", "a", "b", "c")
+    assert code == 1
+    assert lines(printed.out) == ["✓ a is deleted", "✓ c is deleted"]
+    assert lines(printed.err)[:2] == ["✗ b: Not found (404)", "there is no such schedule"]
+
+
+def test_what_would_meet_all_others_is_told_once(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    relay.answers["DELETE /v1/schedules/a"] = UnknownKey("no agent has this key")
+    code, printed = typed_at(relay, monkeypatch, capfd, "rm", "a", "b")
+    assert (code, [asked for asked, _, _ in relay.asked]) == (1, ["DELETE /v1/schedules/a"])
+    assert "tocsin register" in printed.err
+
+
+def test_several_schedules_have_no_version_in_common(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, printed = typed_at(relay, monkeypatch, capfd, "rm", "a", "b", "--if-version", "3")
+    assert "--if-version" in printed.err
+    assert relay.asked == []
 
 
 def test_a_preview_needs_no_relay_and_no_key(

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from app.deliveries.flights import Flights, ahead
+from app.deliveries.flights import Flights
+from app.deliveries.shares import ahead
 
 
 class Runway:

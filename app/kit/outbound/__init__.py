@@ -15,10 +15,10 @@ Who reads on: `client` is the verbs, `guard` says what may be called, `pool` ope
 
 from app.kit.outbound.answers import Answer, Category, Fault, Timings
 from app.kit.outbound.client import Outbound, response_bytes_max
-from app.kit.outbound.connection import response_header_bytes_max, response_headers_max
+from app.kit.outbound.connection import idle_connection_seconds, response_header_bytes_max, response_headers_max
 from app.kit.outbound.names import Resolver, SystemResolver
 from app.kit.outbound.own import own_doors
-from app.kit.outbound.pool import Dialer, SocketDialer, idle_connection_seconds
+from app.kit.outbound.pool import Dialer, SocketDialer
 
 __all__ = [
     "Answer",

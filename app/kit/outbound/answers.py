@@ -14,7 +14,7 @@ Category = Literal[
     "no_public_address",  # does not resolve, or resolves to an address that we do not call
     "connection_failed",  # nobody accepted the connection
     "connection_lost",  # closed or reset before the answer was complete; a 2xx counts only when its body ended
-    "tls_error",  # no common TLS version, or a certificate that does not prove the name
+    "tls_error",  # no common TLS version, a certificate that does not prove the name, or a handshake broken off
     "bad_response",  # not HTTP, or headers beyond our limits
     "timeout",  # the deadline passed before the answer was complete
 ]

@@ -13,13 +13,15 @@ from typing import NamedTuple, cast
 
 import httptools
 
-from app.kit.outbound.answers import Answer, Category, Fault, Headers, Timings, milliseconds
+from app.kit.outbound.answers import Answer, Category, Fault, Headers, Timings, milliseconds, no_time
 
-__all__ = ["Connection", "Place", "response_header_bytes_max", "response_headers_max"]
+__all__ = ["Connection", "Place", "idle_connection_seconds", "response_header_bytes_max", "response_headers_max"]
 
 response_header_bytes_max = 8 * 1024
 response_headers_max = 100
 interim_answers_max = 8
+# Shorter than what common servers keep idle connections for (5 s), so that we seldom post into one being closed.
+idle_connection_seconds = 4.0
 # The last chunk's extensions, and trailers.
 trailer_bytes_max = 8 * 1024
 # A chunk of one byte takes six.
@@ -84,7 +86,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.place = place
         self.ends_at = float("inf")
-        self.idle_seconds_max = float("inf")
+        self.idle_seconds_max = idle_connection_seconds
         self._loop = loop
         self._released = released
         self._lost = lost
@@ -229,23 +231,20 @@ class Connection(asyncio.Protocol):
     # --- how it ends ---
 
     def _finish(self) -> None:
+        asked, self._answer = self._answer, None
+        assert asked is not None
+        assert self._transport is not None
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         if self._is_truncated:
             body = body[: self._limit]
         answer = Answer(self._status, Headers(self._headers), body, self._is_truncated, self._timings())
         # What was answered before it was sent whole cannot be followed by another request.
-        if self._may_go_on and self.is_open and not self._transport_has_more():
-            asked, self._answer = self._answer, None
+        if self._may_go_on and self.is_open and self._transport.get_write_buffer_size() == 0:
             self._released(self)
         else:
-            asked, self._answer = self._answer, None
             self.abort()
-        if asked is not None and not asked.done():
+        if not asked.done():
             asked.set_result(answer)
-
-    def _transport_has_more(self) -> bool:
-        assert self._transport is not None
-        return self._transport.get_write_buffer_size() > 0
 
     def _give_up(self, category: Category, detail: str) -> None:
         asked, self._answer = self._answer, None
@@ -255,10 +254,12 @@ class Connection(asyncio.Protocol):
 
     def _timings(self) -> Timings:
         now, heard_at = self._loop.time(), self._heard_at
-        wait_ms = milliseconds((now if heard_at is None else heard_at) - self._asked_at)
-        read_ms = None if heard_at is None else milliseconds(now - heard_at)
-        lookup_ms, connect_ms, tls_ms = self._spent[:3]
-        return Timings(lookup_ms, connect_ms, tls_ms, wait_ms, read_ms)
+        if heard_at is None:
+            return self._spent._replace(wait_ms=milliseconds(now - self._asked_at))
+        wait_ms, read_ms = milliseconds(heard_at - self._asked_at), milliseconds(now - heard_at)
+        if self._spent is no_time:
+            return Timings(None, None, None, wait_ms, read_ms)
+        return self._spent._replace(wait_ms=wait_ms, read_ms=read_ms)
 
     @property
     def _ends_with_the_connection(self) -> bool:
@@ -271,4 +272,4 @@ class Connection(asyncio.Protocol):
         for parameter in keep_alive.split(b","):
             name, _, value = parameter.strip().partition(b"=")
             if name.lower() == b"timeout" and len(value) < 6 and value.isdigit():
-                self.idle_seconds_max = int(value) - 1.0
+                self.idle_seconds_max = min(idle_connection_seconds, int(value) - 1.0)

@@ -12,12 +12,10 @@ from typing import Protocol
 from app.kit.outbound.answers import Category, Fault, Timings, milliseconds
 from app.kit.outbound.connection import Connection, Place
 
-__all__ = ["Dialer", "Pool", "SocketDialer", "idle_connection_seconds"]
+__all__ = ["Dialer", "Pool", "SocketDialer"]
 
 connect_timeout_seconds = 5.0
 addresses_dialled_max = 4
-# Shorter than what common servers keep idle connections for (5 s), so that we seldom post into one being closed.
-idle_connection_seconds = 4.0
 idle_connections_max = 1_000
 # Deadlines are looked at together. A timer for each request would cost as much as writing the request.
 sweep_seconds = 0.05
@@ -105,13 +103,9 @@ class Pool:
         try:
             async with asyncio.timeout_at(ends_at):
                 connection = await self._spoken_over(connected, place)
-        except OSError as error:  # ssl.SSLError and TimeoutError are such
-            connected.close()
+        except OSError as error:  # ssl.SSLError and TimeoutError are such; the socket was closed with its transport
             spent = spent._replace(tls_ms=milliseconds(self._loop.time() - began))
-            return Fault(_handshake_category(error), _said(error), spent)
-        except BaseException:
-            connected.close()
-            raise
+            return Fault(_handshake_category(error, place), _said(error), spent)
         if place.server_name is not None:
             spent = spent._replace(tls_ms=milliseconds(self._loop.time() - began))
         if not connection.is_open:
@@ -139,11 +133,10 @@ class Pool:
 
     def _keep(self, connection: Connection) -> None:
         """It can be asked again."""
-        seconds = min(idle_connection_seconds, connection.idle_seconds_max)
-        if self._idle_count >= idle_connections_max or seconds <= 0:
+        if self._idle_count >= idle_connections_max or connection.idle_seconds_max <= 0:
             connection.abort()
             return
-        connection.ends_at = self._loop.time() + seconds
+        connection.ends_at = self._loop.time() + connection.idle_seconds_max
         self._idle[connection.place].append(connection)
         self._idle_count += 1
 
@@ -178,10 +171,11 @@ class Pool:
             await self._all_lost
 
 
-def _handshake_category(error: OSError) -> Category:
+def _handshake_category(error: OSError, place: Place) -> Category:
     if isinstance(error, TimeoutError):
         return "timeout"
-    return "tls_error" if isinstance(error, ssl.SSLError) else "connection_lost"
+    # Who finds no common version often just hangs up.
+    return "connection_lost" if place.server_name is None else "tls_error"
 
 
 def _said(error: Exception) -> str:

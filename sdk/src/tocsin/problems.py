@@ -38,7 +38,7 @@ True
     ├── TooManyRequests 429
     ├── InternalError 500
     └── Unavailable 503
-        └── DatabaseUnavailable · FacilitatorUnavailable · PaymentPending
+        └── DatabaseUnavailable · DatabaseFull · FacilitatorUnavailable · PaymentPending
 """
 
 import re
@@ -361,6 +361,11 @@ class Unavailable(Problem):
 
 class DatabaseUnavailable(Unavailable):
     """The relay cannot reach its database at the moment; nothing was changed. Repeat the request shortly."""
+
+
+class DatabaseFull(Unavailable):
+    """The relay's database has no room for more; nothing was changed, and what was accepted before is kept. Repeat the
+    request with the same `Idempotency-Key` after `Retry-After`: it is taken once the operator has made room."""
 
 
 class FacilitatorUnavailable(Unavailable):

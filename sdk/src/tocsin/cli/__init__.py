@@ -18,6 +18,7 @@ from tocsin.cli.deliveries import deliveries
 from tocsin.cli.endpoints import endpoints
 from tocsin.cli.events import events
 from tocsin.cli.listen import listen
+from tocsin.cli.messages import messages
 from tocsin.cli.payments import payments, prices
 from tocsin.cli.recoveries import recoveries
 from tocsin.cli.schedules import schedules
@@ -62,6 +63,7 @@ app.add_typer(schedules, name="schedule")
 app.add_typer(subscribe, name="subscribe")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(endpoints, name="endpoints")
+app.add_typer(messages, name="messages")
 app.add_typer(deliveries, name="deliveries")
 app.add_typer(recoveries, name="recoveries")
 for command in (watchers, events, prices, payments):

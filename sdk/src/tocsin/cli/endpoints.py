@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import past
+from tocsin.cli.inputs import json_value, past
 from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
 
@@ -25,11 +25,22 @@ def add_endpoint(
     secret: Annotated[
         str | None, typer.Option(help="Your own whsec_ secret; one is made for you if you give none.")
     ] = None,
+    type: Annotated[
+        list[str] | None, typer.Option(help="Published messages that it takes: order.paid, order.*; several times.")
+    ] = None,
+    filter: Annotated[str | None, typer.Option(help="What their data must be, as JSON or @FILE.")] = None,
+    sender: Annotated[
+        list[str] | None, typer.Option(help="An agent besides yourself that may publish to it; several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
+    wanted = None if filter is None else json_value(filter, "--filter")
     with client() as relay:
-        show.record(relay.endpoints.create(url, description, secret), as_json)
+        created = relay.endpoints.create(
+            url, description, secret, types=type or None, filter=wanted, senders=sender or None
+        )
+        show.record(created, as_json)
 
 
 @endpoints.command("ls")
@@ -52,6 +63,27 @@ def verify_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
     """Have the verification challenge sent again, now."""
     with client() as relay:
         show.record(relay.endpoints.verify(id), as_json)
+
+
+@endpoints.command("pause")
+def pause_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Have nothing sent to an endpoint until you resume it; what is sent meanwhile is kept."""
+    with client() as relay:
+        show.record(relay.endpoints.pause(id), as_json)
+
+
+@endpoints.command("resume")
+def resume_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Take a paused endpoint up again, with what has been kept for it."""
+    with client() as relay:
+        show.record(relay.endpoints.resume(id), as_json)
+
+
+@endpoints.command("enable")
+def enable_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
+    """Take a disabled endpoint up again; it is challenged first."""
+    with client() as relay:
+        show.record(relay.endpoints.enable(id), as_json)
 
 
 @endpoints.command("test")

@@ -123,9 +123,10 @@ def failure(text: str) -> None:
     err.print(f"[red]✗[/red] {escape(text)}")
 
 
-def refusal(problem: Problem) -> None:
-    """What the relay refused, where, and what to do next."""
-    failure(f"{problem.title} ({problem.status})")
+def refusal(problem: Problem, about: str | None = None) -> None:
+    """What the relay refused, where, and what to do next; and what it is about, where that is one of many."""
+    title = f"{problem.title} ({problem.status})"
+    failure(title if about is None else f"{about}: {title}")
     errors: list[dict[str, str]] = problem.extras.get("errors") or []
     for error in errors:
         where = error.get("pointer", error.get("parameter", "")) or "body"

@@ -29,6 +29,7 @@ from tocsin.client.areas import (
     Deliveries,
     Endpoints,
     Events,
+    Messages,
     Payments,
     Recoveries,
     Schedules,
@@ -80,6 +81,7 @@ class Client:
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
         self.recoveries = Recoveries(self)
+        self.messages = Messages(self)
         self.payments = Payments(self)
         self.events = Events(self)
 
@@ -154,6 +156,7 @@ class AsyncClient:
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
         self.recoveries = Recoveries(self)
+        self.messages = Messages(self)
         self.payments = Payments(self)
         self.events = Events(self)
 

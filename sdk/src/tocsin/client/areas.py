@@ -1,6 +1,6 @@
 """What a relay can be asked, area by area. Each method is written once and serves both clients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tocsin.client.calls import (
@@ -24,6 +24,14 @@ from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, EndpointStats
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
 from tocsin.schemas.events import Event
+from tocsin.schemas.messages import (
+    Message,
+    MessageDetail,
+    NewMessage,
+    NewMessages,
+    PublishedMessage,
+    PublishedMessages,
+)
 from tocsin.schemas.payments import Payment, PriceList
 from tocsin.schemas.recoveries import NewRecovery, NewRedrive, RecoverableState, Recovery, RecoveryState
 from tocsin.schemas.schedules import (
@@ -43,9 +51,19 @@ from tocsin.schemas.schedules import (
 )
 from tocsin.schemas.subscriptions import EventPage, NewSubscription, Subscription
 from tocsin.schemas.watchers import Watcher
-from tocsin.schemas.wire import Page
+from tocsin.schemas.wire import Json, Page
 
-__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Payments", "Recoveries", "Schedules", "Subscriptions"]
+__all__ = [
+    "Agents",
+    "Deliveries",
+    "Endpoints",
+    "Events",
+    "Messages",
+    "Payments",
+    "Recoveries",
+    "Schedules",
+    "Subscriptions",
+]
 
 
 class Agents(Area[C]):
@@ -77,9 +95,29 @@ class Endpoints(Area[C]):
     """Where you are rung."""
 
     @operation
-    def create(self, url: str, description: str | None = None, secret: str | None = None) -> Call[CreatedEndpoint]:
-        """Register an endpoint. The answer shows its webhook secret, this once."""
-        return post("/v1/endpoints", CreatedEndpoint, NewEndpoint(url=url, description=description, secret=secret))
+    def create(
+        self,
+        url: str,
+        description: str | None = None,
+        secret: str | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        filter: Mapping[str, Json] | None = None,
+        senders: Sequence[str] | None = None,
+    ) -> Call[CreatedEndpoint]:
+        """Register an endpoint. The answer shows its webhook secret, this once.
+
+        `types`, `filter` and `senders` say which published messages it takes, and from whom else but you.
+        """
+        new = NewEndpoint(
+            url=url,
+            description=description,
+            secret=secret,
+            types=None if types is None else [*types],
+            filter=None if filter is None else {**filter},
+            senders=None if senders is None else [*senders],
+        )
+        return post("/v1/endpoints", CreatedEndpoint, new)
 
     @listing
     def list(self, state: EndpointState | None = None) -> Call[Page[Endpoint]]:
@@ -110,6 +148,16 @@ class Endpoints(Area[C]):
     def enable(self, id: str) -> Call[Endpoint]:
         """Take a disabled endpoint up again; it is challenged first."""
         return post(f"/v1/endpoints/{segment(id)}/enable", Endpoint)
+
+    @operation
+    def pause(self, id: str) -> Call[Endpoint]:
+        """Have nothing sent to this endpoint until it is resumed; what is sent meanwhile is kept."""
+        return post(f"/v1/endpoints/{segment(id)}/pause", Endpoint)
+
+    @operation
+    def resume(self, id: str) -> Call[Endpoint]:
+        """Take a paused endpoint up again, with what has been kept for it."""
+        return post(f"/v1/endpoints/{segment(id)}/resume", Endpoint)
 
     @operation
     def test(self, id: str) -> Call[Delivery]:
@@ -302,6 +350,33 @@ class Payments(Area[C]):
     def get(self, id: str) -> Call[Payment]:
         """One payment."""
         return get(f"/v1/payments/{segment(id)}", Payment)
+
+
+class Messages(Area[C]):
+    """What you have to say."""
+
+    @operation
+    def publish(
+        self, type: str, data: Json, to: Sequence[str] | None = None, order_key: str | None = None
+    ) -> Call[PublishedMessage]:
+        """Publish a message to those of your endpoints that take it, or of the endpoints and agents that `to` names."""
+        new = NewMessage(type=type, data=data, to=None if to is None else [*to], order_key=order_key)
+        return post("/v1/messages", PublishedMessage, new)
+
+    @operation
+    def publish_all(self, messages: Sequence[NewMessage]) -> Call[PublishedMessages]:
+        """Publish up to 100 messages, all or none."""
+        return post("/v1/messages/batch", PublishedMessages, NewMessages(messages=[*messages]))
+
+    @listing
+    def list(self, type: str | None = None) -> Call[Page[Message]]:
+        """What you have published, newest first."""
+        return get("/v1/messages", Page[Message], type=type, limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[MessageDetail]:
+        """A message with its data, and how many of its deliveries are in which state."""
+        return get(f"/v1/messages/{segment(id)}", MessageDetail)
 
 
 class Deliveries(Area[C]):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from tocsin.schemas.wire import ListQuery, Name, Timestamp, Wire
+from tocsin.schemas.messages import TypePattern
+from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
 
 __all__ = ["CreatedEndpoint", "Endpoint", "EndpointQuery", "EndpointState", "NewEndpoint", "PatchEndpoint", "Secret"]
 
@@ -53,6 +54,22 @@ TimeoutSeconds = Annotated[
     float, Field(ge=1, le=30, description="Bound on one attempt, at most the relay's own; null: the relay's own.")
 ]
 
+Types = Annotated[
+    list[TypePattern],
+    Field(
+        max_length=50,
+        description="Types of published messages that it takes: `order.paid`, `order.*`, `*`; null: all. What "
+        "schedules and subscriptions ring comes whatever stands here.",
+    ),
+]
+Filter = Annotated[
+    dict[str, Json], Field(description="What the `data` of published messages must be: see docs/protocol/messages.md.")
+]
+Senders = Annotated[
+    list[Annotated[str, Field(pattern=r"^agt_[0-9a-hjkmnp-tv-z]{26}$")]],
+    Field(max_length=100, description="Agents besides yourself that may publish to it."),
+]
+
 
 class NewEndpoint(Wire):
     """An endpoint to register. It is asked to prove that it wants to be rung before the first ring."""
@@ -64,6 +81,9 @@ class NewEndpoint(Wire):
     rate_per_second: RatePerSecond | None = None
     retry_seconds: RetrySeconds | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    types: Types | None = None
+    filter: Filter | None = None
+    senders: Senders | None = None
 
 
 class PatchEndpoint(Wire):
@@ -75,6 +95,9 @@ class PatchEndpoint(Wire):
     rate_per_second: RatePerSecond | None = None
     retry_seconds: RetrySeconds | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    types: Types | None = None
+    filter: Filter | None = None
+    senders: Senders | None = None
 
 
 class Endpoint(Wire):
@@ -92,6 +115,9 @@ class Endpoint(Wire):
     rate_per_second: float | None = None
     retry_seconds: list[int] | None = None
     timeout_seconds: float | None = None
+    types: list[str] | None = None
+    filter: dict[str, Json] | None = None
+    senders: list[str] = Field(default_factory=list[str])
     next_verification_at: Timestamp | None = Field(default=None, description="When it is challenged next.")
     verified_at: Timestamp | None = None
     created_at: Timestamp

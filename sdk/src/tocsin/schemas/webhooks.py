@@ -1,6 +1,7 @@
 """What rings: the body of every webhook, by its type.
 
-A body is compact JSON with a `type`, the moment when the message was made, and `data`. It is signed as Standard
+A body is compact JSON with a `type`, the moment when the message was made, and `data`; what an agent published also
+says who did. It is signed as Standard
 Webhooks say; `webhook-id` is `<endpoint id>_<message id>`, stable over retries.
 """
 
@@ -16,11 +17,13 @@ from tocsin.schemas.wire import Json, Timestamp, Wire
 __all__ = [
     "WEBHOOKS",
     "ChallengeAnswer",
+    "EndpointDisabled",
     "EndpointTest",
     "EndpointVerification",
     "EventMatched",
     "EventRetracted",
     "JwkSet",
+    "Published",
     "ScheduleFired",
     "SchedulePaused",
     "Webhook",
@@ -133,6 +136,23 @@ class ChallengeAnswer(Wire):
     challenge: str
 
 
+class Disabled(Wire):
+    """An endpoint that the relay sends nothing to any more."""
+
+    endpoint_id: str
+    url: str
+    reason: str
+    disabled_at: Timestamp
+
+
+class EndpointDisabled(Webhook):
+    """Another of your endpoints was disabled. What is sent to it is kept; enable it once it answers."""
+
+    type: Literal["endpoint.disabled"] = "endpoint.disabled"
+    timestamp: Made
+    data: Disabled
+
+
 class Tested(Wire):
     """A test that the endpoint's owner asked for."""
 
@@ -148,6 +168,15 @@ class EndpointTest(Webhook):
     data: Tested
 
 
+class Published(Webhook):
+    """An agent published a message of a type of its own."""
+
+    type: str = Field(description="Chosen by the sender; never one of the relay's own.")
+    timestamp: Made
+    sender: str = Field(description="Who published it, agt_…: you, or an agent among the endpoint's `senders`.")
+    data: Json
+
+
 class JwkSet(Wire):
     """Public keys (RFC 7517): any of them may have signed a `v1a`."""
 
@@ -161,5 +190,7 @@ WEBHOOKS: Mapping[str, type[Webhook]] = {
     "event.retracted": EventRetracted,
     "endpoint.verification": EndpointVerification,
     "endpoint.test": EndpointTest,
+    "endpoint.disabled": EndpointDisabled,
+    "*": Published,
 }
-"""The shape of a ring by its type."""
+"""The shape of a ring by its type; `*` is whatever type an agent has published."""

@@ -13,6 +13,7 @@ from tocsin.cli.schedules.options import Chosen, ScheduleId, Terms, Version, Whe
 from tocsin.cli.schedules.terms import changes_of, members_of, spec_of
 from tocsin.cli.schedules.views import describe
 from tocsin.cli.session import AsJson, client
+from tocsin.problems import NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
     from tocsin.client import Client
@@ -67,34 +68,54 @@ def change(
         _tell(relay.schedules.change(id, changes, version.if_version), as_json)
 
 
+@unbundled
 def remove(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="sch_…, or the ids that you chose.")],
+    version: Version,
 ) -> None:
-    """Delete schedules; they do not fire again. What became of their slots stays readable by sch_…."""
+    """Delete schedules; they do not fire again. What became of their slots stays readable by sch_….
+
+    If one is refused, the others are deleted all the same.
+    """
+    if version.if_version is not None and len(ids) > 1:
+        raise typer.BadParameter("--if-version is the version of one schedule; name no other")
     with client() as relay:
-        for id in ids:
-            relay.schedules.delete(id)
-            show.done(f"{id} is deleted")
+        are_removed = [_remove(relay, id, version) for id in ids]
+    if not all(are_removed):
+        raise typer.Exit(1)
 
 
+def _remove(relay: "Client", id: str, version: Version) -> bool:
+    try:
+        relay.schedules.delete(id, version.if_version)
+    except (NotFound, PreconditionFailed) as refused:  # any other would meet the next one, too
+        show.refusal(refused, id)
+        return False
+    show.done(f"{id} is deleted")
+    return True
+
+
+@unbundled
 def pause(
     id: ScheduleId,
+    version: Version,
     reason: Annotated[str | None, typer.Option(help="Why; shown with the schedule.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let no further slot fire until the schedule is resumed."""
     with client() as relay:
-        found = relay.schedules.pause(id, reason)
+        found = relay.schedules.pause(id, reason, version.if_version)
     if as_json:
         show.json_line(found)
     else:
         show.done(f"{id} is {words.state(found)}")
 
 
-def resume(id: ScheduleId, as_json: AsJson = False) -> None:
+@unbundled
+def resume(id: ScheduleId, version: Version, as_json: AsJson = False) -> None:
     """Go on with the next slot that is to come. Those that passed in between stay skipped; see backfill."""
     with client() as relay:
-        found = relay.schedules.resume(id)
+        found = relay.schedules.resume(id, version.if_version)
     if as_json:
         show.json_line(found)
     else:
@@ -102,20 +123,22 @@ def resume(id: ScheduleId, as_json: AsJson = False) -> None:
         show.done(f"{id} is {found.state}{next_one}")
 
 
-def trigger(id: ScheduleId, as_json: AsJson = False) -> None:
+@unbundled
+def trigger(id: ScheduleId, version: Version, as_json: AsJson = False) -> None:
     """Fire now, beside the schedule's own slots; also while it is paused."""
     with client() as relay:
-        fire = relay.schedules.trigger(id)
+        fire = relay.schedules.trigger(id, version.if_version)
     if as_json:
         show.json_line(fire)
     else:
         show.done(f"{fire.id} is {words.fate(fire)}")
 
 
-def skip_next(id: ScheduleId, as_json: AsJson = False) -> None:
+@unbundled
+def skip_next(id: ScheduleId, version: Version, as_json: AsJson = False) -> None:
     """Skip exactly the next slot."""
     with client() as relay:
-        fire = relay.schedules.skip_next(id)
+        fire = relay.schedules.skip_next(id, version.if_version)
     if as_json:
         show.json_line(fire)
     else:
