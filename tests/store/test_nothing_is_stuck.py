@@ -103,7 +103,6 @@ class Relay:
 
     async def redeliver(self) -> None:
         listed = (await self.agent.get("/v1/deliveries?limit=20")).json()["items"]
-        listed = [each for each in listed if each["order_key"] is None]
         if listed:
             await self.agent.post(f"/v1/deliveries/{self.random.choice(listed)['id']}/redeliver")
 

@@ -1,5 +1,6 @@
 """Where you are rung."""
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -32,13 +33,17 @@ def add_endpoint(
     sender: Annotated[
         list[str] | None, typer.Option(help="An agent besides yourself that may publish to it; several times.")
     ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="Sent along with every ring, as 'Name: value'; several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
     wanted = None if filter is None else json_value(filter, "--filter")
+    headers = dict(_header(each) for each in header or ()) or None
     with client() as relay:
         created = relay.endpoints.create(
-            url, description, secret, types=type or None, filter=wanted, senders=sender or None
+            url, description, secret, types=type or None, filter=wanted, senders=sender or None, headers=headers
         )
         show.record(created, as_json)
 
@@ -56,6 +61,19 @@ def show_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
     """Show one endpoint."""
     with client() as relay:
         show.record(relay.endpoints.get(id), as_json)
+
+
+@endpoints.command("rotate-secret")
+def rotate_endpoint_secret(
+    id: EndpointId,
+    overlap: Annotated[str, typer.Option(help="How long the secret before signs, too: 1d, 12h, 30m, or 0.")] = "1d",
+    secret: Annotated[str | None, typer.Option(help="Your own new whsec_ secret.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an endpoint a new webhook secret. Prints it, which the relay does only this once."""
+    seconds = _seconds(overlap)
+    with client() as relay:
+        show.record(relay.endpoints.rotate_secret(id, secret, seconds), as_json)
 
 
 @endpoints.command("verify")
@@ -136,3 +154,17 @@ def remove_endpoint(id: EndpointId) -> None:
     with client() as relay:
         relay.endpoints.delete(id)
     show.done(f"{id} is deleted")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise typer.BadParameter(f"{name.strip() or 'it'} has no value: write 'Name: value'", param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([smhd]?)", text.strip())
+    if match is None:
+        raise typer.BadParameter("write a number and a unit, such as 1d, 12h, 30m or 0", param_hint="--overlap")
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]

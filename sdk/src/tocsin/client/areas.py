@@ -22,7 +22,15 @@ from tocsin.client.calls import (
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, EndpointStats
-from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
+from tocsin.schemas.endpoints import (
+    CreatedEndpoint,
+    Endpoint,
+    EndpointState,
+    NewEndpoint,
+    PatchEndpoint,
+    RotatedEndpoint,
+    RotateSecret,
+)
 from tocsin.schemas.events import Event
 from tocsin.schemas.messages import (
     Message,
@@ -104,10 +112,12 @@ class Endpoints(Area[C]):
         types: Sequence[str] | None = None,
         filter: Mapping[str, Json] | None = None,
         senders: Sequence[str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Call[CreatedEndpoint]:
         """Register an endpoint. The answer shows its webhook secret, this once.
 
-        `types`, `filter` and `senders` say which published messages it takes, and from whom else but you.
+        `types`, `filter` and `senders` say which published messages it takes, and from whom else but you; `headers` are
+        sent along with every ring.
         """
         new = NewEndpoint(
             url=url,
@@ -116,6 +126,7 @@ class Endpoints(Area[C]):
             types=None if types is None else [*types],
             filter=None if filter is None else {**filter},
             senders=None if senders is None else [*senders],
+            headers=None if headers is None else {**headers},
         )
         return post("/v1/endpoints", CreatedEndpoint, new)
 
@@ -138,6 +149,12 @@ class Endpoints(Area[C]):
     def delete(self, id: str) -> Call[None]:
         """Delete an endpoint; what is still under way to it is cancelled."""
         return delete(f"/v1/endpoints/{segment(id)}")
+
+    @operation
+    def rotate_secret(self, id: str, secret: str | None = None, overlap_seconds: int = 86_400) -> Call[RotatedEndpoint]:
+        """Give an endpoint a new secret, which the answer shows this once. Those before sign, too, for a while."""
+        asked = RotateSecret(secret=secret, overlap_seconds=overlap_seconds)
+        return post(f"/v1/endpoints/{segment(id)}/rotate-secret", RotatedEndpoint, asked)
 
     @operation
     def verify(self, id: str) -> Call[Endpoint]:
