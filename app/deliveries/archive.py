@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.deliveries import order
 from app.deliveries.ending import Ended
 from app.deliveries.models import Attempt, Delivery, Lane, Message
 from app.kit import limits
@@ -106,7 +107,8 @@ class Progress:
 
 async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, Progress]:
     """The progress of each of these deliveries."""
-    question = select(Delivery.id, Delivery.state, Delivery.attempts).where(col(Delivery.id).in_(delivery_ids))
+    made = col(Delivery.attempts) - col(Delivery.unsent)
+    question = select(Delivery.id, Delivery.state, made).where(col(Delivery.id).in_(delivery_ids))
     return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
 
 
@@ -137,7 +139,8 @@ async def set_off(
     statement = sql(
         """
         update deliveries d
-        set state = 'pending', due_at = :now, hold = null, reason = null, concluded_at = null,
+        set state = 'pending', due_at = case when d.order_key is null then cast(:now as timestamptz) end,
+            hold = case when d.order_key is not null then 'order' end, reason = null, concluded_at = null,
             attempts_before = d.attempts
         from messages m, endpoints e
         where d.id in (select json_array_elements_text(cast(:ids as json)))
@@ -147,7 +150,10 @@ async def set_off(
         """
     )
     values = {"ids": named, "states": orjson.dumps(sorted(states)).decode(), "now": now}
-    return [Ended._make(row) for row in await db.execute(statement, values)]
+    begun = [Ended._make(row) for row in await db.execute(statement, values)]
+    # What keeps an order waits its turn, which has come where nothing else of its key is on its way.
+    await order.advance(db, {(each.endpoint_id, each.order_key) for each in begun if each.order_key is not None}, now)
+    return begun
 
 
 async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now: datetime) -> Sequence[Ended]:

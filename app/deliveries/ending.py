@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries import order
 from app.deliveries.conclusions import Concluded, Conclusions
 from app.events import Happened, record
 
@@ -31,7 +32,9 @@ async def tell_of(
     reason: str,
     now: datetime,
 ) -> bool:
-    """Pass on that these have ended, in the transaction in which they did. True: ring "schedules" after the commit."""
+    """Pass on that these have ended, in the transaction in which they did: to those that waited behind them, and to who
+    listens. True: ring "schedules" after the commit."""
+    await order.advance(db, {(each.endpoint_id, each.order_key) for each in ended if each.order_key is not None}, now)
     told = await conclusions.tell(db, [Concluded(e.subject, e.id, state) for e in ended if e.subject is not None], now)
     await record(db, *(_happened(each, state, reason, now) for each in ended))
     return told
