@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httpx
+import orjson
 
 from tests.faults.relay import Part, Relay, seconds_max
 from tocsin.auth import RequestSigner
@@ -27,7 +28,6 @@ class Publisher:
 
     apis: Sequence[Part] = ()
     key: PrivateKey = field(default_factory=PrivateKey.generate)
-    endpoint_id: str = ""
     # By idempotency key: the body of the answer, and so the message.
     answers: dict[str, bytes] = field(default_factory=dict[str, bytes])
     # Refusals by 503, and tries that nothing came of.
@@ -50,13 +50,14 @@ class Publisher:
         self.apis = apis
         async with AsyncClient(self.apis[0].url, self.key) as client:
             await client.agents.register(self.key)
-            self.endpoint_id = (await client.endpoints.create(url)).id
-        await relay.until_active(self.endpoint_id)
+            endpoint = await client.endpoints.create(url)
+        await relay.until_active(endpoint.id)
 
     @property
     def accepted(self) -> set[str]:
         """The webhook-ids of what was answered with 2xx."""
-        return {httpx.Response(202, content=body).json()["webhook_id"] for body in self.answers.values()}
+        messages = [orjson.loads(body) for body in self.answers.values()]
+        return {f"{to['endpoint_id']}_{message['id']}" for message in messages for to in message["deliveries"]}
 
     async def publish(self, count: int, *, apart_seconds: float = 0.02) -> None:
         """That many messages, begun at this pace, each repeated until it is answered."""
@@ -85,10 +86,10 @@ class Publisher:
 
     async def ask(self, api: Part, key: str) -> bytes | None:
         """One try: the answer, or None when it has to be repeated."""
-        url = f"{api.url}/v1/endpoints/{self.endpoint_id}/test"
+        said = {"type": "test.said", "data": {"key": key}}
         try:
             async with self._at_once:
-                answer = await self._http.post(url, headers={"Idempotency-Key": key})
+                answer = await self._http.post(f"{api.url}/v1/messages", json=said, headers={"Idempotency-Key": key})
         except httpx.TransportError:
             self.broken += 1
             return None

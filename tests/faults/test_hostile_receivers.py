@@ -75,11 +75,11 @@ async def publish_steadily(relay: Relay, services: Services, endpoint_id: str) -
 
 
 async def have_been_tried_again(relay: Relay, endpoint_ids: Mapping[str, str]) -> bool:
-    """Each of these has been tried for a second time, or wants nothing any more."""
+    """Each delivery to these has a second attempt on record, or wants none: nothing is in flight."""
     rows = await asyncio.to_thread(
         relay.ask,
-        "select d.endpoint_id, bool_and(d.state <> 'pending') or max(a.number) > 1 "
-        "from deliveries d join attempts a on a.delivery_id = d.id group by 1",
+        "select d.endpoint_id, bool_and(d.state <> 'pending' or exists "
+        "(select from attempts a where a.delivery_id = d.id and a.number > 1)) from deliveries d group by 1",
     )
     return all(dict(rows).get(id) for id in endpoint_ids)
 

@@ -26,10 +26,10 @@ async def test_restarts_in_turn_lose_nothing_and_repeat_nothing(
     codes: list[int | None] = []
     try:
         for number in range(2):
-            await relay.until_count("state = 'delivered'", 40 * (2 * number + 1))
+            await relay.until_count("state = 'delivered'", 20 * (2 * number + 1))
             codes.append(await apis[number].stop())
             await relay.api(apis[number].port).ready()
-            await relay.until_count("state = 'delivered'", 40 * (2 * number + 2))
+            await relay.until_count("state = 'delivered'", 20 * (2 * number + 2))
             codes.append(await workers[number].stop())
             await relay.worker().ready()
     finally:
