@@ -1,4 +1,4 @@
-"""The relay's own commands, which the SDK's `tocsin` mounts: up, api, worker, migrate, doctor, openapi.
+"""The relay's own commands, which the SDK's `tocsin` mounts: up, api, worker, migrate, doctor, openapi, and keys'.
 
 What a command needs is imported when it runs: agents' commands load this module too, and should not wait for it.
 """
@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from app.kit.sealing import Keyring
     from app.settings import ApiSettings, Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -55,6 +57,7 @@ def up(
             host=changes["TOCSIN_API_HOST"],
             port=int(changes["TOCSIN_API_PORT"]),
             environment=inherited(changes),
+            secret=settings.secret,
             database_url=settings.database.url,
             valkey_url=settings.valkey.url,
             postgres_port=postgres_port,
@@ -122,16 +125,68 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database to the newest version."""
     with one_line_errors():
-        from app.local import migrations
+        from app.local import migrations, sealed
         from app.local.reach import require_database
 
-        url = _database_url(_joined())
+        settings = _joined()
+        url = _database_url(settings)
         require_database(url)
+        keyring = _keyring(settings)
         before = migrations.migrate(url)
         if before.up_to_date:
             typer.echo(f"The database is at version {before.newest} already.")
         else:
             typer.echo(f"Brought the database from {before.found or 'nothing'} to version {before.newest}.")
+        if count := sealed.prepare(url, keyring):
+            typer.echo(f"Sealed {count} secrets that an older release had stored as they are.")
+
+
+@app.command()
+def new_secret_key() -> None:
+    """Print a new key that seals secrets, for TOCSIN_SECRET_KEY."""
+    from app.kit.sealing import SecretKey
+
+    typer.echo(SecretKey.new().text)
+
+
+@app.command()
+def reseal() -> None:
+    """Seal all secrets with TOCSIN_SECRET_KEY; TOCSIN_SECRET_KEYS_BEFORE opens what others sealed."""
+    with one_line_errors():
+        from app.local import sealed
+
+        url, keyring = _unlocked()
+        count = sealed.reseal(url, keyring)
+        typer.echo(f"Sealed {count} rows with the key {keyring.current}; nothing is left that another one sealed.")
+
+
+@app.command()
+def rotate_signing_key(
+    overlap: Annotated[str, typer.Option(help="How long the key before signs, too, such as 7d or 12h.")] = "7d",
+    announce: Annotated[str, typer.Option(help="How long the new key is published before it signs.")] = "1h",
+    now: Annotated[bool, typer.Option("--now", help="Sign by the new key alone, at once: after a leak.")] = False,
+) -> None:
+    """Replace the key that signs `v1a` for the relay. Processes need no restart."""
+    with one_line_errors():
+        from app.local import sealed
+        from app.local.spans import span, within
+
+        least = timedelta(minutes=10)
+        waits = timedelta(0) if now else within("--announce", span("--announce", announce), least, timedelta(days=30))
+        lasts = timedelta(0) if now else within("--overlap", span("--overlap", overlap), least, timedelta(days=90))
+        url, keyring = _unlocked()
+        kid, signs_at = sealed.rotate_signing_key(url, keyring, waits, lasts)
+        typer.echo(_said_of_rotation(kid, signs_at, lasts, now=now))
+
+
+def _said_of_rotation(kid: str, signs_at: datetime, lasts: timedelta, *, now: bool) -> str:
+    if now:
+        return f"The key {kid} signs within seconds, and those before it no more. Tell agents to fetch the JWKS again."
+    ends = signs_at + lasts
+    return (
+        f"The key {kid} is published at /.well-known/jwks.json and signs from {signs_at:%Y-%m-%d %H:%M} UTC; "
+        f"until {ends:%Y-%m-%d %H:%M} UTC the key before signs, too."
+    )
 
 
 @app.command()
@@ -161,6 +216,7 @@ def openapi() -> None:
 
 def _joined() -> "Settings":
     """The settings, with the servers of the relay that runs in this home where the environment names none."""
+    from app.local import secret_key
     from app.local.running import Running
     from app.settings import Settings, adopt
 
@@ -170,20 +226,47 @@ def _joined() -> "Settings":
         return settings
     adopt("TOCSIN_DATABASE_URL", relay.database_url)
     adopt("TOCSIN_VALKEY_URL", relay.valkey_url)
+    if Settings().database.url == relay.database_url and (key := secret_key.kept(settings.home)) is not None:
+        adopt("TOCSIN_SECRET_KEY", key.text)
     return Settings()
 
 
 def _connected() -> "Settings":
-    """The settings, once both servers have been reached."""
+    """The settings, once both servers have been reached, and the database's secrets open."""
+    from app.local import sealed
     from app.local.errors import LocalError
     from app.local.reach import require_database, require_valkey
 
     settings = _joined()
-    require_database(_database_url(settings))
+    url = _database_url(settings)
+    require_database(url)
+    keyring = _keyring(settings)
     if settings.valkey.url is None:
         raise LocalError("TOCSIN_VALKEY_URL is not set, and no relay runs here; set it, or start one with `tocsin up`")
     require_valkey(settings.valkey.url)
+    sealed.prepare(url, keyring)
     return settings
+
+
+def _unlocked() -> "tuple[str, Keyring]":
+    """The database, and the keys that open its secrets."""
+    from app.local.reach import require_database
+
+    settings = _joined()
+    url = _database_url(settings)
+    require_database(url)
+    return url, _keyring(settings)
+
+
+def _keyring(settings: "Settings") -> "Keyring":
+    from app.local.errors import LocalError
+
+    if settings.secret.key is None:
+        raise LocalError(
+            "TOCSIN_SECRET_KEY is not set; `tocsin new-secret-key` prints one. Give all processes the same, and "
+            "keep it apart from the database, whose backups cannot be used without it"
+        )
+    return settings.secret.keyring
 
 
 def _database_url(settings: "Settings") -> str:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.discovery import routes as discovery
 from app.kit import problems, telemetry
+from app.kit.idempotency import KeptAnswers
 from app.kit.ids import Ids
 from app.kit.operations import Door, Gate, Operation
 from app.kit.wake import Doorbell
@@ -75,6 +76,7 @@ def routes(services: Services, gate: Gate | None = None) -> list[BaseRoute]:
         gate=gate,
         clock=services.clock,
         wake=services.wake,
+        answers=KeptAnswers(services.keyring),
     )
     table: list[BaseRoute] = []
     for feature, operations in FEATURES.items():

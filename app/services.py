@@ -15,6 +15,7 @@ from app.kit.database import Database
 from app.kit.ids import Ids
 from app.kit.operator_http import operator_client
 from app.kit.outbound import Outbound, Resolver, own_doors
+from app.kit.sealing import Keyring
 from app.kit.wake import Wake
 from app.messages.service import Messages
 from app.payments.prices import price_list
@@ -33,6 +34,7 @@ class Services:
     """Everything a door needs. A feature's routes see only the service that bears their name."""
 
     settings: Settings
+    keyring: Keyring
     database: Database
     clock: Clock
     wake: Wake
@@ -54,7 +56,7 @@ async def open_services(
     """Build the services of one process, and give back what they hold when the block ends."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
     database = Database(settings.database.url, connections=settings.database.connections, name=f"tocsin {name}")
-    clock, ids = clock or SystemClock(), Ids()
+    clock, ids, keyring = clock or SystemClock(), Ids(), settings.secret.keyring
     events = Events()
     identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
     payments = Payments(price_list(settings.prices), settings.payments)
@@ -71,6 +73,7 @@ async def open_services(
         ids=ids,
         wake=wake,
         outbound=outbound,
+        keyring=keyring,
         settings=settings.delivery,
         retention=settings.retention,
         jitter=random.Random(),
@@ -106,6 +109,7 @@ async def open_services(
     try:
         yield Services(
             settings=settings,
+            keyring=keyring,
             database=database,
             clock=clock,
             wake=wake,

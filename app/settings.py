@@ -7,20 +7,30 @@ locally with no variable set.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.kit import limits, tracing
 from app.kit.addresses import networks
+from app.kit.sealing import Keyring, SecretKey
 from app.kit.telemetry import AttemptLog, LogFormat
 
 
 def _words(value: object) -> object:
     """`a, b` as ("a", "b")."""
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _key(value: object) -> object:
+    return SecretKey.parse(value) if isinstance(value, str) else value
+
+
+def _keys(value: object) -> object:
+    words = _words(value)
+    return tuple(map(_key, cast(tuple[object, ...], words))) if isinstance(words, tuple) else words
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
@@ -73,6 +83,24 @@ class ApiSettings(Part):
         local = (self._listened_on, f"localhost:{self.port}", f"127.0.0.1:{self.port}")
         public = (self.origin.partition("://")[2],)
         return frozenset(authority.lower() for authority in (self.authorities or (*local, *public)))
+
+
+class SecretSettings(Part):
+    key: Annotated[InstanceOf[SecretKey] | None, NoDecode, BeforeValidator(_key)] = Field(
+        default=None,
+        description="Seals secrets in the database; `tocsin new-secret-key` makes one. Unset: `tocsin up` makes one, "
+        "and keeps it in TOCSIN_HOME/secret-key.",
+    )
+    keys_before: Annotated[tuple[InstanceOf[SecretKey], ...], NoDecode, BeforeValidator(_keys)] = Field(
+        default=(),
+        description="Keys that open what they sealed and seal nothing more, by comma: while one replaces another.",
+    )
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of this process."""
+        assert self.key is not None, "TOCSIN_SECRET_KEY must be set; `tocsin up` sets it"
+        return Keyring(self.key, self.keys_before)
 
 
 class OutboundSettings(Part):
@@ -160,9 +188,10 @@ class LogSettings(Part):
 
 
 class TelemetrySettings(Part):
-    traces: bool = Field(
-        default=False,
-        description="Export OpenTelemetry traces as the variables OTEL_* say; needs its SDK and an exporter installed.",
+    traces: str | None = Field(
+        default=None,
+        description="The exporter of OpenTelemetry traces, such as otlp_proto_http; it and the SDK have to be "
+        "installed, and are set up by the variables OTEL_*. Unset: no traces.",
     )
 
 
@@ -170,7 +199,13 @@ class Settings(BaseSettings):
     """All of it. Built in the entry points, never imported as an instance."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TOCSIN_", env_nested_delimiter="_", env_nested_max_split=1, frozen=True, extra="ignore"
+        env_prefix="TOCSIN_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        frozen=True,
+        extra="ignore",
+        # Wherever an error is shown: a key, or a URL with its password, is not shown with it.
+        hide_input_in_errors=True,
     )
 
     home: Path = Field(default=Path(".tocsin"), description="Where `tocsin up` keeps its data.")
@@ -184,6 +219,7 @@ class Settings(BaseSettings):
     )
     database: DatabaseSettings = DatabaseSettings()
     valkey: ValkeySettings = ValkeySettings()
+    secret: SecretSettings = SecretSettings()
     api: ApiSettings = ApiSettings()
     outbound: OutboundSettings = OutboundSettings()
     delivery: DeliverySettings = DeliverySettings()
@@ -212,8 +248,7 @@ def export_traces(settings: TelemetrySettings, name: str) -> None:
     """Export what this process does as `name`, if it is to. What the operator says in OTEL_* comes first."""
     if settings.traces:
         adopt("OTEL_SERVICE_NAME", name)
-        adopt("OTEL_TRACES_EXPORTER", "otlp")
-        tracing.configure()
+        tracing.configure(settings.traces)
 
 
 def adopt(name: str, value: str) -> None:

@@ -1,7 +1,8 @@
 """Every table, imported so that the metadata is whole: for migrations and for the test that compares both."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import MutableMapping
+from typing import Any
 
 from sqlmodel import SQLModel
 
@@ -24,6 +25,6 @@ metadata = SQLModel.metadata
 _PART = re.compile(r"(messages|deliveries|attempts)_([0-9]{8}|other)")
 
 
-def is_described(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+def is_described(name: str | None, kind: str, parents: MutableMapping[Any, str | None]) -> bool:
     """Whether something in the database is the models' to describe. The weeks of a table come and go with time."""
     return not (kind == "table" and name is not None and _PART.fullmatch(name))

@@ -15,8 +15,8 @@ from app.deliveries.service import Outgoing
 from app.kit.wake import Doorbell
 from app.services import Services, open_services
 from bench import report
-from bench.stage import Stage
-from tocsin import signatures, webhooks
+from bench.stage import Stage, sealed_secrets
+from tocsin import signatures
 from tocsin.keys import PrivateKey
 
 bare_count = 20_000
@@ -193,13 +193,13 @@ async def add_endpoint(services: Services, id: str, url: str) -> None:
         )
         statement = text(
             """
-            insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-            values (:id, :agent, :url, 'active', :secret, 0, 0, :now, :now)
+            insert into endpoints (id, agent_id, url, state, secrets, attempts, attempts_before, created_at, updated_at)
+            values (:id, :agent, :url, 'active', cast(:secrets as jsonb), 0, 0, :now, :now)
             on conflict do nothing
             """
         )
-        secret = webhooks.new_secret()
-        await db.execute(statement, {"id": id, "agent": agent_id, "url": url, "secret": secret, "now": now})
+        secrets = sealed_secrets(id, now)
+        await db.execute(statement, {"id": id, "agent": agent_id, "url": url, "secrets": secrets, "now": now})
 
 
 async def send(services: Services, endpoint_ids: Sequence[str], said: bytes | None = None) -> None:

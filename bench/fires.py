@@ -14,8 +14,7 @@ import psycopg
 
 from app.kit import limits
 from bench import costs, report
-from bench.stage import Stage
-from tocsin import webhooks
+from bench.stage import Stage, sealed_secrets
 
 steady_per_second = 1_000
 steady_seconds = 60
@@ -166,13 +165,13 @@ def _add(db: psycopg.Connection, on: Stage, schedules: Sequence[Registered]) -> 
     """Schedules and endpoints as if these had been verified: what is measured is the firing."""
     now = datetime.now(UTC)
     db.execute("insert into agents (id, created_at) values ('agt_bench', %s) on conflict do nothing", [now])
-    db.execute(
+    ids = [f"ep_fires{number}" for number in range(endpoints_count)]
+    db.cursor().executemany(
         """
-        insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
-        select 'ep_fires' || n, 'agt_bench', %s, 'active', %s, 0, 0, %s, %s from generate_series(0, %s) as n
-        on conflict do nothing
+        insert into endpoints (id, agent_id, url, state, secrets, attempts, attempts_before, created_at, updated_at)
+        values (%s, 'agt_bench', %s, 'active', %s, 0, 0, %s, %s) on conflict do nothing
         """,
-        [f"{on.receiver}/fires", webhooks.new_secret(), now, now, endpoints_count - 1],
+        [(id, f"{on.receiver}/fires", sealed_secrets(id, now), now, now) for id in ids],
     )
     db.execute(
         """

@@ -10,15 +10,20 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from app.deliveries.secrets import Secrets
+from app.kit.sealing import Keyring, SecretKey
 from app.local import migrations
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
-from app.settings import DatabaseSettings, OutboundSettings, Settings, ValkeySettings
+from app.settings import DatabaseSettings, OutboundSettings, SecretSettings, Settings, ValkeySettings
+from tocsin import webhooks
 
 ROOT = Path(__file__).parent.parent
+SECRET_KEY = SecretKey.new()
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Stage:
         return Settings(
             database=DatabaseSettings(url=self.postgres.url, connections=32),
             valkey=ValkeySettings(url=self.valkey.url),
+            secret=SecretSettings(key=SECRET_KEY),
             outbound=OutboundSettings(allow=("127.0.0.0/8",)),
         )
 
@@ -44,6 +50,7 @@ class Stage:
         return {
             "TOCSIN_DATABASE_URL": self.postgres.url,
             "TOCSIN_VALKEY_URL": self.valkey.url,
+            "TOCSIN_SECRET_KEY": SECRET_KEY.text,
             "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
             "TOCSIN_LOG_LEVEL": "error",
         }
@@ -117,3 +124,8 @@ def stage() -> Iterator[Stage]:
 def _address(receiver: subprocess.Popen[str]) -> str:
     assert receiver.stdout is not None
     return f"http://127.0.0.1:{int(receiver.stdout.readline())}"
+
+
+def sealed_secrets(endpoint_id: str, now: datetime) -> str:
+    """A new secret as a row of `endpoints` keeps it."""
+    return json.dumps([Secrets(Keyring(SECRET_KEY)).seal(endpoint_id, webhooks.new_secret(), now)])

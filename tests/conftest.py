@@ -18,9 +18,10 @@ from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
 from app.main import assemble, routes
 from app.services import Services, open_services
-from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, Settings, ValkeySettings
+from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, SecretSettings, Settings, ValkeySettings
 from app.tables import metadata
 from tests.described import as_described
+from tests.sealed import SECRET_KEY
 from tests.world import AUTHORITY, ORIGIN, OwnClock, TestAgent
 
 # Laws are tried on a bounded number of cases, the same in every run, or on many and new ones: `make simulate` passes
@@ -100,6 +101,7 @@ def settings(migrated: str, valkey: Valkey) -> Settings:
     return Settings(
         database=DatabaseSettings(url=migrated),
         valkey=ValkeySettings(url=valkey.url),
+        secret=SecretSettings(key=SECRET_KEY),
         api=ApiSettings(public_url=ORIGIN, authorities=(AUTHORITY,)),
         outbound=OutboundSettings(allow=("127.0.0.0/8", "::1/128")),
     )

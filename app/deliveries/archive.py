@@ -107,7 +107,8 @@ class Progress:
 
 async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, Progress]:
     """The progress of each of these deliveries."""
-    question = select(Delivery.id, Delivery.state, Delivery.attempts).where(col(Delivery.id).in_(delivery_ids))
+    made = col(Delivery.attempts) - col(Delivery.unsent)
+    question = select(Delivery.id, Delivery.state, made).where(col(Delivery.id).in_(delivery_ids))
     return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
 
 

@@ -5,10 +5,10 @@ stored could be replayed. That a question is due is a row, so it survives any of
 """
 
 import hmac
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from secrets import token_urlsafe
 from typing import Any, cast
 
 import orjson
@@ -22,6 +22,7 @@ from app.deliveries.models import Endpoint
 from app.deliveries.notices import Notices
 from app.deliveries.register import Disabled
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.secrets import Secrets, stored, stored_headers
 from app.events import Happened, record
 from app.kit import due
 from app.kit.clock import Clock
@@ -43,10 +44,10 @@ idle_wait_seconds_max = 0.080
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A claimed endpoint, and the key that signs the question."""
+    """A claimed endpoint, and the relay's keys that sign the question."""
 
     endpoint: Endpoint
-    key: PrivateKey
+    keys: Sequence[PrivateKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Challenger:
         wake: Wake,
         outbound: Outbound,
         relay_key: RelayKey,
+        secrets: Secrets,
         notices: Notices,
         settings: DeliverySettings,
     ) -> None:
@@ -78,6 +80,7 @@ class Challenger:
         self._wake = wake
         self._outbound = outbound
         self._relay_key = relay_key
+        self._secrets = secrets
         self._notices = notices
         self._settings = settings
         self._flights = Flights(self._ask, places=challenges_at_once_max, ahead=0)
@@ -108,19 +111,23 @@ class Challenger:
         claimed = await due.claim(db, Endpoint, now=now, lease_seconds=self._settings.lease_seconds, limit=room)
         if not claimed:
             return ()
-        key = await self._relay_key.get(db, now)
-        return [Question(endpoint, key) for endpoint in claimed]
+        keys = await self._relay_key.get(db, now)
+        return [Question(endpoint, keys) for endpoint in claimed]
 
     async def _ask(self, question: Question) -> Reply:
-        endpoint, at, nonce = question.endpoint, self._clock.wall(), secrets.token_urlsafe(32)
-        assert endpoint.secret is not None
+        endpoint, at, nonce = question.endpoint, self._clock.wall(), token_urlsafe(32)
         ring = EndpointVerification(timestamp=at, data=Challenge(endpoint_id=endpoint.id, challenge=nonce))
         body = ring.model_dump_json().encode()
+        secrets = self._secrets.signing(endpoint.id, stored(endpoint.secret, endpoint.secrets), at)
         signature = webhooks.sign(
-            f"{endpoint.id}_{self._ids.new('msg')}", at, body, secrets=[endpoint.secret], keys=[question.key]
+            f"{endpoint.id}_{self._ids.new('msg')}", at, body, secrets=secrets, keys=question.keys
         )
+        theirs = self._secrets.headers(endpoint.id, stored_headers(endpoint.headers))
         result = await self._outbound.post(
-            endpoint.url, body, {**content_headers, **signature}, timeout_seconds=self._settings.timeout_seconds
+            endpoint.url,
+            body,
+            {**theirs, **content_headers, **signature},
+            timeout_seconds=self._settings.timeout_seconds,
         )
         return Reply(endpoint, result, is_answered(result, nonce))
 

@@ -9,7 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from math import inf
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +23,7 @@ from app.deliveries.landings import Grounded, Landing, Load
 from app.deliveries.lanes import Lanes
 from app.deliveries.notices import Notices
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.secrets import Secrets
 from app.deliveries.shares import ahead
 from app.deliveries.store import Addressed, Claimed, Departure, NewMessage
 from app.events import record
@@ -67,6 +68,7 @@ class Courier:
         wake: Wake,
         outbound: Outbound,
         relay_key: RelayKey,
+        secrets: Secrets,
         conclusions: Conclusions,
         notices: Notices,
         settings: DeliverySettings,
@@ -77,6 +79,7 @@ class Courier:
         self._wake = wake
         self._outbound = outbound
         self._relay_key = relay_key
+        self._secrets = secrets
         self._conclusions = conclusions
         self._notices = notices
         self._settings = settings
@@ -167,8 +170,8 @@ class Courier:
         lease = self._settings.lease_seconds
         departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
         by_id = {message.id: message for message in messages}
-        key = await self._relay_key.get(db, now)
-        loads = [Load.of(landings.carried(d, by_id[d.message_id], now), key, by) for d in departures if d.attempts]
+        keys = await self._relay_key.get(db, now)
+        loads = [Load.of(landings.carried(d, by_id[d.message_id], now), keys, by) for d in departures if d.attempts]
         # Between here and the take-off, a round may fill the same room. Then these wait a little longer for a place.
         return departures, partial(self._take_off, loads, others=len(departures) - len(loads))
 
@@ -353,8 +356,8 @@ class Courier:
         """What is to fly."""
         if not round.claimed:
             return ()
-        key, by = await self._relay_key.get(db, round.now), self._take_off_by()
-        return [Load.of(claimed, key, by) for claimed in round.claimed]
+        keys, by = await self._relay_key.get(db, round.now), self._take_off_by()
+        return [Load.of(claimed, keys, by) for claimed in round.claimed]
 
     # Between rounds
 
@@ -364,19 +367,20 @@ class Courier:
             return Grounded(load.claimed)
         delivery, at = load.claimed, self._clock.wall()
         assert delivery.url is not None
-        assert delivery.secret is not None
+        assert delivery.secrets is not None
         body = delivery.body.encode()
         signature = webhooks.sign(
             f"{delivery.endpoint_id}_{delivery.message_id}",
             at,
             body,
-            secrets=[_secret(delivery.secret)],
-            keys=[load.key],
+            secrets=self._secrets.signing(delivery.endpoint_id, delivery.secrets, at),
+            keys=load.keys,
         )
         timeout = self._settings.timeout_seconds
         if delivery.timeout_seconds is not None:
             timeout = min(timeout, delivery.timeout_seconds)
-        headers, leg = {**content_headers, **signature}, landings.leg_of(load)
+        theirs, leg = self._secrets.headers(delivery.endpoint_id, delivery.headers), landings.leg_of(load)
+        headers = {**theirs, **content_headers, **signature}
         if leg is not None:
             headers["traceparent"] = leg.traceparent
         result = await self._outbound.post(delivery.url, body, headers, timeout_seconds=timeout)
@@ -481,9 +485,3 @@ def _frequent(claimed: Sequence[Claimed], least: int) -> Sequence[str]:
     for each in claimed:
         count[each.endpoint_id] += 1
     return [id for id, number in count.items() if number >= least]
-
-
-# A secret is decoded once, not for each of the thousands of rings that it signs.
-@lru_cache(maxsize=1024)
-def _secret(text: str) -> bytes:
-    return webhooks.parse_secret(text)

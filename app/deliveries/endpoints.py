@@ -1,7 +1,7 @@
 """Endpoints: registered, changed, challenged, stopped and taken up again by their owners."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,9 +11,11 @@ from app.deliveries.conclusions import Concluded, Conclusions
 from app.deliveries.history import shown_delivery
 from app.deliveries.models import Endpoint
 from app.deliveries.notices import Notices
+from app.deliveries.secrets import Entry, Secrets, stored_headers
 from app.deliveries.sending import Outgoing, Sending
 from app.events import Happened, record
 from app.kit import limits, pages
+from app.kit.headers import BadHeaders, check_headers
 from app.kit.ids import Ids
 from app.kit.operations import require
 from app.kit.outbound import Fault, Outbound
@@ -36,10 +38,17 @@ class Endpoints:
     """Where agents want to be rung."""
 
     def __init__(
-        self, ids: Ids, outbound: Outbound, conclusions: Conclusions, notices: Notices, sending: Sending
+        self,
+        ids: Ids,
+        outbound: Outbound,
+        secrets: Secrets,
+        conclusions: Conclusions,
+        notices: Notices,
+        sending: Sending,
     ) -> None:
         self._ids = ids
         self._outbound = outbound
+        self._secrets = secrets
         self._conclusions = conclusions
         self._notices = notices
         self._sending = sending
@@ -58,30 +67,32 @@ class Endpoints:
             raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
         _check_filter(new.filter)
         secret = new.secret or webhooks.new_secret()
+        id = self._ids.new("ep")
         endpoint = Endpoint(
-            id=self._ids.new("ep"),
+            id=id,
             agent_id=agent_id,
             url=_understood(new.url),
             description=new.description,
             **_chosen(new, _CHOSEN),
             state="pending",
-            secret=secret,
+            secrets=[self._secrets.seal(id, secret, now)],
+            headers=self._sealed_headers(id, new.headers or {}),
             due_at=now,
             created_at=now,
             updated_at=now,
         )
         db.add(endpoint)
         await record(db, Happened("endpoint.created", endpoint.id, agent_id, now, {"url": endpoint.url}))
-        return wire.CreatedEndpoint(**_shown(endpoint).model_dump(), secret=secret)
+        return wire.CreatedEndpoint(**self._shown(endpoint).model_dump(), secret=secret)
 
     async def list(self, db: AsyncSession, agent_id: str, query: wire.EndpointQuery) -> Page[wire.Endpoint]:
         """One page of an agent's endpoints, oldest first."""
         rows = await register.endpoints(db, agent_id, query.state, pages.decode(query.cursor), query.limit + 1)
-        return pages.page(rows, query.limit, _shown, lambda row: row.id)
+        return pages.page(rows, query.limit, self._shown, lambda row: row.id)
 
     async def get(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> wire.Endpoint:
         """One endpoint."""
-        return _shown(require(await register.endpoint(db, agent_id, endpoint_id), "endpoint"))
+        return self._shown(require(await register.endpoint(db, agent_id, endpoint_id), "endpoint"))
 
     async def change(
         self, db: AsyncSession, agent_id: str, endpoint_id: str, patch: wire.PatchEndpoint, now: datetime
@@ -100,12 +111,14 @@ class Endpoints:
                 # One that is paused stays so: it is challenged when it is resumed.
                 if endpoint.state != "paused":
                     _challenge(endpoint, now)
+        if "headers" in patch.model_fields_set:
+            endpoint.headers = self._sealed_headers(endpoint.id, patch.headers or {})
         endpoint.updated_at = now
         if patch.model_fields_set & {"max_in_flight", "rate_per_second"}:
             await self._attend_lane(db, endpoint, now)
         changed = sorted(patch.model_fields_set)
         await record(db, Happened("endpoint.changed", endpoint.id, agent_id, now, {"changed": changed}))
-        return _shown(endpoint)
+        return self._shown(endpoint)
 
     async def delete(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> None:
         """Remove an endpoint. What was on its way to it is cancelled, and stays readable."""
@@ -122,6 +135,31 @@ class Endpoints:
         await self._conclusions.tell(db, about, now)
         await record(db, Happened("endpoint.deleted", endpoint_id, agent_id, now, {"url": endpoint.url}))
 
+    async def rotate_secret(
+        self, db: AsyncSession, agent_id: str, endpoint_id: str, asked: wire.RotateSecret, now: datetime
+    ) -> wire.RotatedEndpoint:
+        """Give an endpoint a new secret. Those before it sign beside it until the overlap has passed."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.secret is not None:
+            endpoint.secrets = [self._secrets.seal(endpoint.id, endpoint.secret, endpoint.created_at)]
+            endpoint.secret = None
+        if asked.secret is not None and asked.secret == self._secrets.text(endpoint.id, endpoint.secrets[0]):
+            raise InvalidBody.at("/secret", "this is the endpoint's secret already")
+        secret = asked.secret or webhooks.new_secret()
+        entries = self._secrets.replaced(endpoint.id, endpoint.secrets, secret, asked.overlap_seconds, now)
+        if len(entries) > limits.secrets_alive_max:
+            first = min(entry["expires_at"] for entry in entries[1:])
+            raise Conflict(
+                f"{limits.secrets_alive_max} secrets sign already, which is the most; wait until {first}, when one "
+                'of them ends, or end all before at once by "overlap_seconds": 0'
+            )
+        endpoint.secrets, endpoint.updated_at = entries, now
+        about = {"overlap_seconds": asked.overlap_seconds}
+        await record(db, Happened("endpoint.secret-rotated", endpoint.id, agent_id, now, about))
+        ends_at = now + timedelta(seconds=asked.overlap_seconds) if len(entries) > 1 else None
+        shown = self._shown(endpoint).model_dump()
+        return wire.RotatedEndpoint(**shown, secret=secret, previous_expires_at=ends_at)
+
     async def verify(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
         """Challenge a pending endpoint again, at once. One that is active has nothing left to prove."""
         endpoint = await self._locked(db, agent_id, endpoint_id)
@@ -131,7 +169,7 @@ class Endpoints:
             raise EndpointNotActive("the endpoint is paused; POST …/resume first")
         if endpoint.state == "pending":
             _challenge(endpoint, now)
-        return _shown(endpoint)
+        return self._shown(endpoint)
 
     async def pause(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
         """Send nothing to an endpoint until it is resumed. What is in flight still arrives."""
@@ -145,7 +183,7 @@ class Endpoints:
             endpoint.attempts += 1  # a challenge in flight counts no more
             endpoint.updated_at = now
             await record(db, Happened("endpoint.paused", endpoint.id, agent_id, now))
-        return _shown(endpoint)
+        return self._shown(endpoint)
 
     async def resume(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
         """Take a paused endpoint up again, with what has been kept for it. One that was never verified, or has moved
@@ -161,7 +199,7 @@ class Endpoints:
                 await self._attend_lane(db, endpoint, now)
             endpoint.updated_at = now
             await record(db, Happened("endpoint.resumed", endpoint.id, agent_id, now))
-        return _shown(endpoint)
+        return self._shown(endpoint)
 
     async def enable(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.Endpoint:
         """Take a disabled endpoint up again. It is challenged first: it was disabled for not wanting to be rung."""
@@ -170,7 +208,7 @@ class Endpoints:
             _challenge(endpoint, now)
             endpoint.updated_at = now
             await record(db, Happened("endpoint.enabled", endpoint.id, agent_id, now))
-        return _shown(endpoint)
+        return self._shown(endpoint)
 
     async def test(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> delivery_wire.Delivery:
         """Send a test ring to an active endpoint."""
@@ -195,8 +233,40 @@ class Endpoints:
         await db.flush()
         await lane_book.make_due(db, [endpoint.id], now)
 
+    def _sealed_headers(self, endpoint_id: str, given: Mapping[str, str]) -> Entry | None:
+        """Headers as they are stored, once each of them may be sent."""
+        try:
+            check_headers(given)
+        except BadHeaders as bad:
+            raise InvalidBody(errors=[_misfit(each.name, each.reason) for each in bad.found]) from bad
+        if redacted := [name for name, value in given.items() if value == wire.HEADER_SHOWN_AS]:
+            reason = "this is how a value is shown, and not one; name it again, or leave `headers` out"
+            raise InvalidBody(errors=[_misfit(name, reason) for name in redacted])
+        return self._secrets.seal_headers(endpoint_id, given)
+
+    def _headers_of(self, endpoint: Endpoint) -> Mapping[str, str]:
+        return self._secrets.headers(endpoint.id, stored_headers(endpoint.headers))
+
     async def _locked(self, db: AsyncSession, agent_id: str, endpoint_id: str) -> Endpoint:
         return require(await register.endpoint(db, agent_id, endpoint_id, lock=True), "endpoint")
+
+    def _shown(self, endpoint: Endpoint) -> wire.Endpoint:
+        return wire.Endpoint.model_validate(
+            {
+                "id": endpoint.id,
+                "url": endpoint.url,
+                "description": endpoint.description,
+                "state": endpoint.state,
+                "state_reason": endpoint.state_reason,
+                **{name: getattr(endpoint, name) for name in _CHOSEN},
+                "headers": dict.fromkeys(self._headers_of(endpoint), wire.HEADER_SHOWN_AS),
+                "secrets": [{name: each[name] for name in ("created_at", "expires_at")} for each in _entries(endpoint)],
+                "next_verification_at": endpoint.due_at,
+                "verified_at": endpoint.verified_at,
+                "created_at": endpoint.created_at,
+                "updated_at": endpoint.updated_at,
+            }
+        )
 
 
 def _understood(url: str) -> str:
@@ -236,18 +306,12 @@ def _challenge(endpoint: Endpoint, now: datetime) -> None:
     endpoint.attempts_before = endpoint.attempts
 
 
-def _shown(endpoint: Endpoint) -> wire.Endpoint:
-    return wire.Endpoint.model_validate(
-        {
-            "id": endpoint.id,
-            "url": endpoint.url,
-            "description": endpoint.description,
-            "state": endpoint.state,
-            "state_reason": endpoint.state_reason,
-            **{name: getattr(endpoint, name) for name in _CHOSEN},
-            "next_verification_at": endpoint.due_at,
-            "verified_at": endpoint.verified_at,
-            "created_at": endpoint.created_at,
-            "updated_at": endpoint.updated_at,
-        }
-    )
+def _entries(endpoint: Endpoint) -> Sequence[Entry]:
+    """Its secrets, also where a release before sealing left one."""
+    return endpoint.secrets or [{"created_at": endpoint.created_at.isoformat(), "expires_at": None}]
+
+
+def _misfit(name: str, reason: str) -> dict[str, str]:
+    """What is wrong with one header, by its JSON pointer."""
+    escaped = name.replace("~", "~0").replace("/", "~1")
+    return {"pointer": f"/headers/{escaped}" if name else "/headers", "detail": reason}

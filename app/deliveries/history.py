@@ -172,7 +172,7 @@ def _members(delivery: Delivery, type: str, subject: str | None) -> dict[str, ob
         "reason": delivery.reason,
         "waits_for": "endpoint" if delivery.hold == "lane" else delivery.hold,
         "order_key": delivery.order_key,
-        "attempts": delivery.attempts,
+        "attempts": delivery.attempts - delivery.unsent,
         "next_attempt_at": delivery.due_at,
         "created_at": delivery.created_at,
         "concluded_at": delivery.concluded_at,

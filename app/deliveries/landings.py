@@ -1,5 +1,6 @@
 """What a worker carries, and what came of it, in the words of those who write it down."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -32,10 +33,10 @@ response_excerpt_bytes_max = 1024
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A claimed delivery, the key that signs it, and until when it may still take off."""
+    """A claimed delivery, the relay's keys that sign it, and until when it may still take off."""
 
     claimed: Claimed
-    key: PrivateKey
+    keys: Sequence[PrivateKey]
     take_off_by: float
     # As the lanes sort it.
     id: str
@@ -43,9 +44,9 @@ class Load:
     host: str
 
     @classmethod
-    def of(cls, claimed: Claimed, key: PrivateKey, take_off_by: float) -> "Load":
+    def of(cls, claimed: Claimed, keys: Sequence[PrivateKey], take_off_by: float) -> "Load":
         assert claimed.url is not None, "an endpoint that is no more is not rung"
-        return cls(claimed, key, take_off_by, claimed.id, claimed.endpoint_id, _host(claimed.url))
+        return cls(claimed, keys, take_off_by, claimed.id, claimed.endpoint_id, _host(claimed.url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,15 @@ def carried(departure: Departure, message: NewMessage, now: datetime) -> Claimed
         id=departure.id,
         attempts=departure.attempts,
         attempts_before=0,
+        unsent=0,
         agent_id=departure.agent_id,
         endpoint_id=departure.endpoint_id,
         message_id=departure.message_id,
         order_key=None,
         endpoint_state="active",
         url=departure.url,
-        secret=departure.secret,
+        secrets=departure.secrets,
+        headers=departure.headers,
         profile=departure.profile,
         retry_seconds=departure.retry_seconds,
         timeout_seconds=departure.timeout_seconds,
@@ -131,6 +134,7 @@ def outcome(landing: Landing, verdict: Verdict, now: datetime) -> Outcome:
     return Outcome(
         id=landing.claimed.id,
         attempts=landing.claimed.attempts,
+        number=landing.claimed.number,
         state=state,
         reason=reason,
         due_at=due_at,
@@ -156,7 +160,7 @@ def attempted(landing: Landing, verdict: Verdict) -> Attempted:
         endpoint_id=claimed.endpoint_id,
         message_id=claimed.message_id,
         agent_id=claimed.agent_id,
-        number=claimed.attempts,
+        number=claimed.number,
         due_at=claimed.was_due_at,
         started_at=landing.started_at,
         duration_ms=landing.duration_ms,
@@ -179,7 +183,7 @@ def leg_of(load: Load) -> Leg | None:
         "tocsin.endpoint": claimed.endpoint_id,
         "tocsin.message": claimed.message_id,
         "tocsin.delivery": claimed.id,
-        "tocsin.attempt": claimed.attempts,
+        "tocsin.attempt": claimed.number,
     }
     return leg(claimed.traceparent, "deliver", told)
 
@@ -204,7 +208,7 @@ def happened(landing: Landing, verdict: Verdict, now: datetime) -> Happened | No
         "state": _standing(verdict)[0],
         "endpoint_id": delivery.endpoint_id,
         "message_id": delivery.message_id,
-        "attempts": delivery.attempts,
+        "attempts": delivery.number,
         "status": landing.status,
     }
     return Happened("delivery.concluded", delivery.id, delivery.agent_id, now, data)

@@ -12,7 +12,9 @@ def _moment(*, nullable: bool = False) -> Column[datetime]:
 
 
 def _json(*, default: str | None = None) -> Column[Any]:
-    return Column(JSONB, nullable=default is None, server_default=None if default is None else text(f"'{default}'"))
+    # None is no value, and not the value null of JSON: what is asked of the column means the former.
+    kind = JSONB(none_as_null=True)
+    return Column(kind, nullable=default is None, server_default=None if default is None else text(f"'{default}'"))
 
 
 class Endpoint(SQLModel, table=True):
@@ -23,6 +25,7 @@ class Endpoint(SQLModel, table=True):
         Index("endpoints_by_agent", "agent_id", "id"),
         Index("endpoints_by_state", "state"),  # to be counted
         Index("endpoints_due", "due_at", postgresql_where=text("due_at is not null")),
+        Index("endpoints_rotating", "id", postgresql_where=text("jsonb_array_length(secrets) > 1")),
         Index("endpoints_expiring", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 
@@ -111,7 +114,8 @@ class Delivery(SQLModel, table=True):
     Pending with `due_at`: to be attempted then, or claimed until then. Pending without: held, and `hold` says by what:
     its endpoint's `lane`, or the `order` in which an earlier one of the same key comes first.
     `attempts` counts claims and is the fencing token, so it never goes back; `attempts_before` says how many of them
-    were made before the delivery was last set on its way, so that a redelivery climbs the ladder from its foot.
+    were made before the delivery was last set on its way, so that a redelivery climbs the ladder from its foot. After
+    `unsent` of them no request was made: they are not among the attempts that its owner is shown.
     """
 
     # No foreign keys here and on attempts: they are written thousands of times a second, by us alone, in the
@@ -144,6 +148,7 @@ class Delivery(SQLModel, table=True):
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     attempts: int = 0
     attempts_before: int = 0
+    unsent: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Field(sa_column=_moment())
     concluded_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     last_status: int | None = None
@@ -213,5 +218,6 @@ class SigningKey(SQLModel, table=True):
     purpose: str
     private_key: str
     sealed_with: str | None = None  # the id of the key that seals `private_key`; null: as releases before left it
+    signs_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))  # null: since it was made
     retires_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     created_at: datetime = Field(sa_column=_moment())

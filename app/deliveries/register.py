@@ -122,21 +122,91 @@ async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Seque
     return [Cancelled._make(row) for row in rows]
 
 
+# Secrets
+
+
+async def unsealed(db: AsyncSession, limit: int) -> Sequence[Endpoint]:
+    """Endpoints whose secret is as a release before sealing left it, to be sealed in this transaction."""
+    question = select(Endpoint).where(col(Endpoint.secret).is_not(None)).order_by(col(Endpoint.id)).limit(limit)
+    return (await db.scalars(question.with_for_update())).all()
+
+
+async def sealed_otherwise(db: AsyncSession, key_id: str, after: str, limit: int) -> Sequence[Endpoint]:
+    """Endpoints after this one of which something is sealed with another key, to be sealed anew in this transaction."""
+    statement = sql(
+        """
+        select id from endpoints
+        where id > :after and (
+            headers ->> 'key' <> :key
+            or exists (select from jsonb_array_elements(secrets) as s where s ->> 'key' <> :key)
+        ) order by id limit :limit
+        """
+    )
+    ids = list((await db.execute(statement, {"after": after, "key": key_id, "limit": limit})).scalars())
+    question = select(Endpoint).where(col(Endpoint.id).in_(ids)).order_by(col(Endpoint.id))
+    return (await db.scalars(question.with_for_update())).all() if ids else ()
+
+
+async def sealed_by(db: AsyncSession) -> Mapping[str | None, int]:
+    """How many secrets, headers and keys of the relay are sealed with each key; None: with none."""
+    statement = sql(
+        """
+        select key, count(*) from (
+            select null as key from endpoints where secret is not null
+            union all select s ->> 'key' from endpoints, jsonb_array_elements(secrets) as s
+            union all select headers ->> 'key' from endpoints where jsonb_typeof(headers) = 'object'
+            union all select sealed_with from signing_keys
+        ) as sealed group by key
+        """
+    )
+    return {key: count for key, count in await db.execute(statement)}
+
+
+async def forget_ended_secrets(db: AsyncSession, now: datetime) -> int:
+    """Drop secrets whose time is over. Returns of how many endpoints."""
+    statement = sql(
+        """
+        update endpoints e set secrets = (
+            select jsonb_agg(s order by n) from jsonb_array_elements(e.secrets) with ordinality as each(s, n)
+            where coalesce(cast(s ->> 'expires_at' as timestamptz) > :now, true)
+        )
+        where id in (
+            select id from endpoints
+            where jsonb_array_length(secrets) > 1 and exists (
+                select from jsonb_array_elements(secrets) as s where cast(s ->> 'expires_at' as timestamptz) <= :now
+            ) order by id for update skip locked
+        )
+        returning 1
+        """
+    )
+    return len((await db.execute(statement, {"now": now})).all())
+
+
 # The keys that sign for the relay
 
 
-async def signing_key(db: AsyncSession, purpose: str) -> SigningKey | None:
-    """The key that signs for this purpose, and has no end in sight."""
-    current = col(SigningKey.retires_at).is_(None)
-    return await db.scalar(select(SigningKey).where(col(SigningKey.purpose) == purpose, current))
+async def signing_keys(db: AsyncSession, purpose: str, *, lock: bool = False) -> Sequence[SigningKey]:
+    """The keys for this purpose, the newest first; those too that sign no more, and are still there."""
+    newest_first = col(SigningKey.created_at).desc(), col(SigningKey.retires_at).desc().nulls_first()
+    question = select(SigningKey).where(col(SigningKey.purpose) == purpose).order_by(*newest_first)
+    # What this session saw before it had the lock may have changed since.
+    locked = question.with_for_update().execution_options(populate_existing=True)
+    return (await db.scalars(locked if lock else question)).all()
 
 
 async def add_signing_key(db: AsyncSession, key: SigningKey) -> None:
     """Store the key, unless another process was first."""
     statement = sql(
         """
-        insert into signing_keys (kid, purpose, private_key, created_at)
-        values (:kid, :purpose, :private_key, :created_at) on conflict (purpose) where retires_at is null do nothing
+        insert into signing_keys (kid, purpose, private_key, sealed_with, created_at)
+        values (:kid, :purpose, :private_key, :sealed_with, :created_at)
+        on conflict (purpose) where retires_at is null do nothing
         """
     )
     await db.execute(statement, key.model_dump())
+
+
+async def forget_retired_keys(db: AsyncSession, now: datetime) -> int:
+    """Drop keys that have retired. Returns how many."""
+    statement = sql("delete from signing_keys where retires_at <= :now returning 1")
+    return len((await db.execute(statement, {"now": now})).all())

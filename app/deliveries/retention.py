@@ -58,6 +58,8 @@ class Retention:
             told = await tell_of(db, self._conclusions, expired, "failed", reason, now)
         if told:
             self._wake.ring("schedules")
+        if any(each.order_key is not None for each in expired):
+            self._wake.ring("deliveries")
         return len(expired)
 
     async def drop_next(self) -> int:

@@ -1,6 +1,7 @@
 """The operations of deliveries."""
 
 from app.deliveries.service import Deliveries
+from app.kit.limits import relay_key_cached_seconds
 from app.kit.operations import Call, Operation
 from tocsin.problems import (
     Conflict,
@@ -11,7 +12,15 @@ from tocsin.problems import (
     PayloadGone,
 )
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryQuery, EndpointStats
-from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointQuery, NewEndpoint, PatchEndpoint
+from tocsin.schemas.endpoints import (
+    CreatedEndpoint,
+    Endpoint,
+    EndpointQuery,
+    NewEndpoint,
+    PatchEndpoint,
+    RotatedEndpoint,
+    RotateSecret,
+)
 from tocsin.schemas.recoveries import NewRecovery, NewRedrive, Recovery, RecoveryQuery
 from tocsin.schemas.webhooks import JwkSet
 from tocsin.schemas.wire import Page
@@ -60,6 +69,15 @@ async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
     # Runs that wait for those that are cancelled may begin.
     call.ring("schedules")
     await call.service.endpoints.delete(call.db, call.agent.id, id, call.now)
+
+
+async def rotate_endpoint_secret(call: Call[Deliveries], id: str, body: RotateSecret) -> RotatedEndpoint:
+    """Give an endpoint a new webhook secret.
+
+    Every ring is then signed by the new secret and by those before it, until the overlap has passed. The new one is
+    shown this once. At most five sign at a time.
+    """
+    return await call.service.endpoints.rotate_secret(call.db, call.agent.id, id, body, call.now)
 
 
 async def verify_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
@@ -191,6 +209,7 @@ OPERATIONS = (
     Operation("GET", "/v1/endpoints/{id}", get_endpoint),
     Operation("PATCH", "/v1/endpoints/{id}", change_endpoint, problems=(ForbiddenAddress,), ask=vet),
     Operation("DELETE", "/v1/endpoints/{id}", delete_endpoint, status=204),
+    Operation("POST", "/v1/endpoints/{id}/rotate-secret", rotate_endpoint_secret, problems=(Conflict,)),
     Operation("POST", "/v1/endpoints/{id}/verify", verify_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),
     Operation("POST", "/v1/endpoints/{id}/pause", pause_endpoint, problems=(EndpointNotActive,)),
@@ -215,5 +234,7 @@ OPERATIONS = (
     Operation("GET", "/v1/recoveries", list_recoveries),
     Operation("GET", "/v1/recoveries/{id}", get_recovery),
     Operation("DELETE", "/v1/recoveries/{id}", cancel_recovery),
-    Operation("GET", "/.well-known/jwks.json", list_webhook_keys, signed=False),
+    Operation(
+        "GET", "/.well-known/jwks.json", list_webhook_keys, signed=False, cached_seconds=relay_key_cached_seconds
+    ),
 )

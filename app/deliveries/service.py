@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, relay_key, watching
+from app.deliveries import archive, register, relay_key, watching
 from app.deliveries.archive import Progress
 from app.deliveries.challenger import Challenger
 from app.deliveries.conclusions import Conclusions
@@ -17,6 +17,7 @@ from app.deliveries.notices import Notices
 from app.deliveries.recoveries import Recoveries
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.retention import Retention
+from app.deliveries.secrets import Secrets
 from app.deliveries.sending import Dispatched, Outgoing, Sending, Sent
 from app.deliveries.standing import standing
 from app.kit import limits
@@ -24,6 +25,7 @@ from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
 from app.kit.outbound import Outbound
+from app.kit.sealing import Keyring
 from app.kit.wake import Wake
 from app.settings import DeliverySettings, RetentionSettings
 from tocsin.schemas.webhooks import JwkSet
@@ -45,6 +47,7 @@ class Deliveries:
         ids: Ids,
         wake: Wake,
         outbound: Outbound,
+        keyring: Keyring,
         settings: DeliverySettings,
         retention: RetentionSettings,
         jitter: random.Random,
@@ -54,15 +57,18 @@ class Deliveries:
             raise ValueError(f"TOCSIN_DELIVERY_LEASE_SECONDS must be at least {least:g}: the timeout and a margin")
         self._transaction = transaction
         self._clock = clock
-        self._relay_key = RelayKey()
+        secrets = Secrets(keyring)
+        self._relay_key = RelayKey(keyring)
         self._conclusions = Conclusions()
         notices = Notices(ids)
         self._courier = Courier(
-            transaction, clock, wake, outbound, self._relay_key, self._conclusions, notices, settings, jitter
+            transaction, clock, wake, outbound, self._relay_key, secrets, self._conclusions, notices, settings, jitter
         )
-        self._challenger = Challenger(transaction, clock, ids, wake, outbound, self._relay_key, notices, settings)
+        self._challenger = Challenger(
+            transaction, clock, ids, wake, outbound, self._relay_key, secrets, notices, settings
+        )
         sending = Sending(ids, self._courier)
-        self.endpoints = Endpoints(ids, outbound, self._conclusions, notices, sending)
+        self.endpoints = Endpoints(ids, outbound, secrets, self._conclusions, notices, sending)
         self.retention = Retention(transaction, clock, self._conclusions, wake, retention.days)
         self.history = History(self._conclusions, self.retention.kept)
         self.recoveries = Recoveries(transaction, clock, ids, wake, self.retention.kept)
@@ -93,8 +99,12 @@ class Deliveries:
         """How far each of these deliveries has got."""
         return await archive.progress(db, delivery_ids)
 
-    # Keys
+    # Secrets and keys
+
+    async def forget(self, db: AsyncSession, now: datetime) -> int:
+        """Drop secrets and keys whose time is over. Returns how many."""
+        return await register.forget_ended_secrets(db, now) + await register.forget_retired_keys(db, now)
 
     async def keys(self, db: AsyncSession, now: datetime) -> JwkSet:
-        """The public keys that verify `v1a` signatures."""
-        return JwkSet(keys=[relay_key.jwk(await self._relay_key.get(db, now))])
+        """The public keys that verify `v1a` signatures, now or soon."""
+        return JwkSet(keys=[relay_key.jwk(key) for key in await self._relay_key.published(db, now)])

@@ -19,13 +19,15 @@ class Claimed(NamedTuple):
     id: str
     attempts: int
     attempts_before: int
+    unsent: int
     agent_id: str
     endpoint_id: str
     message_id: str
     order_key: str | None
     endpoint_state: str | None  # None: the endpoint is no more
     url: str | None
-    secret: str | None
+    secrets: str | None  # as `app.deliveries.secrets` reads them, and these
+    headers: str | None
     profile: Profile | None
     retry_seconds: Sequence[float] | None
     timeout_seconds: float | None
@@ -36,6 +38,11 @@ class Claimed(NamedTuple):
     subject: str | None
     was_due_at: datetime | None  # None: it was held until now
     traceparent: str | None
+
+    @property
+    def number(self) -> int:
+        """Which attempt this is: claims that came to nothing are not counted."""
+        return self.attempts - self.unsent
 
     @property
     def key(self) -> order.Key | None:
@@ -59,6 +66,7 @@ class Outcome:
 
     id: str
     attempts: int
+    number: int
     state: str
     reason: str | None
     due_at: datetime | None
@@ -112,7 +120,8 @@ class Departure(NamedTuple):
     endpoint_id: str
     agent_id: str
     url: str
-    secret: str
+    secrets: str
+    headers: str | None
     profile: Profile
     retry_seconds: Sequence[float] | None
     timeout_seconds: float | None
@@ -152,7 +161,8 @@ async def add(
                 traceparent text, delivery_ids jsonb
             )
         ), departure as materialized (
-            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url, e.secret, e.profile,
+            select new.delivery_id, new.message_id, e.id as endpoint_id, e.agent_id, e.url,
+                coalesce(e.secret, cast(e.secrets as text)) as secrets, cast(e.headers as text) as headers, e.profile,
                 e.retry_seconds, e.timeout_seconds, l.failures, new.position, new.order_key,
                 new.order_key is not null and (new.is_behind or exists (
                     select from deliveries d
@@ -176,8 +186,8 @@ async def add(
                 attempts, 0, :now
             from departure
         )
-        select delivery_id, message_id, endpoint_id, agent_id, url, secret, profile, retry_seconds, timeout_seconds,
-            failures, attempts
+        select delivery_id, message_id, endpoint_id, agent_id, url, secrets, headers, profile, retry_seconds,
+            timeout_seconds, failures, attempts
         from departure order by position
         """
     )
@@ -196,10 +206,11 @@ async def add(
 
 # Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims, which says
 # itself what `was_due_at`.
-claimed_columns = "d.id, d.attempts, d.attempts_before, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
+claimed_columns = "d.id, d.attempts, d.attempts_before, d.unsent, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
 loaded = """
-    select c.id, c.attempts, c.attempts_before, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
-        e.state, e.url, e.secret, e.profile, e.retry_seconds, e.timeout_seconds,
+    select c.id, c.attempts, c.attempts_before, c.unsent, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
+        e.state, e.url, coalesce(e.secret, cast(e.secrets as text)), cast(e.headers as text), e.profile,
+        e.retry_seconds, e.timeout_seconds,
         coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
         c.was_due_at, m.traceparent
     from claimed c join messages m on m.id = c.message_id
@@ -268,7 +279,8 @@ async def hold(db: AsyncSession, claimed: Iterable[Claimed]) -> set[str]:
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
             for update of d skip locked
         )
-        update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1
+        update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1,
+            unsent = d.unsent + 1
         from mine where d.id = mine.id
         returning d.endpoint_id
         """
@@ -285,7 +297,8 @@ async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
             for update of d skip locked
         )
-        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1
+        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1,
+            unsent = d.unsent + 1
         from mine where d.id = mine.id
         """
     )
@@ -313,7 +326,8 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
         """
         with outcome as (
             select * from jsonb_to_recordset(cast(:outcomes as jsonb)) as o(
-                id text, attempts integer, state text, reason text, due_at timestamptz, concluded_at timestamptz,
+                id text, attempts integer, number integer, state text, reason text, due_at timestamptz,
+                concluded_at timestamptz,
                 started_at timestamptz, duration_ms integer, lookup_ms integer, connect_ms integer, tls_ms integer,
                 wait_ms integer, read_ms integer, status integer, error text, response_excerpt text
             )
@@ -321,7 +335,7 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
             insert into attempts
                 (delivery_id, number, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
                 error, response_excerpt, next_attempt_at)
-            select id, attempts, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
+            select id, number, started_at, duration_ms, lookup_ms, connect_ms, tls_ms, wait_ms, read_ms, status,
                 error, response_excerpt, due_at
             from outcome
             on conflict do nothing

@@ -23,8 +23,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.kit import idempotency, limits, preconditions, problems, telemetry, tracing
+from app.kit import limits, preconditions, problems, telemetry, tracing
 from app.kit.clock import Clock
+from app.kit.idempotency import KeptAnswers
 from app.kit.wake import Wake
 from tocsin.problems import (
     ContentTooLarge,
@@ -77,6 +78,8 @@ class Operation:
     price: str | None = None
     problems: tuple[type[Problem], ...] = ()
     body_bytes_max: int = limits.body_bytes_max
+    # How long anybody on the way may keep the answer; None: not at all.
+    cached_seconds: int | None = None
     # True: the handler waits for something. It is called after the transaction that authenticated has ended, and opens
     # short ones of its own by `call.transaction`: no connection is held while it waits.
     waits: bool = False
@@ -230,6 +233,7 @@ class Door:
     gate: Gate | None
     clock: Clock
     wake: Wake
+    answers: KeptAnswers
 
     def routes(self, service: object, operations: Sequence[Operation]) -> list[Route]:
         """The routes of one feature."""
@@ -277,7 +281,7 @@ class _Entrance:
                     caller = await self.door.authenticator.authenticate(db, incoming, now)
                 if self.operation.ask is not None:
                     # What was answered before is not asked about again: the outside may say something else today.
-                    kept = await idempotency.find(db, caller.id, incoming)
+                    kept = await self.door.answers.find(db, caller.id, incoming)
                     answer = Answer(*kept) if kept is not None else None
                 elif not self.operation.waits:
                     answer = await self._perform_once(db, incoming, caller, now, rings)
@@ -312,7 +316,7 @@ class _Entrance:
         async with self.door.transaction() as db:
             now = await self.door.clock.now(db)
             caller = await self.door.authenticator.authenticate(db, incoming, now)
-            kept = await idempotency.find(db, caller.id, incoming)
+            kept = await self.door.answers.find(db, caller.id, incoming)
         if kept is not None:
             return Answer(*kept)
         await self._ask(incoming)
@@ -336,20 +340,24 @@ class _Entrance:
     ) -> Answer:
         """Run the handler, unless this idempotency key has been answered before."""
         keyed = self.operation.signed and self.operation.writes
-        kept = await idempotency.begin(db, caller.id, incoming) if keyed else None
+        kept = await self.door.answers.begin(db, caller.id, incoming) if keyed else None
         if kept is not None:
             return Answer(*kept)
         answer = await self._perform(db, incoming, caller, now, rings)
         answer = replace(answer, headers={**answer.headers, **(headers or {})})
         if keyed:
-            await idempotency.keep(db, caller.id, incoming, (answer.status, answer.body, answer.headers), now)
+            await self.door.answers.keep(db, caller.id, incoming, (answer.status, answer.body, answer.headers), now)
         return answer
 
     async def _perform(
         self, db: AsyncSession, incoming: Incoming, caller: Caller, now: datetime, rings: list[str]
     ) -> Answer:
         call = Call[Any](self.service, db, caller, now, incoming, self.door.transaction, rings)
-        return _answer_of(self.operation.status, await self.operation.handler(call, **self._arguments(incoming)))
+        answer = _answer_of(self.operation.status, await self.operation.handler(call, **self._arguments(incoming)))
+        if self.operation.cached_seconds is None:
+            return answer
+        kept = {"Cache-Control": f"public, max-age={self.operation.cached_seconds}"}
+        return replace(answer, headers={**answer.headers, **kept})
 
     def _arguments(self, incoming: Incoming) -> dict[str, Any]:
         arguments: dict[str, Any] = dict(incoming.path_params)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.local import migrations, postgres, valkey
+from app.local import migrations, postgres, sealed, valkey
 from app.local.accounts import ordinary_account
 from app.local.errors import LocalError
 from app.local.ports import require_free
@@ -38,6 +38,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("home", lambda: _home(settings)),
         ("Postgres", lambda: _postgres(settings)),
         ("migrations", lambda: _migrations(settings)),
+        ("secrets", lambda: _secrets(settings)),
         ("Valkey", lambda: _valkey(settings)),
         ("API", lambda: _api(settings)),
     ]
@@ -96,6 +97,24 @@ def _migrations(settings: Settings) -> str:
     if not found.up_to_date:
         raise LocalError(f"the database is at {found.found or 'nothing'}, the newest is {found.newest}: tocsin migrate")
     return f"the database is at {found.newest}, the newest"
+
+
+def _secrets(settings: Settings) -> str:
+    key = settings.secret.key
+    if settings.database.url is None:
+        return "sealed by a key that `tocsin up` makes" if key is None else f"sealed by the key {key.id}"
+    if key is None:
+        raise LocalError("TOCSIN_SECRET_KEY is not set; `tocsin new-secret-key` prints one")
+    keyring = settings.secret.keyring
+    found = sealed.sealed_by(settings.database.url, keyring)
+    told = ", ".join(f"{count} by {name or 'none'}" for name, count in sorted(found.items(), key=str)) or "nothing yet"
+    if foreign := sorted(name for name in found if name is not None and not keyring.knows(name)):
+        raise LocalError(
+            f"sealed by keys that are not given here, {', '.join(foreign)}; the current is {key.id}: {told}"
+        )
+    if set(found) - {key.id}:
+        raise LocalError(f"not all is sealed by the current key, {key.id}; run `tocsin reseal`: {told}")
+    return f"all sealed by the key {key.id}: {told}"
 
 
 def _valkey(settings: Settings) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from app.local import lock, running
+from app.kit.sealing import Keyring
+from app.local import lock, running, secret_key
 from app.local.errors import LocalError
 from app.local.output import Output
 from app.local.ports import require_free
@@ -24,6 +25,7 @@ from app.local.reach import require_database, require_valkey
 from app.local.running import Running
 from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
+from app.settings import SecretSettings
 from tocsin.auth import URL_DEFAULT
 
 look_seconds = 0.1
@@ -39,7 +41,8 @@ class Plan:
     home: Path
     host: str
     port: int
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
+    secret: SecretSettings = field(default_factory=SecretSettings)
     database_url: str | None = None
     valkey_url: str | None = None
     postgres_port: int | None = None
@@ -125,8 +128,14 @@ class Tree:
         valkey_url = plan.valkey_url or self._start_valkey(watchdog)
         record = Running(database_url, valkey_url, plan.api_url)
         record.write(plan.home)
-        environment = {**plan.environment, "TOCSIN_DATABASE_URL": database_url, "TOCSIN_VALKEY_URL": valkey_url}
-        self._migrate(database_url)
+        keyring, key = self._keyring()
+        environment = {
+            **plan.environment,
+            "TOCSIN_DATABASE_URL": database_url,
+            "TOCSIN_VALKEY_URL": valkey_url,
+            "TOCSIN_SECRET_KEY": key,
+        }
+        self._migrate(database_url, keyring)
         for name, health in (("api", (reachable(plan.host), plan.port)), ("worker", None)):
             if self._asked():
                 return
@@ -150,9 +159,18 @@ class Tree:
         self.output.say("valkey", f"takes connections on 127.0.0.1:{server.port}")
         return server.url
 
-    def _migrate(self, database_url: str) -> None:
+    def _keyring(self) -> tuple[Keyring, str]:
+        """The keys that seal, and the current one as the parts of the tree are given it."""
+        key, made = self.plan.secret.key, False
+        if key is None:
+            key, made = secret_key.kept_or_made(self.plan.home)
+        if made:
+            self.output.say("tocsin", f"made a secret key, {key.id}, in {secret_key.place(self.plan.home)}: back it up")
+        return Keyring(key, self.plan.secret.keys_before), key.text
+
+    def _migrate(self, database_url: str, keyring: Keyring) -> None:
         # Alembic is slow to import; a refused port should be told before.
-        from app.local import migrations
+        from app.local import migrations, sealed
 
         before = migrations.migrate(database_url)
         if before.up_to_date:
@@ -161,6 +179,8 @@ class Tree:
             self.output.say(
                 "tocsin", f"brought the database from {before.found or 'nothing'} to version {before.newest}"
             )
+        if count := sealed.prepare(database_url, keyring):
+            self.output.say("tocsin", f"sealed {count} secrets that an older release had stored as they are")
 
     def _add(self, name: str, part: Part) -> None:
         self._members.append(Member(name, part, time.monotonic()))

@@ -28,7 +28,7 @@ _INDEXES = (
 )
 _UNDELIVERED = ("deliveries_undelivered", "deliveries", ("agent_id", "id"))
 _WEEK = timedelta(days=7)
-_AHEAD = 2
+_AHEAD = 1
 # Older than this lies in the partition of what fits nowhere: a table of thousands of parts would serve nobody.
 _WEEKS_MAX = 60
 

@@ -21,9 +21,10 @@ from app.local import migrations
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from app.services import Services, open_services
-from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, Settings, ValkeySettings
+from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, SecretSettings, Settings, ValkeySettings
 from tests.packages import ROOT
 from tests.receivers import Post, Receiver, receiving
+from tests.sealed import SECRET_KEY
 from tests.world import EPOCH
 from tocsin.schemas.endpoints import NewEndpoint
 
@@ -49,6 +50,7 @@ class Relay:
         return Settings(
             database=DatabaseSettings(url=self.postgres.url),
             valkey=ValkeySettings(url=self.valkey.url),
+            secret=SecretSettings(key=SECRET_KEY),
             api=ApiSettings(),
             outbound=OutboundSettings(allow=("127.0.0.0/8",)),
         )
@@ -58,6 +60,7 @@ class Relay:
         told = {
             "TOCSIN_DATABASE_URL": self.postgres.url,
             "TOCSIN_VALKEY_URL": self.valkey.url,
+            "TOCSIN_SECRET_KEY": SECRET_KEY.text,
             "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
             "TOCSIN_DELIVERY_TIMEOUT_SECONDS": str(timeout_seconds),
             "TOCSIN_DELIVERY_LEASE_SECONDS": str(lease_seconds),

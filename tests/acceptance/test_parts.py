@@ -11,6 +11,7 @@ from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from tests.acceptance.conftest import StartRelay
 from tests.acceptance.relays import Account, run, wait_until_gone
+from tests.sealed import SECRET_KEY
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 
@@ -22,7 +23,7 @@ US = Account("us")
 def servers(home: Path) -> Iterator[dict[str, str]]:
     """Postgres and Valkey, as the environment names them."""
     postgres, valkey = Postgres.start(home / "servers", durable=False), Valkey.start(home / "servers")
-    yield {"TOCSIN_DATABASE_URL": postgres.url, "TOCSIN_VALKEY_URL": valkey.url}
+    yield {"TOCSIN_DATABASE_URL": postgres.url, "TOCSIN_VALKEY_URL": valkey.url, "TOCSIN_SECRET_KEY": SECRET_KEY.text}
     valkey.stop()
     postgres.stop()
 

@@ -21,6 +21,7 @@ from examples.devchain import DevChain, payments_chain_id
 from tests.acceptance.relays import free_port
 from tests.packages import ROOT
 from tests.paying import PAY_TO, PAYER_KEY, Misbehaving, Till, decoded, facilitator_process, fill, sign_payment
+from tests.sealed import SECRET_KEY
 from tocsin.auth import RequestSigner
 from tocsin.keys import PrivateKey
 
@@ -104,7 +105,7 @@ async def facilitator(till: Till) -> AsyncIterator[Misbehaving]:
 def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
     postgres, valkey = Postgres.start(tmp_path, durable=False), Valkey.start(tmp_path)
     migrations.migrate(postgres.url)
-    yield {"TOCSIN_DATABASE_URL": postgres.url, "TOCSIN_VALKEY_URL": valkey.url}
+    yield {"TOCSIN_DATABASE_URL": postgres.url, "TOCSIN_VALKEY_URL": valkey.url, "TOCSIN_SECRET_KEY": SECRET_KEY.text}
     valkey.stop()
     postgres.stop()
 

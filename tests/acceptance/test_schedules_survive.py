@@ -24,6 +24,7 @@ from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
 from tests.acceptance.forks import become_worker, forks
 from tests.receivers import Receiver, receiving
+from tests.sealed import SECRET_KEY, sealed_secrets
 from tocsin import webhooks
 from tocsin.schemas.wire import rfc3339
 
@@ -56,6 +57,7 @@ class Workers:
         told = {
             "TOCSIN_DATABASE_URL": self.postgres.url,
             "TOCSIN_VALKEY_URL": self.valkey.url,
+            "TOCSIN_SECRET_KEY": SECRET_KEY.text,
             "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
             "TOCSIN_DELIVERY_TIMEOUT_SECONDS": "5",
             "TOCSIN_DELIVERY_LEASE_SECONDS": "10",
@@ -174,10 +176,10 @@ def register(workers: Workers, receiver: Receiver) -> None:
         db.execute("insert into agents (id, created_at) values ('agt_1', %s)", [now])
         db.execute(
             """
-            insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
+            insert into endpoints (id, agent_id, url, state, secrets, attempts, attempts_before, created_at, updated_at)
             values ('ep_1', 'agt_1', %s, 'active', %s, 0, 0, %s, %s)
             """,
-            [receiver.url, webhooks.new_secret(), now, now],
+            [receiver.url, sealed_secrets("ep_1", webhooks.new_secret(), now), now, now],
         )
         first = now.replace(microsecond=0) + timedelta(seconds=3)
         # Spread over the second, so that each worker holds some when it dies, and some that it has just taken.

@@ -14,6 +14,7 @@ from examples.devchain import DevChain, Token, transfer_topic
 from tests.acceptance.conftest import StartRelay
 from tests.acceptance.relays import Account, Relay, run
 from tests.receivers import Receiver, receiving
+from tests.sealed import SECRET_KEY
 from tocsin import AsyncClient, PrivateKey
 from tocsin.schemas.subscriptions import EvmLog, NewSubscription
 
@@ -44,6 +45,7 @@ def around(home: Path, chain: DevChain) -> Iterator[dict[str, str]]:
     yield {
         "TOCSIN_DATABASE_URL": postgres.url,
         "TOCSIN_VALKEY_URL": valkey.url,
+        "TOCSIN_SECRET_KEY": SECRET_KEY.text,
         "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
         "TOCSIN_CHAINS": json.dumps({"eip155:31337": {"rpc_url": chain.url, "poll_seconds": 0.1}}),
     }

@@ -10,6 +10,7 @@ import httpx
 from sqlalchemy import text
 
 from app.events import Happened, record
+from app.kit.idempotency import KeptAnswers
 from app.kit.ids import Ids
 from app.kit.operations import Call, Door, Operation
 from app.kit.wake import Silence
@@ -106,7 +107,7 @@ async def open_shop(settings: Settings, facilitator: str, rpc: str | None = None
     async with open_services(settings, Silence(), name="tests", clock=clock) as services:
         transaction = services.database.transaction
         async with open_gate(settings, [MAKE], transaction, clock, Ids()) as gate:
-            door = Door(transaction, services.identity, gate, clock, Silence())
+            door = Door(transaction, services.identity, gate, clock, Silence(), KeptAnswers(services.keyring))
             app = assemble([*routes(services), *door.routes(workshop, [MAKE])])
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as http:

@@ -118,6 +118,19 @@ async def test_an_attempt_in_flight_does_not_undo_a_cancellation(services, agent
     assert (shown["state"], [attempt["status"] for attempt in shown["history"]]) == ("cancelled", [204])
 
 
+async def test_what_waits_behind_a_cancelled_delivery_follows(services, agent, receiver, clock) -> None:
+    endpoint = await active(services, agent, receiver)
+    first, second = [await sent(services.database, endpoint["id"], EPOCH, "pending") for _ in range(2)]
+    async with services.database.transaction() as db:
+        await db.execute(text("update deliveries set order_key = 'k'"))
+        await db.execute(text("update deliveries set hold = 'order', due_at = null where id = :id"), {"id": second.id})
+
+    (await agent.post(f"/v1/deliveries/{first.id}/cancel")).raise_for_status()
+    await work(services)
+
+    assert (await agent.get(f"/v1/deliveries/{second.id}")).json()["state"] == "delivered"
+
+
 async def test_who_waits_for_a_cancelled_delivery_is_told(services, agent, receiver, clock) -> None:
     heard = []
 
@@ -137,7 +150,7 @@ async def test_who_waits_for_a_cancelled_delivery_is_told(services, agent, recei
 async def test_an_expunged_payload_is_gone_and_its_record_stays(services, agent, receiver, clock) -> None:
     me = (await agent.get("/v1/agents/me")).json()["id"]
     endpoint = await active(services, agent, receiver)
-    past = await sent(services.database, endpoint["id"], EPOCH, "pending", agent_id=me, body='{"secret":1}')
+    past = await sent(services.database, endpoint["id"], EPOCH, "pending", agent_id=me, body='{"type":"secret"}')
     receiver.answers = lambda post: web.Response(status=500, text="I heard: secret")
     await work(services)
 

@@ -238,6 +238,21 @@ async def test_recoveries_of_another_agent_are_not_found(services, agent, new_ag
     assert (await other.get("/v1/recoveries")).json()["items"] == []
 
 
+async def test_what_has_an_order_is_sent_again_in_it(services, agent, receiver, clock) -> None:
+    endpoint = await active(services, agent, receiver)
+    past = [await sent(services.database, endpoint["id"], EPOCH - HOUR + timedelta(seconds=n)) for n in range(3)]
+    async with services.database.transaction() as db:
+        await db.execute(text("update deliveries set order_key = 'k'"))
+
+    await agent.post(f"/v1/endpoints/{endpoint['id']}/recover", {"since": SINCE})
+    await recover(services)
+    on_their_way = [(await agent.get(f"/v1/deliveries/{one.id}")).json()["waits_for"] for one in past]
+    await work(services)
+
+    assert on_their_way == [None, "order", "order"]
+    assert [ring.id for ring in receiver.rings] == [f"{endpoint['id']}_{one.message_id}" for one in past]
+
+
 class Died(Exception):
     """The worker is no more."""
 

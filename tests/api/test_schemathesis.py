@@ -33,6 +33,7 @@ from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from app.operations import FEATURES
 from tests.acceptance.relays import environment, free_port, until
+from tests.sealed import SECRET_KEY
 from tocsin import signatures
 from tocsin.keys import PrivateKey
 
@@ -88,7 +89,12 @@ def url(postgres: Postgres, valkey: Valkey, tmp_path_factory: pytest.TempPathFac
     home = tmp_path_factory.mktemp("schemathesis")
     database, port = postgres.url_of("schemathesis"), free_port()
     migrate(database)
-    changes = {"TOCSIN_DATABASE_URL": database, "TOCSIN_VALKEY_URL": valkey.url, "TOCSIN_API_PORT": str(port)}
+    changes = {
+        "TOCSIN_DATABASE_URL": database,
+        "TOCSIN_VALKEY_URL": valkey.url,
+        "TOCSIN_SECRET_KEY": SECRET_KEY.text,
+        "TOCSIN_API_PORT": str(port),
+    }
     with (home / "output").open("wb") as output:
         api = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "api"],

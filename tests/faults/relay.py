@@ -23,9 +23,10 @@ from app.local.processes import Farewell, Process
 from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
 from app.services import Services, open_services
-from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, Settings, ValkeySettings
+from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, SecretSettings, Settings, ValkeySettings
 from tests.acceptance.forks import become_api, become_worker, forks
 from tests.packages import ROOT
+from tests.sealed import SECRET_KEY
 from tests.world import EPOCH
 from tocsin.schemas.endpoints import NewEndpoint
 
@@ -120,6 +121,7 @@ class Relay:
             "HOME": self.home / "relay",
             "DATABASE_URL": self.database_url,
             "VALKEY_URL": self.valkey.url,
+            "SECRET_KEY": SECRET_KEY.text,
             "OUTBOUND_ALLOW": "127.0.0.1/32",
             "DELIVERY_CONNECTIONS": connections,
             "DELIVERY_TIMEOUT_SECONDS": timeout_seconds,
@@ -247,6 +249,7 @@ class Relay:
             home=self.home / "relay",
             database=DatabaseSettings(url=self.database_url),
             valkey=ValkeySettings(url=self.valkey.url),
+            secret=SecretSettings(key=SECRET_KEY),
             api=ApiSettings(),
             outbound=OutboundSettings(allow=("127.0.0.1/32",)),
         )

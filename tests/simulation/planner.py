@@ -19,6 +19,7 @@ from app.kit.outbound import Answer, Fault
 from app.kit.wake import Silence
 from app.schedules.service import Schedules
 from app.settings import DeliverySettings, RetentionSettings, ScheduleSettings
+from tests.sealed import KEYRING
 from tests.simulation.actions import Moment, Trip
 from tests.world import OwnClock
 
@@ -91,6 +92,7 @@ class Place:
         deliveries = Deliveries(
             **common,
             outbound=outbound,
+            keyring=KEYRING,
             settings=DeliverySettings(),
             retention=RetentionSettings(),
             jitter=random.Random(0),

@@ -52,6 +52,7 @@ def delivered(claimed: store.Claimed, status: int = 204) -> Outcome:
     return Outcome(
         id=claimed.id,
         attempts=claimed.attempts,
+        number=claimed.attempts,
         state="delivered",
         reason=None,
         due_at=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -173,6 +174,32 @@ async def test_closing_ends_what_is_in_flight() -> None:
 
     assert isinstance(fault, Fault)
     assert fault.category == "connection_lost"
+
+
+async def test_what_is_dialled_while_we_close_is_not_kept() -> None:
+    async with stranger(says(EMPTY)) as them:
+        dialer = SlowDialer(them.port)
+        async with outbound(dialer=dialer) as out:
+            asking = asyncio.ensure_future(post(out, "http://127.0.0.1:8000/"))
+            await dialer.asked.wait()
+        dialer.go.set()
+        fault = await asking
+
+    assert isinstance(fault, Fault)
+    assert (fault.category, them.heads) == ("connection_lost", [])
+
+
+class SlowDialer(RecordingDialer):
+    """Connects when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def connect(self, address: str, port: int) -> socket.socket:
+        self.asked.set()
+        await self.go.wait()
+        return await super().connect(address, port)
 
 
 async def test_connections_that_nobody_uses_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:

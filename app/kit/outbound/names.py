@@ -10,7 +10,9 @@ from typing import Protocol
 
 __all__ = ["Resolver", "SystemResolver"]
 
-lookups_at_once_max = 32
+# A look-up that nobody waits for any more keeps its thread until the name server is given up on. So there are more than
+# there are requests at once; they are started as they are needed.
+lookups_at_once_max = 128
 
 
 class Resolver(Protocol):

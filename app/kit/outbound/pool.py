@@ -19,6 +19,7 @@ addresses_dialled_max = 4
 idle_connections_max = 1_000
 # Deadlines are looked at together. A timer for each request would cost as much as writing the request.
 sweep_seconds = 0.05
+close_timeout_seconds = 1.0
 
 
 class Dialer(Protocol):
@@ -55,6 +56,7 @@ class Pool:
         self._idle_count = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self._all_lost: asyncio.Future[None] | None = None
+        self._is_closed = False
 
     def now(self) -> float:
         """The clock of deadlines."""
@@ -108,6 +110,8 @@ class Pool:
             return Fault(_handshake_category(error, place), _said(error), spent)
         if place.server_name is not None:
             spent = spent._replace(tls_ms=milliseconds(self._loop.time() - began))
+        if self._is_closed:
+            connection.abort()
         if not connection.is_open:
             return Fault("connection_lost", "closed at once", spent)
         self._open.add(connection)
@@ -160,7 +164,8 @@ class Pool:
         self._sweeping = self._loop.call_later(sweep_seconds, self._sweep) if self._open else None
 
     async def close(self) -> None:
-        """Abort all that is open, and wait until it is closed."""
+        """Abort all that is open, and wait until it is closed. What is still being dialled is not kept."""
+        self._is_closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -168,7 +173,7 @@ class Pool:
             self._all_lost = self._loop.create_future()
             for connection in tuple(self._open):
                 connection.abort()
-            await self._all_lost
+            await asyncio.wait((self._all_lost,), timeout=close_timeout_seconds)
 
 
 def _handshake_category(error: OSError, place: Place) -> Category:

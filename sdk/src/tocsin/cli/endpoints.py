@@ -1,12 +1,18 @@
 """Where you are rung."""
 
-from typing import Annotated
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import json_value
+from tocsin.cli.inputs import json_value, past
+from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
+
+if TYPE_CHECKING:
+    from tocsin.schemas.recoveries import RecoverableState
 
 endpoints = typer.Typer(no_args_is_help=True, help="Where you are rung.")
 
@@ -27,13 +33,17 @@ def add_endpoint(
     sender: Annotated[
         list[str] | None, typer.Option(help="An agent besides yourself that may publish to it; several times.")
     ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="Sent along with every ring, as 'Name: value'; several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
     wanted = None if filter is None else json_value(filter, "--filter")
+    headers = dict(_header(each) for each in header or ()) or None
     with client() as relay:
         created = relay.endpoints.create(
-            url, description, secret, types=type or None, filter=wanted, senders=sender or None
+            url, description, secret, types=type or None, filter=wanted, senders=sender or None, headers=headers
         )
         show.record(created, as_json)
 
@@ -51,6 +61,19 @@ def show_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
     """Show one endpoint."""
     with client() as relay:
         show.record(relay.endpoints.get(id), as_json)
+
+
+@endpoints.command("rotate-secret")
+def rotate_endpoint_secret(
+    id: EndpointId,
+    overlap: Annotated[str, typer.Option(help="How long the secret before signs, too: 1d, 12h, 30m, or 0.")] = "1d",
+    secret: Annotated[str | None, typer.Option(help="Your own new whsec_ secret.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an endpoint a new webhook secret. Prints it, which the relay does only this once."""
+    seconds = _seconds(overlap)
+    with client() as relay:
+        show.record(relay.endpoints.rotate_secret(id, secret, seconds), as_json)
 
 
 @endpoints.command("verify")
@@ -88,9 +111,60 @@ def ring_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
         show.record(relay.endpoints.test(id), as_json)
 
 
+@endpoints.command("stats")
+def show_stats(id: EndpointId, as_json: AsJson = False) -> None:
+    """Show how an endpoint does: what became of what was sent to it, what waits, and since when it fails."""
+    with client() as relay:
+        show.record(relay.endpoints.stats(id), as_json)
+
+
+@endpoints.command("recover")
+def recover_endpoint(
+    id: EndpointId,
+    since: Annotated[
+        str, typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, or 2h.", metavar="INSTANT")
+    ],
+    until: Annotated[
+        str | None, typer.Option(help="What was sent before then; default: now.", metavar="INSTANT")
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="What is failed, cancelled or delivered; may be given again. Default: failed and cancelled."),
+    ] = None,
+    type: Annotated[str | None, typer.Option("--type", help="Only messages of this type.")] = None,
+    rate: Rate = 50,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Send again what was sent to an endpoint and did not arrive, at a measured pace and with the same webhook-ids.
+
+    tocsin endpoints recover ep_… --since 2h
+    """
+    now = datetime.now(UTC)
+    end = None if until is None else past(until, "--until", now)
+    states = cast("list[RecoverableState]", state or ["failed", "cancelled"])  # what is none of these is refused
+    with client() as relay:
+        begun = relay.endpoints.recover(id, past(since, "--since", now), end, states, type, rate)
+        follow(relay, begun, as_json, wait=wait)
+
+
 @endpoints.command("rm")
 def remove_endpoint(id: EndpointId) -> None:
     """Delete an endpoint; what is still under way to it is cancelled."""
     with client() as relay:
         relay.endpoints.delete(id)
     show.done(f"{id} is deleted")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise typer.BadParameter(f"{name.strip() or 'it'} has no value: write 'Name: value'", param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([smhd]?)", text.strip())
+    if match is None:
+        raise typer.BadParameter("write a number and a unit, such as 1d, 12h, 30m or 0", param_hint="--overlap")
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]

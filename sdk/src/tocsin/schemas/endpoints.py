@@ -9,7 +9,19 @@ from pydantic import AfterValidator, Field
 from tocsin.schemas.messages import TypePattern
 from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
 
-__all__ = ["CreatedEndpoint", "Endpoint", "EndpointQuery", "EndpointState", "NewEndpoint", "PatchEndpoint", "Secret"]
+__all__ = [
+    "HEADER_SHOWN_AS",
+    "CreatedEndpoint",
+    "Endpoint",
+    "EndpointQuery",
+    "EndpointSecret",
+    "EndpointState",
+    "NewEndpoint",
+    "PatchEndpoint",
+    "RotateSecret",
+    "RotatedEndpoint",
+    "Secret",
+]
 
 secret_bytes_min = 24
 secret_bytes_max = 64
@@ -53,6 +65,16 @@ RetrySeconds = Annotated[
 TimeoutSeconds = Annotated[
     float, Field(ge=1, le=30, description="Bound on one attempt, at most the relay's own; null: the relay's own.")
 ]
+Headers = Annotated[
+    dict[str, str],
+    Field(
+        max_length=20,
+        description="Headers sent along with every request to this endpoint, such as Authorization. Their values are "
+        "not shown again.",
+    ),
+]
+HEADER_SHOWN_AS = "***"
+"""What stands for a header's value where an endpoint is shown."""
 
 Types = Annotated[
     list[TypePattern],
@@ -84,6 +106,7 @@ class NewEndpoint(Wire):
     types: Types | None = None
     filter: Filter | None = None
     senders: Senders | None = None
+    headers: Headers | None = None
 
 
 class PatchEndpoint(Wire):
@@ -98,6 +121,23 @@ class PatchEndpoint(Wire):
     types: Types | None = None
     filter: Filter | None = None
     senders: Senders | None = None
+    headers: Headers | None = Field(default=None, description="Replaces all of them; null or {} removes them.")
+
+
+class RotateSecret(Wire):
+    """A new webhook secret for an endpoint. Those before it sign, too, until the overlap has passed."""
+
+    secret: Secret | None = Field(default=None, description="Your own new secret; one is made for you when absent.")
+    overlap_seconds: int = Field(
+        default=86_400, ge=0, le=604_800, description="How long the secrets before still sign; 0 after a leak."
+    )
+
+
+class EndpointSecret(Wire):
+    """One of the secrets that sign for an endpoint, without the secret."""
+
+    created_at: Timestamp
+    expires_at: Timestamp | None = Field(default=None, description="When it signs no more; null: no end in sight.")
 
 
 class Endpoint(Wire):
@@ -118,6 +158,10 @@ class Endpoint(Wire):
     types: list[str] | None = None
     filter: dict[str, Json] | None = None
     senders: list[str] = Field(default_factory=list[str])
+    headers: dict[str, str] = Field(default_factory=dict[str, str], description="By name; values are shown as ***.")
+    secrets: list[EndpointSecret] = Field(
+        default_factory=list[EndpointSecret], description="Those that sign, the current one first."
+    )
     next_verification_at: Timestamp | None = Field(default=None, description="When it is challenged next.")
     verified_at: Timestamp | None = None
     created_at: Timestamp
@@ -128,6 +172,14 @@ class CreatedEndpoint(Endpoint):
     """A new endpoint with its webhook secret, which is shown this once."""
 
     secret: str = Field(description="Verifies `v1` signatures. Keep it; the relay does not show it again.")
+
+
+class RotatedEndpoint(CreatedEndpoint):
+    """An endpoint with its new webhook secret, which is shown this once."""
+
+    previous_expires_at: Timestamp | None = Field(
+        default=None, description="When the secret before signs no more; null: it has ended already."
+    )
 
 
 class EndpointQuery(ListQuery):
