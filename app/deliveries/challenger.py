@@ -20,6 +20,7 @@ from app.deliveries.courier import content_headers
 from app.deliveries.flights import Flights
 from app.deliveries.models import Endpoint
 from app.deliveries.notices import Notices
+from app.deliveries.profiles import challenge
 from app.deliveries.register import Disabled
 from app.deliveries.relay_key import RelayKey
 from app.events import Happened, record
@@ -32,7 +33,6 @@ from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
 from tocsin.keys import PrivateKey
-from tocsin.schemas.webhooks import Challenge, EndpointVerification
 
 __all__ = ["Challenger", "is_answered"]
 
@@ -114,13 +114,13 @@ class Challenger:
     async def _ask(self, question: Question) -> Reply:
         endpoint, at, nonce = question.endpoint, self._clock.wall(), secrets.token_urlsafe(32)
         assert endpoint.secret is not None
-        ring = EndpointVerification(timestamp=at, data=Challenge(endpoint_id=endpoint.id, challenge=nonce))
-        body = ring.model_dump_json().encode()
-        signature = webhooks.sign(
-            f"{endpoint.id}_{self._ids.new('msg')}", at, body, secrets=[endpoint.secret], keys=[question.key]
-        )
+        webhook_id, body, named = challenge(endpoint.profile, endpoint.id, self._ids.new("msg"), nonce, at)
+        signature = webhooks.sign(webhook_id, at, body, secrets=[endpoint.secret], keys=[question.key])
         result = await self._outbound.post(
-            endpoint.url, body, {**content_headers, **signature}, timeout_seconds=self._settings.timeout_seconds
+            endpoint.url,
+            body,
+            {**content_headers, **named, **signature},
+            timeout_seconds=self._settings.timeout_seconds,
         )
         return Reply(endpoint, result, is_answered(result, nonce))
 

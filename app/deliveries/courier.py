@@ -22,6 +22,7 @@ from app.deliveries.flights import Flights
 from app.deliveries.landings import Grounded, Landing, Load
 from app.deliveries.lanes import Lanes
 from app.deliveries.notices import Notices
+from app.deliveries.profiles import shaped
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.shares import ahead
 from app.deliveries.store import Addressed, Claimed, Departure, NewMessage
@@ -365,9 +366,9 @@ class Courier:
         delivery, at = load.claimed, self._clock.wall()
         assert delivery.url is not None
         assert delivery.secret is not None
-        body = delivery.body.encode()
+        webhook_id, body, named = shaped(delivery.profile, delivery.endpoint_id, delivery.message_id, delivery.body)
         signature = webhooks.sign(
-            f"{delivery.endpoint_id}_{delivery.message_id}",
+            webhook_id,
             at,
             body,
             secrets=[_secret(delivery.secret)],
@@ -376,7 +377,7 @@ class Courier:
         timeout = self._settings.timeout_seconds
         if delivery.timeout_seconds is not None:
             timeout = min(timeout, delivery.timeout_seconds)
-        headers, leg = {**content_headers, **signature}, landings.leg_of(load)
+        headers, leg = {**content_headers, **named, **signature}, landings.leg_of(load)
         if leg is not None:
             headers["traceparent"] = leg.traceparent
         result = await self._outbound.post(delivery.url, body, headers, timeout_seconds=timeout)

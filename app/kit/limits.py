@@ -43,6 +43,7 @@ look_again_seconds_max = 600  # between looks at a source that fails
 standing_sweep_seconds = 10  # between looks at what is due and held
 standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000
+endpoints_expired_batch_max = 500
 
 # Messages: deliveries of one request to publish, and endpoints that it may have to look at for them.
 publish_deliveries_max = 1_000

@@ -22,7 +22,14 @@ from tocsin.client.calls import (
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
-from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, EndpointState, NewEndpoint, PatchEndpoint
+from tocsin.schemas.endpoints import (
+    CreatedEndpoint,
+    Endpoint,
+    EndpointState,
+    NewEndpoint,
+    PatchEndpoint,
+    RefreshEndpoint,
+)
 from tocsin.schemas.events import Event
 from tocsin.schemas.messages import (
     Message,
@@ -147,6 +154,12 @@ class Endpoints(Area[C]):
     def resume(self, id: str) -> Call[Endpoint]:
         """Take a paused endpoint up again, with what has been kept for it."""
         return post(f"/v1/endpoints/{segment(id)}/resume", Endpoint)
+
+    @operation
+    def refresh(self, id: str, ttl_seconds: int = 3_600, secret: str | None = None) -> Call[Endpoint]:
+        """Let a subscription of MCP Events hold for longer; with a `secret`, that one signs from now on."""
+        asked = RefreshEndpoint(ttl_seconds=ttl_seconds, secret=secret)
+        return post(f"/v1/endpoints/{segment(id)}/refresh", Endpoint, asked)
 
     @operation
     def test(self, id: str) -> Call[Delivery]:
