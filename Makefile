@@ -16,6 +16,8 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 # `make simulate CASES=2000`, or `make simulate SEED=18` to see one of them again.
 CASES ?= 20000
 SEED ?=
+# `make faults ROUNDS=3`
+ROUNDS ?= 1
 LAWS := $(wildcard tests/property/test_recurrence*.py tests/property/test_jitter_laws.py tests/property/test_planning_laws.py \
 	tests/property/test_overlap_laws.py tests/property/test_civil_laws.py)
 
@@ -66,6 +68,10 @@ format: $(DEV) ## Format, and fix what can be fixed
 coverage: $(DEV) ## Run the tests, and show the branches that none took
 	$(BIN)/pytest $(PYTEST_ARGS) --cov --cov-report=term $(TESTS)
 
+faults: $(DEV) ## Kill, starve and mislead every part of a relay, and reconcile by id (ROUNDS=3)
+	@for round in $$(seq $(ROUNDS)); do \
+		FAULTS_LONG=1 $(BIN)/pytest -q -n 0 -p no:randomly tests/faults || exit 1; done
+
 bench: $(DEV) ## Measure beside the baselines
 	@exec $(BIN)/python -m bench
 
@@ -89,7 +95,7 @@ requirements: $(DEV) ## Resolve and pin again (UPGRADE=--upgrade for newer versi
 clean: ## Remove what was built and installed here, but no data
 	rm -rf $(VENV) tests/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help up demo doctor install dev test check format coverage bench openapi docs wheels requirements clean
+.PHONY: help up demo doctor install dev test check format coverage faults bench openapi docs wheels requirements clean
 
 # --- how it is installed ---
 

@@ -160,9 +160,10 @@ class LogSettings(Part):
 
 
 class TelemetrySettings(Part):
-    traces: bool = Field(
-        default=False,
-        description="Export OpenTelemetry traces as the variables OTEL_* say; needs its SDK and an exporter installed.",
+    traces: str | None = Field(
+        default=None,
+        description="The exporter of OpenTelemetry traces, such as otlp_proto_http; it and the SDK have to be "
+        "installed, and are set up by the variables OTEL_*. Unset: no traces.",
     )
 
 
@@ -212,8 +213,7 @@ def export_traces(settings: TelemetrySettings, name: str) -> None:
     """Export what this process does as `name`, if it is to. What the operator says in OTEL_* comes first."""
     if settings.traces:
         adopt("OTEL_SERVICE_NAME", name)
-        adopt("OTEL_TRACES_EXPORTER", "otlp")
-        tracing.configure()
+        tracing.configure(settings.traces)
 
 
 def adopt(name: str, value: str) -> None:

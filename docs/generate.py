@@ -1,6 +1,6 @@
 """Writes what the documentation says about code from the code itself: `make docs`.
 
-Whole pages (problems, settings, vectors.json), and the blocks of other pages that stand between
+Whole pages (problems, settings, metrics, vectors.json), and the blocks of other pages that stand between
 `<!-- generated: name -->` and `<!-- end -->`. A test compares them with what is checked in.
 """
 
@@ -13,10 +13,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 from pydantic.fields import FieldInfo
 
 from app.kit import limits
 from app.kit.ids import derived_id
+from app.kit.telemetry import metrics
+from app.kit.telemetry.distribution import Distribution
 from app.settings import Part, Settings
 from docs import clock_changes, vectors
 from tocsin import problems, webhooks
@@ -43,6 +47,7 @@ def pages() -> dict[Path, str]:
         PROTOCOL / "problems.md": problems_page(),
         PROTOCOL / "vectors.json": json.dumps(vectors.everything(), indent=2) + "\n",
         HERE / "settings.md": settings_page(),
+        HERE / "operating" / "metrics.md": metrics_page(),
     }
     written = sorted(path for folder in (PROTOCOL, CONCEPTS) for path in folder.glob("*.md") if path not in whole)
     return whole | {path: filled(path.read_text(encoding="utf-8")) for path in written}
@@ -306,6 +311,45 @@ def _bounds(info: FieldInfo) -> Iterator[str]:
     for bound in info.metadata:
         if isinstance(bound, Ge | Gt | Le | Lt):
             yield f"{words[type(bound)]} {next(getattr(bound, slot) for slot in bound.__slots__)}"
+
+
+# --- operating/metrics.md
+
+_METRICS_HEAD = """\
+# Metrics
+
+<!-- Written by `make docs` from app/kit/telemetry/metrics.py. -->
+
+Every process has all of these, and those that it has nothing to say of stay at 0: add up what workers count, and take
+the greatest of what they all look at. [watching.md](watching.md) says which of them to look at, and why.
+
+Beside them stand those of the Prometheus client itself: `process_*` (memory, CPU, open files) and `python_*`.
+
+| metric | kind | labels | says |
+|---|---|---|---|
+"""
+
+
+def metrics_page() -> str:
+    """docs/operating/metrics.md."""
+    rows = sorted((family.name, _metric(family, labels)) for family, labels in families())
+    return _METRICS_HEAD + "".join(row for _, row in rows)
+
+
+def families() -> Iterator[tuple[Metric, Sequence[str]]]:
+    """Every metric of ours, and the names of its labels."""
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase | Distribution):
+            # What a metric is labelled by is nowhere said in public while it has no values.
+            labels: Sequence[str] = getattr(metric, "_labelnames", ())
+            [family] = metric.describe() if isinstance(metric, MetricWrapperBase) else metric.collect()
+            yield family, labels
+
+
+def _metric(family: Metric, labels: Sequence[str]) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    named = ", ".join(f"`{label}`" for label in labels)
+    return f"| `{name}` | {family.type} | {named} | {family.documentation} |\n"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Traces, by OpenTelemetry: from the request that says something to the attempts that tell it.
 
 Without its SDK nothing is recorded, and a `traceparent` that came in goes out with every attempt as it was. An operator
-who wants traces installs the SDK and an exporter and sets TOCSIN_TELEMETRY_TRACES; all else is said in the standard
-variables OTEL_*.
+who wants traces installs the SDK and an exporter and names it in TOCSIN_TELEMETRY_TRACES; all else is said in the
+standard variables OTEL_*.
 """
 
 from collections.abc import Generator, Mapping
@@ -23,16 +23,24 @@ _propagator = TraceContextTextMapPropagator()
 _tracer: Tracer | None = None  # None: nobody records
 
 
-def configure() -> None:
-    """Record and export as the variables OTEL_* say. Call once a process."""
-    found = list(entry_points(group="opentelemetry_configurator", name="configurator"))
+def configure(exporter: str) -> None:
+    """Record, and export by the exporter that a package registers under this name. Call once a process.
+
+    Where to, how much and under which name is in the variables OTEL_*, which SDK and exporter read by themselves.
+    """
+    found = list(entry_points(group="opentelemetry_traces_exporter", name=exporter))
     if not found:
         raise RuntimeError(
-            "TOCSIN_TELEMETRY_TRACES needs opentelemetry-sdk and an exporter: "
-            "pip install opentelemetry-sdk opentelemetry-exporter-otlp"
+            f"no exporter of traces is installed under the name of {exporter}. "
+            "TOCSIN_TELEMETRY_TRACES=otlp_proto_http needs opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
         )
-    found[0].load()().configure()
-    use(trace.get_tracer_provider())
+    # Here, as the relay does without: the SDK is what an operator installs who wants traces.
+    from opentelemetry.sdk.trace import TracerProvider as Recorder
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = Recorder()
+    provider.add_span_processor(BatchSpanProcessor(found[0].load()()))
+    use(provider)
 
 
 def use(provider: TracerProvider | None) -> None:

@@ -137,7 +137,7 @@ async def test_who_waits_for_a_cancelled_delivery_is_told(services, agent, recei
 async def test_an_expunged_payload_is_gone_and_its_record_stays(services, agent, receiver, clock) -> None:
     me = (await agent.get("/v1/agents/me")).json()["id"]
     endpoint = await active(services, agent, receiver)
-    past = await sent(services.database, endpoint["id"], EPOCH, "pending", agent_id=me, body='{"secret":1}')
+    past = await sent(services.database, endpoint["id"], EPOCH, "pending", agent_id=me, body='{"type":"secret"}')
     receiver.answers = lambda post: web.Response(status=500, text="I heard: secret")
     await work(services)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,13 +29,15 @@ from tests.packages import ROOT
 from tests.world import EPOCH
 from tocsin.schemas.endpoints import NewEndpoint
 
-__all__ = ["Part", "Relay", "clean_environment", "until"]
+__all__ = ["Part", "Relay", "clean_environment", "long", "until"]
 
 timeout_seconds = 3.0
 lease_seconds = 8.0
 connections = 16
 # Generous: a bound on how long to wait for something that comes within seconds on a machine with nothing else to do.
 seconds_max = 90.0
+# `make faults` takes its time; among all other tests, what takes long is shorter.
+long = bool(os.environ.get("FAULTS_LONG"))
 AGENT = "agt_publisher"
 
 Entrance = Callable[[Mapping[str, str], Path], None]
@@ -108,6 +111,8 @@ class Relay:
     watchdog: Watchdog
     database_url: str
     parts: list[Part] = field(default_factory=list[Part])
+    _connection: psycopg.Connection[tuple[Any, ...]] | None = None
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     def told(self, **changes: object) -> dict[str, str]:
         """What every process of this relay is told."""
@@ -173,17 +178,34 @@ class Relay:
         return part
 
     def close(self) -> None:
-        """End every process, however the case went."""
+        """End every process and the connection, however the case went."""
         for part in self.parts:
             part.signal(signal.SIGKILL)
         for part in self.parts:
             part.bury()
+        self._forget_connection()
 
     # --- what the database knows, as a stranger to our code reads it
 
     def ask(self, question: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database_url, connect_timeout=5) as db:
-            return db.execute(question.encode()).fetchall()
+        """One at a time, over a connection that is kept: it is asked often, and a new one would cost more."""
+        with self._asking:
+            try:
+                return self._connected().execute(question.encode()).fetchall()
+            except psycopg.OperationalError:
+                # Postgres has been away; whether it is there now is for the next connection to say.
+                self._forget_connection()
+                return self._connected().execute(question.encode()).fetchall()
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = psycopg.connect(self.database_url, connect_timeout=5, autocommit=True)
+        return self._connection
+
+    def _forget_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     async def count(self, condition: str) -> int:
         """How many deliveries are so."""
@@ -268,6 +290,6 @@ async def until(
     try:
         async with asyncio.timeout(seconds):
             while not await true():
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s: {complaint()}") from None

@@ -11,7 +11,7 @@ from tests.faults.relay import Relay
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("faults")]
 
-messages = 200
+messages = 120
 kills = 2
 
 

@@ -11,7 +11,7 @@ from app.services import Services
 from tests.faults.clocks import COMPILER, Clocks, preloaded, told
 from tests.faults.ear import Ear, hearing
 from tests.faults.reconciliation import Case
-from tests.faults.relay import Relay
+from tests.faults.relay import Relay, long
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("faults")]
 
@@ -21,7 +21,7 @@ messages = 24
 hold_seconds = 0.3
 
 
-@pytest.fixture(params=["preloaded", "told"])
+@pytest.fixture(params=["told", "preloaded"] if long else ["told"])
 def clocks(request: pytest.FixtureRequest, tmp_path: Path, watchdog: Watchdog) -> Iterator[Clocks]:
     if request.param == "told":
         yield told(request.getfixturevalue("relay_here"))

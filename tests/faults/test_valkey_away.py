@@ -1,7 +1,6 @@
 """Valkey forgets everything, restarts, and stays away."""
 
 import asyncio
-import os
 
 import pytest
 import redis
@@ -9,12 +8,11 @@ import redis
 from tests.faults.ear import Ear
 from tests.faults.publisher import Publisher
 from tests.faults.reconciliation import Case
-from tests.faults.relay import Relay
+from tests.faults.relay import Relay, long
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("faults")]
 
-# `make faults` says 60.
-away_seconds = float(os.environ.get("FAULTS_AWAY_SECONDS", "12"))
+away_seconds = 60.0 if long else 8.0
 
 
 @pytest.mark.case("Valkey: FLUSHALL, restart, absence")

@@ -146,7 +146,7 @@ async def test_conclusions_and_the_end_of_their_endpoint_never_wait_in_a_circle(
     async with database.transaction() as holding:
         await holding.execute(text("select 1 from deliveries where id = :id for update"), {"id": middle})
         ending = [asyncio.create_task(conclude(sorted(claimed, reverse=True))), asyncio.create_task(cancel())]
-        await _blocked(database, 2)
+        await blocked(database, 2)
     ended = await asyncio.gather(*ending)
 
     # Each of them once, by whichever came first.
@@ -172,7 +172,7 @@ async def test_two_processes_that_need_the_first_relay_key_get_the_same(database
     assert set(keyids) == {stored.kid}
 
 
-async def _blocked(database: Database, count: int = 1) -> None:
+async def blocked(database: Database, count: int = 1) -> None:
     """Return once so many connections wait for a lock that another holds."""
     question = text(
         "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"

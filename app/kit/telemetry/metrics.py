@@ -30,6 +30,8 @@ database_errors = Counter(
     "off two that collide (`conflict`).",
     ["kind"],
 )
+for _kind in ("away", "full", "busy", "conflict"):
+    database_errors.labels(_kind)  # at 0 from the start: a rise from nothing is none that Prometheus sees
 
 # Deliveries: each worker's own
 

@@ -20,6 +20,7 @@ from tocsin.cli.events import events
 from tocsin.cli.listen import listen
 from tocsin.cli.messages import messages
 from tocsin.cli.payments import payments, prices
+from tocsin.cli.recoveries import recoveries
 from tocsin.cli.schedules import schedules
 from tocsin.cli.session import Session, begin
 from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
@@ -64,6 +65,7 @@ app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(endpoints, name="endpoints")
 app.add_typer(messages, name="messages")
 app.add_typer(deliveries, name="deliveries")
+app.add_typer(recoveries, name="recoveries")
 for command in (watchers, events, prices, payments):
     app.command()(command)
 app.command(no_args_is_help=True)(call)

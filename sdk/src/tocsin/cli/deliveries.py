@@ -1,39 +1,76 @@
-"""What is under way to you."""
+"""What is under way to you, has arrived, or has not."""
 
+from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tocsin.cli import show
+from tocsin.cli.inputs import past
+from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
 
-deliveries = typer.Typer(no_args_is_help=True, help="What is under way to you.")
+if TYPE_CHECKING:
+    from tocsin.schemas.deliveries import Attempt, DeliveryDetail
+
+deliveries = typer.Typer(no_args_is_help=True, help="What is under way to you, has arrived, or has not.")
 
 DeliveryId = Annotated[str, typer.Argument(help="dlv_…")]
+Since = Annotated[
+    str | None, typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, or 1d.", metavar="INSTANT")
+]
+Until = Annotated[str | None, typer.Option(help="What was sent before then; default: now.", metavar="INSTANT")]
+OfType = Annotated[str | None, typer.Option("--type", help="Only messages of this type.")]
+
+_PHASES = ("lookup_ms", "connect_ms", "tls_ms", "wait_ms", "read_ms")
 
 
 @deliveries.command("ls")
 def list_deliveries(
     state: Annotated[
-        Literal["pending", "delivered", "failed", "cancelled"] | None, typer.Option(help="Only those in this state.")
+        list[str] | None,
+        typer.Option(help="Only those that are pending, delivered, failed or cancelled; may be given again."),
     ] = None,
+    undelivered: Annotated[
+        bool, typer.Option("--undelivered", help="Only what has not arrived: pending, failed or cancelled.")
+    ] = False,
     endpoint: Annotated[str | None, typer.Option(help="Only those to this endpoint.")] = None,
+    type: OfType = None,
+    subject: Annotated[str | None, typer.Option(help="Only what is about this, such as a fire.")] = None,
+    message: Annotated[str | None, typer.Option(help="Only those of this message.")] = None,
+    order_key: Annotated[str | None, typer.Option(help="Only those with this order key.")] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List deliveries, newest first."""
+    """List deliveries, newest first.
+
+    tocsin deliveries ls --undelivered --since 1d
+    """
+    now = datetime.now(UTC)
     with client() as relay:
-        found = islice(relay.deliveries.list(state, endpoint), limit)
-        columns = ("id", "type", "state", "attempts", "last_status", "last_error", "created_at")
-        show.table(found, columns, as_json, "No deliveries.")
+        found = relay.deliveries.list(
+            ",".join(state) if state else None,
+            endpoint,
+            undelivered=undelivered,
+            type=type,
+            subject=subject,
+            message=message,
+            order_key=order_key,
+            since=instant(since, "--since", now),
+            until=instant(until, "--until", now),
+        )
+        columns = ("id", "type", "state", "attempts", "last_status", "last_error", "created_at", "reason")
+        show.table(islice(found, limit), columns, as_json, "No deliveries.")
 
 
 @deliveries.command("show")
 def show_delivery(id: DeliveryId, as_json: AsJson = False) -> None:
     """Show a delivery with its message and attempts."""
     with client() as relay:
-        show.record(relay.deliveries.get(id), as_json)
+        _show(relay.deliveries.get(id), as_json)
 
 
 @deliveries.command("redeliver")
@@ -41,3 +78,73 @@ def redeliver(id: DeliveryId, as_json: AsJson = False) -> None:
     """Attempt a delivery again, with the same webhook-id."""
     with client() as relay:
         show.record(relay.deliveries.redeliver(id), as_json)
+
+
+@deliveries.command("cancel")
+def cancel(id: DeliveryId, as_json: AsJson = False) -> None:
+    """Let a delivery that is on its way end here."""
+    with client() as relay:
+        show.record(relay.deliveries.cancel(id), as_json)
+
+
+@deliveries.command("expunge")
+def expunge(id: DeliveryId, as_json: AsJson = False) -> None:
+    """Remove the payload of a delivery's message for good, for all deliveries of that message."""
+    with client() as relay:
+        _show(relay.deliveries.expunge(id), as_json)
+
+
+@deliveries.command("redrive")
+def redrive(
+    endpoint: Annotated[str | None, typer.Option(help="Only those to this endpoint; default: all of yours.")] = None,
+    type: OfType = None,
+    since: Since = None,
+    until: Until = None,
+    rate: Rate = 50,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Send again what has failed for good, at a measured pace and with the same webhook-ids."""
+    now = datetime.now(UTC)
+    with client() as relay:
+        begun = relay.deliveries.redrive(
+            endpoint, type, instant(since, "--since", now), instant(until, "--until", now), rate
+        )
+        follow(relay, begun, as_json, wait=wait)
+
+
+def instant(text: str | None, option: str, now: datetime) -> datetime | None:
+    """An instant that was typed, or how long ago it was."""
+    return None if text is None else past(text, option, now)
+
+
+def _show(found: "DeliveryDetail", as_json: bool) -> None:
+    if as_json:
+        return show.json_line(found)
+    show.members(found.model_dump(mode="json", exclude_none=True, exclude={"history"}))
+    show.out.print()
+    columns = ("attempt", "at", "status", "error", "took", "of which", "next", "answer")
+    show.rows(columns, [_cells(attempt) for attempt in found.history], "No attempt is on record.")
+    return None
+
+
+def _cells(attempt: "Attempt") -> list[str]:
+    phases = (f"{name.removesuffix('_ms')} {getattr(attempt, name)}" for name in _PHASES if _is_known(attempt, name))
+    return [
+        str(attempt.number),
+        show.local(attempt.started_at),
+        _or_dash(attempt.status),
+        _or_dash(attempt.error),
+        f"{attempt.duration_ms} ms",
+        ", ".join(phases) or "-",
+        show.local(attempt.next_attempt_at) if attempt.next_attempt_at else "-",
+        (attempt.response_excerpt or "-").splitlines()[0][:60],
+    ]
+
+
+def _is_known(attempt: "Attempt", name: str) -> bool:
+    return getattr(attempt, name) is not None
+
+
+def _or_dash(value: Any) -> str:
+    return "-" if value is None else str(value)

@@ -1,12 +1,17 @@
 """Where you are rung."""
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import json_value
+from tocsin.cli.inputs import json_value, past
+from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
+
+if TYPE_CHECKING:
+    from tocsin.schemas.recoveries import RecoverableState
 
 endpoints = typer.Typer(no_args_is_help=True, help="Where you are rung.")
 
@@ -86,6 +91,43 @@ def ring_endpoint(id: EndpointId, as_json: AsJson = False) -> None:
     """Ring an endpoint once, as a test."""
     with client() as relay:
         show.record(relay.endpoints.test(id), as_json)
+
+
+@endpoints.command("stats")
+def show_stats(id: EndpointId, as_json: AsJson = False) -> None:
+    """Show how an endpoint does: what became of what was sent to it, what waits, and since when it fails."""
+    with client() as relay:
+        show.record(relay.endpoints.stats(id), as_json)
+
+
+@endpoints.command("recover")
+def recover_endpoint(
+    id: EndpointId,
+    since: Annotated[
+        str, typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, or 2h.", metavar="INSTANT")
+    ],
+    until: Annotated[
+        str | None, typer.Option(help="What was sent before then; default: now.", metavar="INSTANT")
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="What is failed, cancelled or delivered; may be given again. Default: failed and cancelled."),
+    ] = None,
+    type: Annotated[str | None, typer.Option("--type", help="Only messages of this type.")] = None,
+    rate: Rate = 50,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Send again what was sent to an endpoint and did not arrive, at a measured pace and with the same webhook-ids.
+
+    tocsin endpoints recover ep_… --since 2h
+    """
+    now = datetime.now(UTC)
+    end = None if until is None else past(until, "--until", now)
+    states = cast("list[RecoverableState]", state or ["failed", "cancelled"])  # what is none of these is refused
+    with client() as relay:
+        begun = relay.endpoints.recover(id, past(since, "--since", now), end, states, type, rate)
+        follow(relay, begun, as_json, wait=wait)
 
 
 @endpoints.command("rm")

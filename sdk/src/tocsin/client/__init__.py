@@ -24,7 +24,17 @@ from typing import Any, Self, TypeVar, cast
 import httpx
 
 from tocsin.auth import RequestSigner, find_key, find_url, is_here, wall_clock
-from tocsin.client.areas import Agents, Deliveries, Endpoints, Events, Messages, Payments, Schedules, Subscriptions
+from tocsin.client.areas import (
+    Agents,
+    Deliveries,
+    Endpoints,
+    Events,
+    Messages,
+    Payments,
+    Recoveries,
+    Schedules,
+    Subscriptions,
+)
 from tocsin.client.calls import Call, after
 from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, UnexpectedAnswer, Unreachable, exchange
 from tocsin.keys import PrivateKey
@@ -71,6 +81,7 @@ class Client:
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
         self.messages = Messages(self)
+        self.recoveries = Recoveries(self)
         self.payments = Payments(self)
         self.events = Events(self)
 
@@ -145,6 +156,7 @@ class AsyncClient:
         self.subscriptions = Subscriptions(self)
         self.deliveries = Deliveries(self)
         self.messages = Messages(self)
+        self.recoveries = Recoveries(self)
         self.payments = Payments(self)
         self.events = Events(self)
 

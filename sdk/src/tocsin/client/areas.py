@@ -21,7 +21,7 @@ from tocsin.client.calls import (
 )
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
-from tocsin.schemas.deliveries import Delivery, DeliveryDetail, DeliveryState
+from tocsin.schemas.deliveries import Delivery, DeliveryDetail, EndpointStats
 from tocsin.schemas.endpoints import (
     CreatedEndpoint,
     Endpoint,
@@ -40,6 +40,7 @@ from tocsin.schemas.messages import (
     PublishedMessages,
 )
 from tocsin.schemas.payments import Payment, PriceList
+from tocsin.schemas.recoveries import NewRecovery, NewRedrive, RecoverableState, Recovery, RecoveryState
 from tocsin.schemas.schedules import (
     AskedPreview,
     Backfill,
@@ -59,7 +60,17 @@ from tocsin.schemas.subscriptions import EventPage, NewSubscription, Subscriptio
 from tocsin.schemas.watchers import Watcher
 from tocsin.schemas.wire import Json, Page
 
-__all__ = ["Agents", "Deliveries", "Endpoints", "Events", "Messages", "Payments", "Schedules", "Subscriptions"]
+__all__ = [
+    "Agents",
+    "Deliveries",
+    "Endpoints",
+    "Events",
+    "Messages",
+    "Payments",
+    "Recoveries",
+    "Schedules",
+    "Subscriptions",
+]
 
 
 class Agents(Area[C]):
@@ -165,6 +176,25 @@ class Endpoints(Area[C]):
     def test(self, id: str) -> Call[Delivery]:
         """Ring this endpoint once, as a test."""
         return post(f"/v1/endpoints/{segment(id)}/test", Delivery)
+
+    @operation
+    def stats(self, id: str) -> Call[EndpointStats]:
+        """How an endpoint does: what became of what was sent to it, what waits, and since when it fails."""
+        return get(f"/v1/endpoints/{segment(id)}/stats", EndpointStats)
+
+    @operation
+    def recover(
+        self,
+        id: str,
+        since: datetime,
+        until: datetime | None = None,
+        states: Sequence[RecoverableState] = ("failed", "cancelled"),
+        type: str | None = None,
+        rate_per_second: float = 50,
+    ) -> Call[Recovery]:
+        """Send again what was sent from `since` on and is in one of `states`, with the same webhook-ids."""
+        asked = NewRecovery(since=since, until=until, states=[*states], type=type, rate_per_second=rate_per_second)
+        return post(f"/v1/endpoints/{segment(id)}/recover", Recovery, asked)
 
 
 class Schedules(Area[C]):
@@ -366,9 +396,34 @@ class Deliveries(Area[C]):
     """What is under way to you, or has arrived, or has not."""
 
     @listing
-    def list(self, state: DeliveryState | None = None, endpoint: str | None = None) -> Call[Page[Delivery]]:
-        """Deliveries, newest first."""
-        return get("/v1/deliveries", Page[Delivery], state=state, endpoint=endpoint, limit=100)
+    def list(
+        self,
+        state: str | None = None,
+        endpoint: str | None = None,
+        *,
+        undelivered: bool | None = None,
+        type: str | None = None,
+        subject: str | None = None,
+        message: str | None = None,
+        order_key: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Call[Page[Delivery]]:
+        """Deliveries, newest first: those in a state, or several by comma; with `undelivered` what never arrived."""
+        return get(
+            "/v1/deliveries",
+            Page[Delivery],
+            state=state,
+            endpoint=endpoint,
+            undelivered="true" if undelivered else None,
+            type=type,
+            subject=subject,
+            message=message,
+            order_key=order_key,
+            since=since,
+            until=until,
+            limit=100,
+        )
 
     @operation
     def get(self, id: str) -> Call[DeliveryDetail]:
@@ -379,6 +434,48 @@ class Deliveries(Area[C]):
     def redeliver(self, id: str) -> Call[Delivery]:
         """Attempt a delivery again, with the same webhook-id."""
         return post(f"/v1/deliveries/{segment(id)}/redeliver", Delivery)
+
+    @operation
+    def cancel(self, id: str) -> Call[Delivery]:
+        """Let a delivery that is on its way end here."""
+        return post(f"/v1/deliveries/{segment(id)}/cancel", Delivery)
+
+    @operation
+    def expunge(self, id: str) -> Call[DeliveryDetail]:
+        """Remove the payload of a delivery's message for good, for all deliveries of that message."""
+        return post(f"/v1/deliveries/{segment(id)}/expunge", DeliveryDetail)
+
+    @operation
+    def redrive(
+        self,
+        endpoint: str | None = None,
+        type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        rate_per_second: float = 50,
+    ) -> Call[Recovery]:
+        """Send again what has failed for good, at one endpoint or all."""
+        asked = NewRedrive(endpoint=endpoint, type=type, since=since, until=until, rate_per_second=rate_per_second)
+        return post("/v1/deliveries/redrive", Recovery, asked)
+
+
+class Recoveries(Area[C]):
+    """What is sent again in bulk. Begun by `endpoints.recover` and `deliveries.redrive`."""
+
+    @listing
+    def list(self, state: RecoveryState | None = None) -> Call[Page[Recovery]]:
+        """Your recoveries, newest first."""
+        return get("/v1/recoveries", Page[Recovery], state=state, limit=100)
+
+    @operation
+    def get(self, id: str) -> Call[Recovery]:
+        """One recovery and how far it has got."""
+        return get(f"/v1/recoveries/{segment(id)}", Recovery)
+
+    @operation
+    def cancel(self, id: str) -> Call[Recovery]:
+        """Send nothing more of it; what is on its way stays so."""
+        return cancel(f"/v1/recoveries/{segment(id)}", Recovery)
 
 
 class Events(Area[C]):

@@ -1,0 +1,186 @@
+"""What the command line asks about deliveries and recoveries, and how it tells of them."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from tests.unit.test_cli_schedules import Relay
+from tocsin import Client, PrivateKey, cli
+from tocsin.cli.recoveries import steps, watch
+from tocsin.schemas.deliveries import Attempt, Delivery, DeliveryDetail
+from tocsin.schemas.recoveries import Recovery, RecoveryState
+from tocsin.schemas.wire import Page
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+KEY = PrivateKey.from_seed(bytes(32))
+
+Type = Callable[..., str]
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    opened = Relay()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def typing(relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Type:
+    """Types a command, and gives what it prints."""
+
+    def type_(*typed: str) -> str:
+        monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, *typed])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capfd.readouterr()
+        assert ended.value.code in (0, None), told.err
+        return told.out
+
+    return type_
+
+
+def delivery() -> DeliveryDetail:
+    attempt = Attempt(
+        number=1,
+        started_at=NOW,
+        duration_ms=61,
+        status=503,
+        lookup_ms=1,
+        connect_ms=2,
+        wait_ms=55,
+        response_excerpt="busy\nreally",
+        next_attempt_at=NOW + timedelta(seconds=5),
+    )
+    return DeliveryDetail(
+        id="dlv_1",
+        webhook_id="ep_1_msg_1",
+        endpoint_id="ep_1",
+        message_id="msg_1",
+        type="test.said",
+        state="pending",
+        attempts=1,
+        created_at=NOW,
+        body={"type": "test.said"},
+        history=[attempt],
+    )
+
+
+def recovery(state: RecoveryState = "done", sent: int = 3, skipped: int = 0) -> Recovery:
+    return Recovery(
+        id="rec_1",
+        endpoint_id="ep_1",
+        states=["failed"],
+        since=NOW,
+        until=NOW + timedelta(hours=1),
+        rate_per_second=50,
+        state=state,
+        total=3,
+        sent=sent,
+        skipped=skipped,
+        created_at=NOW,
+    )
+
+
+def test_what_never_arrived_is_asked_for_in_one_line(relay: Relay, typing: Type) -> None:
+    relay.answers["GET /v1/deliveries"] = Page[Delivery](items=[])
+    words = ["--undelivered", "--since", "2026-11-22T08:00:00Z", "--state", "failed", "--state", "cancelled"]
+
+    told = typing("deliveries", "ls", *words, "--endpoint", "ep_1", "--order-key", "k")
+
+    assert relay.asked[0][2] == {
+        "undelivered": ["true"],
+        "since": ["2026-11-22T08:00:00+00:00"],
+        "state": ["failed,cancelled"],
+        "endpoint": ["ep_1"],
+        "order_key": ["k"],
+        "limit": ["100"],
+    }
+    assert told.strip() == "No deliveries."
+
+
+def test_a_delivery_shows_what_each_attempt_took(relay: Relay, typing: Type) -> None:
+    relay.answers["GET /v1/deliveries/dlv_1"] = delivery()
+
+    told = typing("deliveries", "show", "dlv_1")
+
+    assert "503" in told
+    assert "lookup 1, connect 2, wait 55" in told
+    assert "busy" in told
+    assert "really" not in told
+
+
+@pytest.mark.parametrize("verb", ["redeliver", "cancel", "expunge"])
+def test_one_delivery_is_dealt_with(relay: Relay, typing: Type, verb: str) -> None:
+    relay.answers[f"POST /v1/deliveries/dlv_1/{verb}"] = (
+        delivery()
+        if verb == "expunge"
+        else Delivery.model_validate(delivery().model_dump(exclude={"body", "history", "expunged_at"}))
+    )
+
+    assert "dlv_1" in typing("deliveries", verb, "dlv_1")
+
+
+def test_an_endpoint_is_recovered_and_watched(relay: Relay, typing: Type) -> None:
+    relay.answers["POST /v1/endpoints/ep_1/recover"] = recovery("running", 1)
+    relay.answers["GET /v1/recoveries/rec_1"] = recovery("done", 2, 1)
+
+    told = typing(
+        "endpoints", "recover", "ep_1", "--since", "2026-11-22T07:00:00Z", "--state", "delivered", "--rate", "9"
+    )
+
+    assert relay.asked[0][2] == {
+        "since": "2026-11-22T07:00:00.000Z",
+        "states": ["delivered"],
+        "rate_per_second": 9.0,
+    }
+    assert told.splitlines() == [
+        "rec_1  running  1 of 3 sent again",
+        "rec_1  done  2 of 3 sent again, 1 skipped",
+    ]
+
+
+def test_dead_letters_are_driven_again_without_waiting(relay: Relay, typing: Type) -> None:
+    relay.answers["POST /v1/deliveries/redrive"] = recovery("running", 0)
+
+    told = typing("deliveries", "redrive", "--type", "test.said", "--no-wait", "--json")
+
+    assert relay.asked[0][2]["type"] == "test.said"
+    assert '"state":"running"' in told
+
+
+def test_recoveries_are_listed_shown_and_cancelled(relay: Relay, typing: Type) -> None:
+    relay.answers["GET /v1/recoveries"] = Page[Recovery](items=[recovery()])
+    relay.answers["GET /v1/recoveries/rec_1"] = recovery()
+    relay.answers["DELETE /v1/recoveries/rec_1"] = recovery("cancelled", 1)
+
+    assert "rec_1" in typing("recoveries", "ls")
+    assert "3 of 3 sent again" in typing("recoveries", "watch", "rec_1")
+    assert "rate_per_second" in typing("recoveries", "show", "rec_1")
+    assert typing("recoveries", "cancel", "rec_1").strip() == "rec_1  cancelled  1 of 3 sent again"
+
+
+def test_a_recovery_is_a_bar_that_grows() -> None:
+    screen = Console(file=StringIO(), force_terminal=True, width=100)
+
+    watch([recovery("running", 1), recovery()], "rec_1", screen, as_json=False)
+
+    assert "3 of 3 sent again" in screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_recovery_is_shown_only_when_it_has_got_further(relay: Relay) -> None:
+    relay.answers["GET /v1/recoveries/rec_1"] = recovery("running", 1)
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            relay.answers["GET /v1/recoveries/rec_1"] = recovery()
+
+    with Client(relay.url, KEY) as client:
+        shown = list(steps(client, recovery("running", 1), pause))
+
+    assert [one.sent for one in shown] == [1, 3]
+    assert len(waited) == 3
