@@ -20,6 +20,7 @@ from app.deliveries.courier import content_headers
 from app.deliveries.flights import Flights
 from app.deliveries.models import Endpoint
 from app.deliveries.notices import Notices
+from app.deliveries.profiles import challenge
 from app.deliveries.register import Disabled
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.secrets import Secrets, stored, stored_headers
@@ -33,7 +34,6 @@ from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
 from tocsin.keys import PrivateKey
-from tocsin.schemas.webhooks import Challenge, EndpointVerification
 
 __all__ = ["Challenger", "is_answered"]
 
@@ -116,17 +116,14 @@ class Challenger:
 
     async def _ask(self, question: Question) -> Reply:
         endpoint, at, nonce = question.endpoint, self._clock.wall(), token_urlsafe(32)
-        ring = EndpointVerification(timestamp=at, data=Challenge(endpoint_id=endpoint.id, challenge=nonce))
-        body = ring.model_dump_json().encode()
+        webhook_id, body, named = challenge(endpoint.profile, endpoint.id, self._ids.new("msg"), nonce, at)
         secrets = self._secrets.signing(endpoint.id, stored(endpoint.secret, endpoint.secrets), at)
-        signature = webhooks.sign(
-            f"{endpoint.id}_{self._ids.new('msg')}", at, body, secrets=secrets, keys=question.keys
-        )
+        signature = webhooks.sign(webhook_id, at, body, secrets=secrets, keys=question.keys)
         theirs = self._secrets.headers(endpoint.id, stored_headers(endpoint.headers))
         result = await self._outbound.post(
             endpoint.url,
             body,
-            {**theirs, **content_headers, **signature},
+            {**theirs, **content_headers, **named, **signature},
             timeout_seconds=self._settings.timeout_seconds,
         )
         return Reply(endpoint, result, is_answered(result, nonce))

@@ -22,6 +22,7 @@ from app.deliveries.flights import Flights
 from app.deliveries.landings import Grounded, Landing, Load
 from app.deliveries.lanes import Lanes
 from app.deliveries.notices import Notices
+from app.deliveries.profiles import shaped
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.secrets import Secrets
 from app.deliveries.shares import ahead
@@ -368,9 +369,9 @@ class Courier:
         delivery, at = load.claimed, self._clock.wall()
         assert delivery.url is not None
         assert delivery.secrets is not None
-        body = delivery.body.encode()
+        webhook_id, body, named = shaped(delivery.profile, delivery.endpoint_id, delivery.message_id, delivery.body)
         signature = webhooks.sign(
-            f"{delivery.endpoint_id}_{delivery.message_id}",
+            webhook_id,
             at,
             body,
             secrets=self._secrets.signing(delivery.endpoint_id, delivery.secrets, at),
@@ -380,7 +381,7 @@ class Courier:
         if delivery.timeout_seconds is not None:
             timeout = min(timeout, delivery.timeout_seconds)
         theirs, leg = self._secrets.headers(delivery.endpoint_id, delivery.headers), landings.leg_of(load)
-        headers = {**theirs, **content_headers, **signature}
+        headers = {**theirs, **content_headers, **named, **signature}
         if leg is not None:
             headers["traceparent"] = leg.traceparent
         result = await self._outbound.post(delivery.url, body, headers, timeout_seconds=timeout)

@@ -11,6 +11,7 @@ from app.deliveries.conclusions import Concluded, Conclusions
 from app.deliveries.history import shown_delivery
 from app.deliveries.models import Endpoint
 from app.deliveries.notices import Notices
+from app.deliveries.profiles import expiry, subscription_id
 from app.deliveries.secrets import Entry, Secrets, stored_headers
 from app.deliveries.sending import Outgoing, Sending
 from app.events import Happened, record
@@ -19,6 +20,7 @@ from app.kit.headers import BadHeaders, check_headers
 from app.kit.ids import Ids
 from app.kit.operations import require
 from app.kit.outbound import Fault, Outbound
+from app.kit.sql import sql
 from app.kit.urls import BadUrl, parse_url
 from tocsin import webhooks
 from tocsin.filters import BadFilter, Filter
@@ -26,7 +28,7 @@ from tocsin.problems import Conflict, EndpointNotActive, ForbiddenAddress, Inval
 from tocsin.schemas import deliveries as delivery_wire
 from tocsin.schemas import endpoints as wire
 from tocsin.schemas.webhooks import EndpointTest, Tested
-from tocsin.schemas.wire import Page
+from tocsin.schemas.wire import Page, rfc3339
 
 __all__ = ["Endpoints"]
 
@@ -62,18 +64,30 @@ class Endpoints:
     async def create(
         self, db: AsyncSession, agent_id: str, new: wire.NewEndpoint, now: datetime
     ) -> wire.CreatedEndpoint:
-        """Register an endpoint. It is pending until it has answered its challenge, which is due at once."""
+        """Register an endpoint. It is pending until it has answered its challenge, which is due at once.
+
+        A subscription of MCP Events that is there already is refreshed, with all that is asked for now.
+        """
+        if new.mcp is not None:
+            id = _subscription(agent_id, _understood(new.url), new.mcp)
+            # Two that ask for the same at once follow one another, also where there is nothing to lock yet.
+            await db.execute(sql("select pg_advisory_xact_lock(hashtextextended(:id, 0))"), {"id": id})
+            known = await register.endpoint(db, agent_id, id, lock=True)
+            if known is not None:
+                asked = wire.RefreshEndpoint(ttl_seconds=new.mcp.ttl_seconds, secret=new.secret)
+                refreshed = await self._refresh(db, known, asked, now)
+                return wire.CreatedEndpoint(**refreshed.model_dump(), secret=new.secret or "")
         if await register.count_endpoints(db, agent_id) >= limits.endpoints_per_agent_max:
             raise Conflict(f"an agent has at most {limits.endpoints_per_agent_max} endpoints; delete one first")
         _check_filter(new.filter)
-        secret = new.secret or webhooks.new_secret()
-        id = self._ids.new("ep")
+        secret, url = new.secret or webhooks.new_secret(), _understood(new.url)
+        id = self._ids.new("ep") if new.mcp is None else _subscription(agent_id, url, new.mcp)
         endpoint = Endpoint(
             id=id,
             agent_id=agent_id,
-            url=_understood(new.url),
+            url=url,
             description=new.description,
-            **_chosen(new, _CHOSEN),
+            **{**_chosen(new, _CHOSEN), **_terms(new, now)},
             state="pending",
             secrets=[self._secrets.seal(id, secret, now)],
             headers=self._sealed_headers(id, new.headers or {}),
@@ -102,6 +116,8 @@ class Endpoints:
         _check_filter(patch.filter)
         for name, value in _chosen(patch, patch.model_fields_set & {"description", *_CHOSEN}).items():
             setattr(endpoint, name, value)
+        if "url" in patch.model_fields_set and endpoint.profile == "mcp":
+            raise InvalidBody.at("/url", "a subscription of MCP Events is bound to its URL; subscribe anew for another")
         if "url" in patch.model_fields_set:
             if patch.url is None:
                 raise InvalidBody.at("/url", "an endpoint cannot be without a URL; DELETE it instead")
@@ -210,6 +226,41 @@ class Endpoints:
             await record(db, Happened("endpoint.enabled", endpoint.id, agent_id, now))
         return self._shown(endpoint)
 
+    async def refresh(
+        self, db: AsyncSession, agent_id: str, endpoint_id: str, asked: wire.RefreshEndpoint, now: datetime
+    ) -> wire.Endpoint:
+        """Let a subscription of MCP Events hold for longer, and take it up again if it was disabled."""
+        endpoint = await self._locked(db, agent_id, endpoint_id)
+        if endpoint.profile != "mcp":
+            raise Conflict("only endpoints of the profile mcp expire; there is nothing to refresh")
+        return await self._refresh(db, endpoint, asked, now)
+
+    async def _refresh(
+        self, db: AsyncSession, endpoint: Endpoint, asked: wire.RefreshEndpoint, now: datetime
+    ) -> wire.Endpoint:
+        endpoint.expires_at, endpoint.updated_at = expiry(asked.ttl_seconds, now), now
+        if asked.secret is not None:
+            # Both sign for a while: a ring may be on its way to a host that does not use the new one yet.
+            overlap = limits.mcp_secret_overlap_seconds
+            entries = self._secrets.replaced(endpoint.id, endpoint.secrets, asked.secret, overlap, now)
+            endpoint.secrets = entries[: limits.secrets_alive_max]
+        if endpoint.state == "disabled":
+            if endpoint.verified_at is None:
+                _challenge(endpoint, now)
+            else:
+                endpoint.state, endpoint.state_reason = "active", None
+                await self._attend_lane(db, endpoint, now)
+        until = None if endpoint.expires_at is None else rfc3339(endpoint.expires_at)
+        await record(db, Happened("endpoint.refreshed", endpoint.id, endpoint.agent_id, now, {"expires_at": until}))
+        return self._shown(endpoint)
+
+    async def expire(self, db: AsyncSession, now: datetime) -> int:
+        """Ring those whose time is over no more, until they are refreshed. Returns how many."""
+        expired = await register.expired(db, now, limits.endpoints_expired_batch_max)
+        if expired:
+            await self._notices.disable(db, expired, "expired: POST …/refresh takes it up again", now, tell=False)
+        return len(expired)
+
     async def test(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> delivery_wire.Delivery:
         """Send a test ring to an active endpoint."""
         endpoint = require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
@@ -259,6 +310,9 @@ class Endpoints:
                 "state": endpoint.state,
                 "state_reason": endpoint.state_reason,
                 **{name: getattr(endpoint, name) for name in _CHOSEN},
+                "profile": endpoint.profile,
+                "subscription_id": endpoint.id if endpoint.profile == "mcp" else None,
+                "expires_at": endpoint.expires_at,
                 "headers": dict.fromkeys(self._headers_of(endpoint), wire.HEADER_SHOWN_AS),
                 "secrets": [{name: each[name] for name in ("created_at", "expires_at")} for each in _entries(endpoint)],
                 "next_verification_at": endpoint.due_at,
@@ -275,6 +329,21 @@ def _understood(url: str) -> str:
         return str(parse_url(url))
     except BadUrl as bad:
         raise InvalidBody.at("/url", str(bad)) from bad
+
+
+def _subscription(agent_id: str, url: str, asked: wire.McpSubscription) -> str:
+    return subscription_id(agent_id, url, asked.name, asked.arguments)
+
+
+def _terms(new: wire.NewEndpoint, now: datetime) -> dict[str, Any]:
+    """What an endpoint of MCP Events has, and others have not. It takes the events that it is named after."""
+    if new.mcp is None:
+        return {}
+    return {
+        "profile": "mcp",
+        "types": new.types or [new.mcp.name],
+        "expires_at": expiry(new.mcp.ttl_seconds, now),
+    }
 
 
 def _check_filter(filter: object) -> None:

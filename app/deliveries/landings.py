@@ -148,7 +148,8 @@ def outcome(landing: Landing, verdict: Verdict, now: datetime) -> Outcome:
         read_ms=read_ms,
         status=answer.status if answer else None,
         error=fault.category if fault else None,
-        response_excerpt=_excerpt(answer.body) if answer else None,
+        # Hosts of MCP hold that nothing of an answer is to be kept or shown.
+        response_excerpt=_excerpt(answer.body) if answer and landing.claimed.profile != "mcp" else None,
     )
 
 

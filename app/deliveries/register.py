@@ -71,6 +71,17 @@ async def disable(
     return [Disabled._make(row) for row in rows]
 
 
+async def expired(db: AsyncSession, now: datetime, limit: int) -> Sequence[str]:
+    """Endpoints whose time is over, locked, and rung all the same; without those that somebody is about to refresh."""
+    statement = sql(
+        """
+        select id from endpoints where expires_at <= :now and state <> 'disabled'
+        order by id limit :limit for update skip locked
+        """
+    )
+    return list((await db.execute(statement, {"now": now, "limit": limit})).scalars())
+
+
 async def active_of(db: AsyncSession, agent_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """The endpoints of these agents that can be rung with what the relay itself has to say."""
     statement = sql(

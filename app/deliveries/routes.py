@@ -18,6 +18,7 @@ from tocsin.schemas.endpoints import (
     EndpointQuery,
     NewEndpoint,
     PatchEndpoint,
+    RefreshEndpoint,
     RotatedEndpoint,
     RotateSecret,
 )
@@ -111,6 +112,16 @@ async def resume_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     call.ring("endpoints")
     call.ring("deliveries")
     return await call.service.endpoints.resume(call.db, call.agent.id, id, call.now)
+
+
+async def refresh_endpoint(call: Call[Deliveries], id: str, body: RefreshEndpoint) -> Endpoint:
+    """Let a subscription of MCP Events hold for longer.
+
+    With a `secret`, that one signs from now on. One that was disabled or has expired is taken up again.
+    """
+    call.ring("endpoints")
+    call.ring("deliveries")
+    return await call.service.endpoints.refresh(call.db, call.agent.id, id, body, call.now)
 
 
 async def test_endpoint(call: Call[Deliveries], id: str) -> Delivery:
@@ -214,6 +225,7 @@ OPERATIONS = (
     Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),
     Operation("POST", "/v1/endpoints/{id}/pause", pause_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/resume", resume_endpoint, problems=(EndpointNotActive,)),
+    Operation("POST", "/v1/endpoints/{id}/refresh", refresh_endpoint, problems=(Conflict,)),
     Operation("POST", "/v1/endpoints/{id}/test", test_endpoint, status=202, problems=(EndpointNotActive,)),
     Operation("GET", "/v1/deliveries", list_deliveries),
     Operation("GET", "/v1/deliveries/{id}", get_delivery),

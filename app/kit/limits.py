@@ -43,6 +43,7 @@ look_again_seconds_max = 600  # between looks at a source that fails
 standing_sweep_seconds = 10  # between looks at what is due and held
 standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000
+mcp_secret_overlap_seconds = 600  # in which both sign, after a refresh brought another
 secrets_alive_max = 5  # of one endpoint, while one replaces another
 secrets_opened_max = 4_096  # endpoints whose secrets one process keeps opened in memory
 seal_batch_max = 500
@@ -52,6 +53,7 @@ seal_batch_max = 500
 relay_key_read_seconds = 5
 relay_key_cached_seconds = 300
 relay_keys_max = 4
+endpoints_expired_batch_max = 500
 
 # Messages: deliveries of one request to publish, and endpoints that it may have to look at for them.
 publish_deliveries_max = 1_000

@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from app.deliveries import archive, register, store
 from app.deliveries.archive import Wanted
-from app.deliveries.models import Delivery, Endpoint, SigningKey
+from app.deliveries.models import Delivery, Endpoint
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.store import Addressed, NewMessage, Outcome
 from app.kit.database import Database
+from tests.sealed import KEYRING
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -163,13 +164,13 @@ async def test_a_delivery_for_an_endpoint_that_is_no_more_is_not_made(database, 
 async def test_two_processes_that_need_the_first_relay_key_get_the_same(database) -> None:
     async def get() -> str:
         async with database.transaction() as db:
-            return (await RelayKey().get(db, NOW)).public.keyid
+            [key] = await RelayKey(KEYRING).get(db, NOW)
+            return key.public.keyid
 
     keyids = await asyncio.gather(*(get() for _ in range(5)))
 
     async with database.transaction() as db:
-        stored = await register.signing_key(db, "webhooks")
-    assert isinstance(stored, SigningKey)
+        [stored] = await register.signing_keys(db, "webhooks")
     assert set(keyids) == {stored.kid}
 
 

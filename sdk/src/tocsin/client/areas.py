@@ -28,6 +28,7 @@ from tocsin.schemas.endpoints import (
     EndpointState,
     NewEndpoint,
     PatchEndpoint,
+    RefreshEndpoint,
     RotatedEndpoint,
     RotateSecret,
 )
@@ -175,6 +176,12 @@ class Endpoints(Area[C]):
     def resume(self, id: str) -> Call[Endpoint]:
         """Take a paused endpoint up again, with what has been kept for it."""
         return post(f"/v1/endpoints/{segment(id)}/resume", Endpoint)
+
+    @operation
+    def refresh(self, id: str, ttl_seconds: int = 3_600, secret: str | None = None) -> Call[Endpoint]:
+        """Let a subscription of MCP Events hold for longer; with a `secret`, that one signs from now on."""
+        asked = RefreshEndpoint(ttl_seconds=ttl_seconds, secret=secret)
+        return post(f"/v1/endpoints/{segment(id)}/refresh", Endpoint, asked)
 
     @operation
     def test(self, id: str) -> Call[Delivery]:

@@ -46,7 +46,9 @@ class Delivery(Wire):
     """A delivery. It is attempted until the endpoint answers 2xx or the last attempt has failed."""
 
     id: str = Field(description="dlv_…")
-    webhook_id: str = Field(description="The `webhook-id` header of every attempt.")
+    webhook_id: str = Field(
+        description="The `webhook-id` header of every attempt; to endpoints of MCP Events that is `message_id`."
+    )
     endpoint_id: str
     message_id: str
     type: str

@@ -2,9 +2,9 @@
 
 import base64
 import binascii
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tocsin.schemas.messages import TypePattern
 from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
@@ -16,8 +16,10 @@ __all__ = [
     "EndpointQuery",
     "EndpointSecret",
     "EndpointState",
+    "McpSubscription",
     "NewEndpoint",
     "PatchEndpoint",
+    "RefreshEndpoint",
     "RotateSecret",
     "RotatedEndpoint",
     "Secret",
@@ -26,6 +28,7 @@ __all__ = [
 secret_bytes_min = 24
 secret_bytes_max = 64
 
+Profile = Literal["standard", "mcp"]
 EndpointState = Literal["pending", "active", "paused", "disabled"]
 
 
@@ -92,6 +95,32 @@ Senders = Annotated[
     Field(max_length=100, description="Agents besides yourself that may publish to it."),
 ]
 
+ttl_seconds_default = 3_600
+TtlSeconds = Annotated[
+    int,
+    Field(ge=1, description="How long it holds unless it is refreshed, at least 60 and at most 86400; null: no end."),
+]
+
+
+McpVersion = Literal["2026-07-28"]
+EventName = Annotated[str, Field(max_length=128, pattern=r"^[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*$")]
+
+
+class McpSubscription(Wire):
+    """What an MCP host subscribed to. With the agent and the URL, `name` and `arguments` are the subscription."""
+
+    version: McpVersion = Field(default="2026-07-28", description="The draft of MCP Events that is spoken.")
+    name: EventName = Field(description="The event: the type of the messages that it takes, unless `types` say more.")
+    arguments: dict[str, Json] = Field(default_factory=dict[str, Json])
+    ttl_seconds: TtlSeconds | None = ttl_seconds_default
+
+
+class RefreshEndpoint(Wire):
+    """For how long a subscription of MCP Events is to hold from now on, and what signs from now on."""
+
+    ttl_seconds: TtlSeconds | None = ttl_seconds_default
+    secret: Secret | None = None
+
 
 class NewEndpoint(Wire):
     """An endpoint to register. It is asked to prove that it wants to be rung before the first ring."""
@@ -107,6 +136,16 @@ class NewEndpoint(Wire):
     filter: Filter | None = None
     senders: Senders | None = None
     headers: Headers | None = None
+    profile: Profile = Field(default="standard", description="`mcp`: the webhook mode of MCP Events.")
+    mcp: McpSubscription | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one_profile(self) -> Self:
+        if (self.profile == "mcp") != (self.mcp is not None):
+            raise ValueError("profile mcp and the member mcp come together")
+        if self.mcp is not None and self.secret is None:
+            raise ValueError("a subscription of MCP Events brings its own secret")
+        return self
 
 
 class PatchEndpoint(Wire):
@@ -162,6 +201,9 @@ class Endpoint(Wire):
     secrets: list[EndpointSecret] = Field(
         default_factory=list[EndpointSecret], description="Those that sign, the current one first."
     )
+    profile: Profile = "standard"
+    subscription_id: str | None = Field(default=None, description="Of MCP Events: sent as `X-MCP-Subscription-Id`.")
+    expires_at: Timestamp | None = Field(default=None, description="Refresh before then; null: it has no end.")
     next_verification_at: Timestamp | None = Field(default=None, description="When it is challenged next.")
     verified_at: Timestamp | None = None
     created_at: Timestamp
