@@ -236,7 +236,7 @@ def _header_parameters(operation: Operation, form: Shape) -> list[dict[str, Any]
     if not (operation.signed and operation.writes):
         return conditions
     text = "The same key and the same request get the same answer for 24 hours. Covered by the signature."
-    schema = {"type": "string", "pattern": '^"[ !#-\\[\\]-~]+"$', "maxLength": 255}
+    schema = {"type": "string", "pattern": '^("[ !#-\\[\\]-~]+"|[A-Za-z0-9._:~/+=-]+)$', "maxLength": 255}
     keyed = {"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": schema}
     return [keyed, *conditions, _PAYMENT_PARAMETER] if operation.price else [keyed, *conditions]
 
