@@ -148,6 +148,23 @@ async def test_a_refresh_brings_time_and_a_secret(services: Services, agent: Tes
     assert len(host.events) == 1
 
 
+async def test_the_secret_before_a_refresh_signs_for_ten_minutes_more(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host))["id"]
+    await work(services)
+    await agent.post(f"/v1/endpoints/{id}/refresh", {"secret": OTHER})
+
+    await publish(agent)
+    await work(services)
+    taken = len(host.events)
+    clock.advance(seconds=601)
+    await publish(agent)
+    await work(services)
+
+    assert (taken, len(host.events)) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("asked", "granted"),
     [
