@@ -66,7 +66,7 @@ class Endpoints:
     ) -> wire.CreatedEndpoint:
         """Register an endpoint. It is pending until it has answered its challenge, which is due at once.
 
-        A subscription of MCP Events that is there already is refreshed, with all that is asked for now.
+        A subscription of MCP Events that is there already is refreshed: in time and secret, and in nothing else.
         """
         if new.mcp is not None:
             id = _subscription(agent_id, _understood(new.url), new.mcp)
