@@ -86,7 +86,14 @@ class World:
             (self.token.transferring(self._account(), self._account(), self.random.randrange(1000)), place % depth)
             for place in range(transfers)
         ]
+        await self._afresh()
         await self.chain.reorg(depth, sorted(moved, key=lambda each: each[1]))
+        await self.learn()
+
+    async def rollback(self, depth: int) -> None:
+        """Nothing in the place of the newest blocks."""
+        await self.chain.rollback(depth)
+        await self._afresh()
         await self.learn()
 
     async def learn(self) -> None:
@@ -115,6 +122,10 @@ class World:
             "eth_getLogs", {"address": self.token.address, "topics": [transfer_topic], **where}
         )
         return {(each["blockHash"], each["transactionHash"], 0): int(each["data"], 16) for each in found}
+
+    async def _afresh(self) -> None:
+        """Forget transactions that wait for others which are gone: nothing of those accounts would be mined again."""
+        await self.chain.call("anvil_dropAllTransactions")
 
     def _account(self) -> str:
         return self.random.choice(self.chain.accounts[:3])
@@ -331,8 +342,7 @@ class Simulation:
         # What follows has to be above what was final, and above where the watcher began.
         depth = min(self._world.depth(self._random.randint(1, 3)), self._world.seen - self._begun_at)
         if depth > 0:
-            await self._world.chain.rollback(depth)
-            await self._world.learn()
+            await self._world.rollback(depth)
 
     async def _absence(self) -> None:
         await self._world.mine(self._random.randint(20, 90), self._random.randint(1, 3))
