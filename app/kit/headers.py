@@ -31,10 +31,12 @@ FRAMING = frozenset(
 # What says something about the request that only its sender can know, or that somebody on the way acts on.
 RESERVED = FRAMING | {
     *("accept-encoding", "baggage", "cdn-loop", "client-ip", "content-digest", "content-encoding", "content-range"),
-    *("content-type", "cookie", "cookie2", "date", "digest", "forwarded", "idempotency-key", "max-forwards", "origin"),
-    *("range", "repr-digest", "set-cookie", "signature", "signature-agent", "signature-input", "traceparent"),
-    *("tracestate", "true-client-ip", "via", "want-content-digest", "want-repr-digest", "x-http-method"),
-    *("x-http-method-override", "x-method-override", "x-original-url", "x-real-ip", "x-rewrite-url"),
+    *("content-type", "cookie", "cookie2", "date", "digest", "fastly-client-ip", "forwarded", "idempotency-key"),
+    *("max-forwards", "metadata", "metadata-flavor", "origin", "range", "repr-digest", "set-cookie", "signature"),
+    *("signature-agent", "signature-input", "traceparent", "tracestate", "true-client-ip", "via"),
+    *("want-content-digest", "want-repr-digest", "x-client-ip", "x-cluster-client-ip", "x-forwarded", "x-host"),
+    *("x-http-method", "x-http-method-override", "x-method-override", "x-original-host", "x-original-url"),
+    *("x-originating-ip", "x-real-ip", "x-remote-addr", "x-remote-ip", "x-rewrite-url"),
 }
 RESERVED_PREFIXES = (
     "access-control-",
@@ -47,7 +49,9 @@ RESERVED_PREFIXES = (
     "svix-",
     "tocsin-",
     "webhook-",
+    "x-aws-ec2-metadata-",
     "x-b3-",
+    "x-envoy-",
     "x-forwarded-",
     "x-mcp-",
     "x-payment",

@@ -33,6 +33,8 @@ RESERVED = [
     *("cf-connecting-ip", "client-ip", "proxy-authorization", "proxy-anything", "sec-fetch-site", "sec-websocket-key"),
     *("x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"),
     *("cdn-loop", "max-forwards", "origin", "access-control-request-method", "if-none-match", "if-match"),
+    *("x-client-ip", "x-cluster-client-ip", "x-remote-addr", "x-forwarded", "x-host", "x-original-host"),
+    *("x-envoy-external-address", "fastly-client-ip", "metadata-flavor", "x-aws-ec2-metadata-token"),
     # state, and money
     *("cookie", "set-cookie", "cookie2", "payment-signature", "x-payment", "x-payment-response"),
 ]

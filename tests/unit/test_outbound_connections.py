@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.kit.outbound import Answer, Fault, Outbound, Timings
+from app.kit.outbound.pool import Pool
 from tests.strangers import Names, RecordingDialer, Stranger, category, certificate, outbound, post, says, stranger
 
 EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -331,3 +332,8 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
         server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
     async with stranger(says(EMPTY), tls=server) as them, outbound(resolver=Names(["127.0.0.1"])) as out:
         assert await category(out, f"https://hook.example:{them.port}/") == "tls_error"
+
+
+async def test_a_certificate_proves_no_name_that_it_does_not_list() -> None:
+    pool = Pool(asyncio.get_running_loop(), RecordingDialer(), None)
+    assert not pool._trust().hostname_checks_common_name

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         "_chunks",
         "_ended_properly",
         "_headers",
+        "_headers_count",
         "_headers_size",
         "_heard_at",
         "_in_body",
@@ -101,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._headers_size = self._size = self._received = self._interim = 0
+        self._headers_count = self._headers_size = self._size = self._received = self._interim = 0
         self._heard_at: float | None = None
         self._in_body = self._is_complete = self._is_truncated = self._may_go_on = False
 
@@ -197,10 +198,13 @@ class Connection(asyncio.Protocol):
             raise _Refused("there is more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        self._headers_count += 1
         self._headers_size += len(name) + len(value)
-        if self._headers_size > response_header_bytes_max or len(self._headers) > response_headers_max:
+        if self._headers_size > response_header_bytes_max or self._headers_count > response_headers_max:
             raise _Refused("the headers are too many or too long")
+        if self._in_body:
+            return  # a trailer, which is no header (RFC 9110, 6.5.1)
+        self._headers.append((name, value))
         if len(name) == 10 and name.lower() == b"keep-alive":
             self._heed(value)
 
