@@ -16,6 +16,8 @@ __all__ = ["BadHeader", "BadHeaders", "check_headers", "header_lines"]
 headers_max = 20
 header_name_characters_max = 128
 header_value_characters_max = 4096
+# Of one endpoint. Common servers take no more, and a worker keeps those of thousands of endpoints in memory.
+headers_characters_max = 8192
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -80,6 +82,8 @@ def check_headers(headers: Mapping[str, str]) -> None:
     found: list[BadHeader] = []
     if len(headers) > headers_max:
         found.append(BadHeader("", f"there are more than {headers_max} headers"))
+    if sum(len(name) + len(value) for name, value in headers.items()) > headers_characters_max:
+        found.append(BadHeader("", f"they are longer than {headers_characters_max} characters together"))
     seen: set[str] = set()
     for name, value in headers.items():
         reason = _wrong_name(name, seen) or _wrong_value(value)

@@ -150,3 +150,11 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(BadHeaders) as refusal:
         check_headers({"Host": "1", "X-A": "\n", "X-B": "fine", "a b": "1"})
     assert [each.name for each in refusal.value.found] == ["Host", "X-A", "a b"]
+
+
+def test_they_are_bounded_together() -> None:
+    half = "v" * 4000
+    check_headers({"a": half, "b": half})
+    with pytest.raises(BadHeaders, match="8192 characters together") as refused:
+        check_headers({"a": half, "b": half, "c": "v" * 200})
+    assert [each.name for each in refused.value.found] == [""]

@@ -74,8 +74,8 @@ Headers = Annotated[
     dict[str, str],
     Field(
         max_length=20,
-        description="Headers sent along with every request to this endpoint, such as Authorization. Their values are "
-        "not shown again.",
+        description="Headers sent along with every request to this endpoint, such as Authorization, 8192 "
+        "characters at most. Their values are not shown again.",
     ),
 ]
 HEADER_SHOWN_AS = "***"
