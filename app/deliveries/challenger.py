@@ -5,16 +5,17 @@ stored could be replayed. That a question is due is a row, so it survives any of
 """
 
 import hmac
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_urlsafe
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import lane_book
+from app.deliveries import lane_book, watching
 from app.deliveries.attempts import VERIFICATION_LADDER, Delivered, GiveUp, Retry, Verdict, judge
 from app.deliveries.courier import content_headers
 from app.deliveries.flights import Flights
@@ -24,6 +25,7 @@ from app.deliveries.profiles import challenge
 from app.deliveries.register import Disabled
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.secrets import Secrets, stored, stored_headers
+from app.deliveries.watching import Challenged
 from app.events import Happened, record
 from app.kit import due
 from app.kit.clock import Clock
@@ -38,6 +40,8 @@ from tocsin.keys import PrivateKey
 __all__ = ["Challenger", "is_answered"]
 
 challenges_at_once_max = 16
+# Of these, about so many to the endpoints of one agent: those of a thousand that never answer leave room for others.
+agent_challenges_max = 4
 landing_wait_seconds = 0.010
 idle_wait_seconds_max = 0.080
 
@@ -57,6 +61,7 @@ class Reply:
     endpoint: Endpoint
     result: Answer | Fault
     answered: bool
+    duration_ms: int
 
 
 class Challenger:
@@ -83,6 +88,7 @@ class Challenger:
         self._secrets = secrets
         self._notices = notices
         self._settings = settings
+        self._asked = Counter[str]()  # how many of each agent's endpoints are being asked
         self._flights = Flights(self._ask, places=challenges_at_once_max, ahead=0)
         self._wait_seconds = landing_wait_seconds
 
@@ -93,7 +99,7 @@ class Challenger:
         try:
             async with self._transaction() as db:
                 now = await self._clock.now(db)
-                verified = await self._conclude(db, landed, now)
+                verdicts, verified = await self._conclude(db, landed, now)
                 questions = await self._claim(db, now)
         except BaseException:
             self._flights.put_back(landed)
@@ -101,20 +107,37 @@ class Challenger:
         if verified:
             # What waited for these endpoints is due now. If this is lost, the sweep finds it.
             self._wake.ring("deliveries")
+        self._asked.update(question.endpoint.agent_id for question in questions)
         self._flights.start(questions)
+        watching.challenged([_challenged(reply, verdicts[reply.endpoint.id]) for reply in landed], now)
         moved = len(landed) + len(questions)
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
     async def _claim(self, db: AsyncSession, now: datetime) -> Sequence[Question]:
-        room = self._flights.room
-        claimed = await due.claim(db, Endpoint, now=now, lease_seconds=self._settings.lease_seconds, limit=room)
+        busy = [agent_id for agent_id, count in self._asked.items() if count >= agent_challenges_max]
+        claimed = await due.claim(
+            db,
+            Endpoint,
+            now=now,
+            lease_seconds=self._settings.lease_seconds,
+            limit=min(self._flights.room, agent_challenges_max),
+            where="agent_id <> all(cast(:busy as text[]))",
+            params={"busy": busy},
+        )
         if not claimed:
             return ()
         keys = await self._relay_key.get(db, now)
         return [Question(endpoint, keys) for endpoint in claimed]
 
     async def _ask(self, question: Question) -> Reply:
+        try:
+            return await self._answer_of(question)
+        finally:
+            self._asked -= Counter([question.endpoint.agent_id])
+
+    async def _answer_of(self, question: Question) -> Reply:
+        started = self._clock.monotonic()
         endpoint, at, nonce = question.endpoint, self._clock.wall(), token_urlsafe(32)
         webhook_id, body, named = challenge(endpoint.profile, endpoint.id, self._ids.new("msg"), nonce, at)
         secrets = self._secrets.signing(endpoint.id, stored(endpoint.secret, endpoint.secrets), at)
@@ -126,12 +149,16 @@ class Challenger:
             {**theirs, **content_headers, **named, **signature},
             timeout_seconds=self._settings.timeout_seconds,
         )
-        return Reply(endpoint, result, is_answered(result, nonce))
+        duration_ms = round((self._clock.monotonic() - started) * 1000)
+        return Reply(endpoint, result, is_answered(result, nonce), duration_ms)
 
-    async def _conclude(self, db: AsyncSession, landed: Sequence[Reply], now: datetime) -> set[str]:
-        """Write down what came of these challenges; returns the endpoints that are active from now on."""
+    async def _conclude(
+        self, db: AsyncSession, landed: Sequence[Reply], now: datetime
+    ) -> tuple[Mapping[str, Verdict], set[str]]:
+        """Write down what came of these challenges; returns what was judged of each endpoint, and those that are active
+        from now on."""
         if not landed:
-            return set()
+            return {}, set()
         verdicts = {reply.endpoint.id: _judge(reply, now) for reply in landed}
         ours = await due.conclude(db, Endpoint, [_outcome(reply, verdicts[reply.endpoint.id], now) for reply in landed])
         await record(
@@ -144,7 +171,7 @@ class Challenger:
         )
         verified = {id for id in ours if isinstance(verdicts[id], Delivered)}
         if verified:
-            await lane_book.make_due(db, sorted(verified), now)
+            await lane_book.begin_anew(db, sorted(verified), now)
         for reply in landed:
             verdict = verdicts[reply.endpoint.id]
             if reply.endpoint.id in ours and isinstance(verdict, GiveUp) and verdict.gone:
@@ -152,7 +179,7 @@ class Challenger:
                 await self._notices.tell(
                     db, [Disabled(endpoint.id, endpoint.agent_id, endpoint.url)], verdict.reason, now
                 )
-        return verified
+        return verdicts, verified
 
 
 def is_answered(result: Answer | Fault, nonce: str) -> bool:
@@ -208,7 +235,32 @@ def _why(reply: Reply) -> str:
     return f"the challenge was answered with status {reply.result.status}"
 
 
-def _happened(reply: Reply, verdicts: dict[str, Verdict], now: datetime) -> Happened | None:
+def _challenged(reply: Reply, verdict: Verdict) -> Challenged:
+    """What who watches sees of it."""
+    return Challenged(
+        endpoint_id=reply.endpoint.id,
+        agent_id=reply.endpoint.agent_id,
+        number=reply.endpoint.attempts - reply.endpoint.attempts_before,
+        duration_ms=reply.duration_ms,
+        outcome=_outcome_of(verdict),
+        status=reply.result.status if isinstance(reply.result, Answer) else None,
+        error=reply.result.category if isinstance(reply.result, Fault) else None,
+    )
+
+
+def _outcome_of(verdict: Verdict) -> Literal["verified", "again", "unverified", "disabled"]:
+    match verdict:
+        case Delivered():
+            return "verified"
+        case Retry():
+            return "again"
+        case GiveUp(gone=True):
+            return "disabled"
+        case GiveUp():
+            return "unverified"
+
+
+def _happened(reply: Reply, verdicts: Mapping[str, Verdict], now: datetime) -> Happened | None:
     endpoint = reply.endpoint
     match verdicts[endpoint.id]:
         case Delivered():
