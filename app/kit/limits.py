@@ -40,6 +40,7 @@ looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 
 # Endpoints
+cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their endpoint; workers see to the rest
 standing_sweep_seconds = 10  # between looks at what is due and held
 standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000

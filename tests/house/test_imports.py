@@ -32,6 +32,7 @@ ACTORS = {
     "app.deliveries.relay_key",
     "app.deliveries.resealing",
     "app.deliveries.retention",
+    "app.deliveries.rounds",
     "app.deliveries.sending",
     "app.deliveries.standing",
     "app.deliveries.watching",
