@@ -69,6 +69,7 @@ PURE_ELSEWHERE = {
     "app.kit.urls",
     "tocsin.keys",
     "tocsin.problems",
+    "tocsin.proofs",
     "tocsin.recurrence",
     "tocsin.signatures",
     "tocsin.webhooks",
