@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +172,33 @@ def test_transactions_of_unknown_types_are_refused() -> None:
 def test_headers_that_are_none_are_refused(change: Callable[[Any], Any]) -> None:
     with pytest.raises(proofs.Malformed):
         proofs.Header.parse(encode(change(decode(proofs.header_rlp(BLOCK)))))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\0" + encode([b"\1", b"", bytes(256), []]),
+        b"\x80" + encode([b"\1", b"", bytes(256), []]),
+        encode([b"\1", b"", bytes(256)]),
+        encode([b"\1", b"", bytes(256), [], b"", b""]),  # as a deposit has them, and no other
+        b"\x7e" + encode([b"\1", b"", bytes(256), [], b""]),
+        encode([b"\1", b"", bytes(255) + b"\1", []]),  # another bloom than that of its logs
+        encode([b"\1", b"", bytes(256), b""]),
+        encode([b"\1", b"", bytes(256), [b""]]),
+        encode([b"\1", b"", bytes(256), [[bytes(19), [], b""]]]),
+        encode([b"\1", b"", bytes(256), [[bytes(20), [bytes(31)], b""]]]),
+        encode([b"\1", b"", bytes(256), [[bytes(20), [bytes(32)] * 5, b""]]]),
+    ],
+)
+def test_what_is_no_receipt_is_refused(value: bytes) -> None:
+    with pytest.raises(proofs.Malformed):
+        proofs.Receipt.parse(value)
+
+
+def test_an_agent_that_only_verifies_webhooks_loads_no_keccak() -> None:
+    loaded = "import sys, tocsin, tocsin.webhooks; print(sorted({'sha3', 'tocsin.proofs'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, check=True).stdout == b"[]\n"
 
 
 # --- proofs

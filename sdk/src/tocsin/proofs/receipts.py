@@ -46,7 +46,7 @@ class Receipt:
         type_ = value[0] if value and value[0] <= _TYPE_MAX else 0
         fields = rlp.decode(value[1:] if type_ else value, part)
         sizes = (4, 6) if type_ == _DEPOSIT else (4,)
-        if value.startswith(b"\0") or not isinstance(fields, list) or len(fields) not in sizes:
+        if not isinstance(fields, list) or len(fields) not in sizes:
             raise Malformed(part, f"it is no list of {' or '.join(map(str, sizes))} fields")
         logs = tuple(_logs(fields[3], part))
         # A receipt holds the bloom of its logs. One that does not is something else that only looks like it.
