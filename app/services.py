@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.subscriptions.service import Subscriptions
 from app.watchers.chains import Chain, Chains
 from app.watchers.documents import Documents
+from app.watchers.evidence import held_to
 from app.watchers.rpc import Rpc
 from app.watchers.service import Watchers
 
@@ -79,7 +80,10 @@ async def open_services(
     )
     deliveries.listen(schedules)
     nodes = operator_client(timeout_seconds=limits.rpc_timeout_seconds)
-    chains = {name: Chain(Rpc(nodes, name, c.rpc_url), c.poll_seconds) for name, c in settings.chains.items()}
+    chains = {
+        name: Chain(Rpc(nodes, name, c.rpc_url, held_to(c.verified)), c.poll_seconds)
+        for name, c in settings.chains.items()
+    }
     subscriptions = Subscriptions(
         transaction=database.transaction,
         clock=clock,

@@ -70,6 +70,7 @@ PURE_ELSEWHERE = {
     "app.kit.urls",
     "tocsin.keys",
     "tocsin.problems",
+    "tocsin.proofs",
     "tocsin.recurrence",
     "tocsin.signatures",
     "tocsin.webhooks",
