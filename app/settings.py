@@ -202,6 +202,7 @@ class ChainSettings(Part):
     finality_depth: int | None = Field(default=None, ge=0, le=limits.chain_ring_blocks_longest)
     ring_blocks: int | None = Field(default=None, ge=16, le=limits.chain_ring_blocks_longest)
     agreement: bool = False
+    verified: Literal["receipts-root", "bloom", "rpc"] | None = None
 
     @model_validator(mode="after")
     def _can_agree(self) -> Self:

@@ -15,6 +15,7 @@ from app.kit import limits, telemetry
 from app.kit.clock import Clock, SystemClock
 from app.kit.operator_http import Read, TooLarge, Unreadable, post_bounded
 from app.kit.telemetry import metrics
+from app.watchers.evidence import Capability
 from app.watchers.health import Health, timed
 from app.watchers.refusals import Meaning, meaning_of
 
@@ -52,6 +53,13 @@ Call: TypeAlias = tuple[str, tuple[object, ...]]
 """A method and its parameters."""
 
 
+class Held:
+    """What the answers about a chain have to show: one for all its providers, or the weakest would decide."""
+
+    def __init__(self, capability: Capability) -> None:
+        self.capability = capability
+
+
 class Rpc:
     """One provider of one chain: how to ask it, what it can do, and how it fares.
 
@@ -63,7 +71,9 @@ class Rpc:
         http: httpx.AsyncClient,
         chain: str,
         url: str,
+        capability: Capability | None = None,
         *,
+        held: Held | None = None,
         name: str = "",
         timeout_seconds: float = limits.rpc_timeout_seconds,
         clock: Clock | None = None,
@@ -75,11 +85,21 @@ class Rpc:
         self.has_tags = True
         self.takes_batches = True
         self.is_of_the_chain = False  # not asked yet
+        self.held = held or Held(capability or Capability())
         self._http = http
         self._url = url
         self._timeout_seconds = timeout_seconds
         self._clock = clock or SystemClock()
         self._ids = itertools.count(1)
+
+    @property
+    def capability(self) -> Capability:
+        """What is demanded of its answers: what the chain's have shown, unless the operator says it."""
+        return self.held.capability
+
+    @capability.setter
+    def capability(self, capability: Capability) -> None:
+        self.held.capability = capability
 
     async def call(self, method: str, *params: object) -> Outcome:
         """Make one call, within a deadline and a bound on the answer's size."""

@@ -7,7 +7,8 @@ import httpx
 from app.kit import limits
 from app.kit.clock import Clock
 from app.settings import ChainSettings
-from app.watchers.jsonrpc import Rpc
+from app.watchers.evidence import held_to
+from app.watchers.jsonrpc import Held, Rpc
 from app.watchers.providers import Chain, Rules
 
 # Blocks until a chain is taken for final where its node does not say: 65 on Ethereum, which is two epochs and one, 200
@@ -18,8 +19,9 @@ _FINAL_DEPTH = 30
 
 def chain_of(name: str, settings: ChainSettings, http: httpx.AsyncClient, clock: Clock) -> Chain:
     """The chain, with all its providers."""
+    held = Held(held_to(settings.verified))
     providers = [
-        Rpc(http, name, each.url, name=each.name, timeout_seconds=settings.timeout_seconds, clock=clock)
+        Rpc(http, name, each.url, held=held, name=each.name, timeout_seconds=settings.timeout_seconds, clock=clock)
         for each in settings.rpc_url
     ]
     return Chain(providers, rules_of(name, settings), clock)

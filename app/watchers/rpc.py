@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 
 from app.kit import limits
-from app.watchers.answers import Contradiction, Header, header, logs_of_block, logs_of_receipts
+from app.watchers.answers import Contradiction, Found, Header, header, logs_of_block, logs_of_receipts, no_logs
+from app.watchers.evidence import Verified, lacking, learned
 from app.watchers.finality import Levels, plausible
 from app.watchers.follower import Answer, Ask, Block, ByHash, ByNumber, Contents, Elsewhere, Latest, Logs, Missing
 from app.watchers.jsonrpc import Call, Fault, Outcome, Refused, Result, Rpc
 from app.watchers.refusals import Meaning
 
-# What nodes answer to a method that they do not have: JSON-RPC 2.0 §5.1, and EIP-1474 "method not supported".
-_NO_SUCH_METHOD = frozenset({-32601, -32004})
+# Refusals that say nothing about the method: less would be shown by another one.
+_ASK_SOMEBODY_ELSE = frozenset({Meaning.LIMITED, Meaning.EXHAUSTED, Meaning.UNKNOWN})
 
 
 class Node:
@@ -99,6 +100,8 @@ class Node:
 
     def _kept(self, answer: object) -> Header:
         found = header(answer)
+        if found.committed is None:
+            self._demand("rpc", found.block, "the header of")
         self._headers[found.block.hash] = found
         return found
 
@@ -117,7 +120,7 @@ class Node:
     async def _contents(self, blocks: tuple[Block, ...]) -> tuple[Logs, ...] | Missing:
         at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
 
-        async def one(block: Block) -> Logs | Missing:
+        async def one(block: Block) -> Found | Missing:
             try:
                 async with at_once:
                     return await self._logs(self._headers[block.hash])
@@ -126,17 +129,36 @@ class Node:
 
         found = await asyncio.gather(*(one(block) for block in blocks))
         missing = next((each for each in found if isinstance(each, Missing)), None)
-        return missing or tuple(each for each in found if not isinstance(each, Missing))
+        if missing is not None:
+            return missing
+        seen = [each for each in found if not isinstance(each, Missing)]
+        for block, each in zip(blocks, seen, strict=True):
+            # A block without transactions shows nothing that all chains could not.
+            if self._headers[block.hash].transactions:
+                self._rpc.capability = learned(self._rpc.capability, each.verified)
+        return tuple(each.logs for each in seen)
 
-    async def _logs(self, of: Header) -> Logs:
+    async def _logs(self, of: Header) -> Found:
+        """All logs of a block, as far checked as its chain demands."""
+        found = await self._found(of)
+        self._demand(found.verified, of.block, "what it says of the logs of")
+        return found
+
+    def _demand(self, shown: Verified, block: Block, what: str) -> None:
+        if reason := lacking(self._rpc.capability, shown):
+            raise Contradiction(f"{what} {block.hash}: {reason}")
+
+    async def _found(self, of: Header) -> Found:
         """All logs of a block, by its hash, so that a reorganisation in between cannot mix two forks."""
         if not of.transactions:
-            return ()
+            return no_logs(of)
         if self._rpc.has_block_receipts:
             outcome = await self._call("eth_getBlockReceipts", of.block.hash)
             if not isinstance(outcome, Refused):
                 return logs_of_receipts(of, _known(outcome, "eth_getBlockReceipts"))
-            self._rpc.has_block_receipts = outcome.code not in _NO_SUCH_METHOD
+            if outcome.meaning in _ASK_SOMEBODY_ELSE:
+                raise _NoAnswer(outcome)
+            self._rpc.has_block_receipts = outcome.meaning is not Meaning.UNSUPPORTED
         return logs_of_block(of, await self._result("eth_getLogs", {"blockHash": of.block.hash}))
 
     async def _result(self, method: str, *params: object) -> object:

@@ -46,15 +46,18 @@ class DevChain:
         timestamp: int | None = None,
         chain_id: int = chain_id,
         epoch_blocks: int = 1,
+        optimism: bool = False,
     ) -> AsyncIterator[DevChain]:
-        """A fresh chain, gone at exit. With `mining=False` only `mine` makes blocks.
+        """A fresh chain, gone at exit. With `mining=False` only `mine` makes blocks; `optimism` takes deposits, too.
 
         A block is safe once there is an epoch above it, and final once there are two.
 
         The same `timestamp` and the same calls give the same hashes in two processes; leave it out where signatures
         with a validity in real time are to be settled.
         """
-        with anvil_process(mining=mining, timestamp=timestamp, chain_id=chain_id, epoch_blocks=epoch_blocks) as url:
+        with anvil_process(
+            mining=mining, timestamp=timestamp, chain_id=chain_id, epoch_blocks=epoch_blocks, optimism=optimism
+        ) as url:
             async with cls.connect(url) as chain:
                 yield chain
 
@@ -124,7 +127,7 @@ def anvil_binary() -> str:
 
 @contextmanager
 def anvil_process(
-    *, mining: bool, timestamp: int | None, chain_id: int = chain_id, epoch_blocks: int = 1
+    *, mining: bool, timestamp: int | None, chain_id: int = chain_id, epoch_blocks: int = 1, optimism: bool = False
 ) -> Iterator[str]:
     """The URL of an anvil that lives as long as the context, on a port the system chose."""
     # fifo: ordering by fee drops transactions of one sender. Short epochs: `finalized` moves from the first blocks on.
@@ -132,6 +135,7 @@ def anvil_process(
     command += ["--slots-in-an-epoch", str(epoch_blocks)]
     command += ["--chain-id", str(chain_id)]
     command += [] if mining else ["--no-mining"]
+    command += ["--optimism"] if optimism else []
     command += [] if timestamp is None else ["--timestamp", str(timestamp)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None

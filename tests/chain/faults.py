@@ -75,6 +75,14 @@ FAULTS: Mapping[str, Fault] = {
 }
 """Faults that show in what is answered."""
 
+LIES: Mapping[str, Fault] = {
+    "a log left out": in_first_log(lambda _: []),
+    "a log altered": in_first_log(lambda log: [{**log, "data": f"0x{7:064x}"}]),
+    "a log of another contract": in_first_log(lambda log: [{**log, "address": "0x" + "12" * 20}]),
+    "a log twice": in_first_log(lambda log: [log, log]),
+}
+"""Faults that fit one another, and show only in the block's own hash."""
+
 
 class Faulty:
     """What goes wrong at one proxy at present: a fault, how often, and how far behind the node it is."""

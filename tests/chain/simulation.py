@@ -40,7 +40,7 @@ from app.tables import metadata
 from app.watchers.chains import Chains
 from app.watchers.opening import chain_of
 from examples.devchain import DevChain, Token, transfer_topic
-from tests.chain.faults import FAULTS, Faulty
+from tests.chain.faults import FAULTS, LIES, Faulty
 from tests.chain.proxy import Proxy
 from tests.sealed import SECRET_KEY
 from tests.world import OwnClock
@@ -74,6 +74,7 @@ class World:
 
     async def mine(self, blocks: int, transfers: int) -> None:
         """Mine blocks with some transfers in the first, and some in the last."""
+        await self._keep_the_token()
         for block in range(blocks):
             for _ in range(transfers if block in (0, blocks - 1) else 0):
                 await self.token.transfer(self._account(), self._account(), self.random.randrange(1000))
@@ -126,6 +127,13 @@ class World:
     async def _afresh(self) -> None:
         """Forget transactions that wait for others which are gone: nothing of those accounts would be mined again."""
         await self.chain.call("anvil_dropAllTransactions")
+
+    async def _keep_the_token(self) -> None:
+        """After some hundreds of blocks anvil goes back to states that it has forgotten in part: contracts are gone."""
+        if await self.chain.call("eth_getCode", self.token.address, "latest") == "0x":
+            await Token.plant(self.chain, self.token.address)
+            for account in self.chain.accounts[:3]:
+                await self.token.mint(account, 10**12)
 
     def _account(self) -> str:
         return self.random.choice(self.chain.accounts[:3])
@@ -355,7 +363,8 @@ class Simulation:
             # Now and then it is behind, now and then not: two nodes behind one address.
             faulty.lag = self._random.randint(1, 4)
         else:
-            faulty.fault = FAULTS[self._random.choice(sorted(FAULTS))]
+            faults = {**FAULTS, **LIES}
+            faulty.fault = faults[self._random.choice(sorted(faults))]
 
     async def _heal(self) -> None:
         self._random.choice(self._faulty).heal()
@@ -413,7 +422,8 @@ async def simulate(seed: int, steps: int, settings: Settings, telling: Callable[
         providers = tuple(
             ProviderSettings(url=proxy.url, label=f"provider-{place}") for place, proxy in enumerate(proxies)
         )
-        followed = ChainSettings(rpc_url=providers, poll_seconds=1, agreement=len(proxies) > 1 and seed % 2 == 0)
+        agreement = len(proxies) > 1 and seed % 2 == 0
+        followed = ChainSettings(rpc_url=providers, poll_seconds=1, agreement=agreement, verified="receipts-root")
         relay = Relay(settings.model_copy(update={"chains": {NETWORK: followed}}), clock)
         stack.push_async_callback(relay.close)
         return await Simulation(seed, world, faulty, relay, clock).play(steps, telling)

@@ -12,7 +12,7 @@ from app.kit import limits
 from app.settings import ChainSettings, ProviderSettings, Settings
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import NETWORK, Town, pulled, subscribe, transfers
-from tests.chain.faults import FAULTS, Faulty
+from tests.chain.faults import FAULTS, LIES, Faulty
 from tests.chain.proxy import Proxy, Raw, Silence
 from tests.world import TestAgent
 
@@ -58,8 +58,8 @@ async def providers(agent: TestAgent) -> dict[str, str]:
     return {each["name"]: each["state"] for each in (await shown(agent))["providers"]}
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, "silence"])
-@pytest.mark.parametrize("rules", [{"timeout_seconds": 3}])
+@pytest.mark.parametrize("fault", [*FAULTS, *LIES, "silence"])
+@pytest.mark.parametrize("rules", [{"timeout_seconds": 3, "verified": "receipts-root"}])
 async def test_who_fails_is_stepped_over_within_a_look(
     agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, fault: str
 ) -> None:
@@ -69,7 +69,7 @@ async def test_who_fails_is_stepped_over_within_a_look(
     # More than one block, so that parents are asked for by hash.
     await chain.mine(3)
     bad = faulty(proxy)
-    bad.fault = FAULTS.get(fault, lambda *_: Silence())
+    bad.fault = {**FAULTS, **LIES}.get(fault, lambda *_: Silence())
     bad.share = 1.0
     await town.turn()
     [told] = await pulled(agent, subscription["id"])
