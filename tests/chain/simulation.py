@@ -375,8 +375,8 @@ class Simulation:
         """The provider serves another fork, which is about as long as the chain."""
         assert self._stray is not None
         ahead = self._world.seen + self._random.randint(-2, 4) - int((await self._stray.head())["number"], 16)
-        if ahead > 0:
-            await self._stray.call("anvil_mine", hex(ahead))
+        for _ in range(0, ahead, 100):
+            await self._stray.call("anvil_mine", hex(100))
         faulty.elsewhere = self._stray.url
 
     async def _heal(self) -> None:
