@@ -183,7 +183,7 @@ def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int, ag
         return Unchanged()
     head = (yield from _agreed(said)) if agreement else said
     if isinstance(head, Missing):
-        return _abandoned(head)
+        return Abandon(head.reason, is_lie=head.cause == "wrong")
     if not ring.blocks:
         # We begin here: what the first block holds happened before anybody asked.
         return Plan(undo=(), apply=((head, ()),))
@@ -220,14 +220,20 @@ def _agreed(head: Block) -> Generator[Ask, Answer, Block | Missing]:
     heads = _blocks((yield Elsewhere()))
     if any(each.hash == head.hash for each in heads):
         return head
+    at_that_height = [each for each in heads if each.number == head.number]
     if any(each.number > head.number for each in heads):
         at_that_height = _blocks((yield Elsewhere(head.number)))
         if any(each.hash == head.hash for each in at_that_height):
             return head
+    against = [each.hash for each in at_that_height]
     for each in sorted(heads, key=lambda each: each.number, reverse=True):
-        if each.number < head.number and (yield ByNumber(each.number)) == each:
-            return each
-    return Missing(f"no second provider confirms block {head.hash} at {head.number}")
+        if each.number < head.number:
+            if (yield ByNumber(each.number)) == each:
+                return each
+            against.append(each.hash)
+    # Two that agree with one another, and not with this one, settle who is wrong.
+    cause = "wrong" if any(against.count(each) > 1 for each in against) else "unknown"
+    return Missing(f"no second provider confirms block {head.hash} at {head.number}", cause)
 
 
 def _join(ring: Ring, target: Block, persists: bool, *, more: bool) -> Asking:

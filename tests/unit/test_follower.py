@@ -300,6 +300,24 @@ def test_what_nobody_else_confirms_is_not_followed(other: str | None) -> None:
     assert isinstance(agreed(Two("6", other), Ring()), Abandon)
 
 
+class Three(Two):
+    """A node, and two more that have the same head."""
+
+    def answer(self, ask: Ask) -> Answer:
+        answer = super().answer(ask)
+        return Others(answer.blocks * 2) if isinstance(answer, Others) else answer
+
+
+@pytest.mark.parametrize(("head", "others"), [("6b", "6"), ("6b", "8"), ("6b", "5")])
+def test_whom_two_others_contradict_with_one_voice_is_asked_no_more(head: str, others: str) -> None:
+    verdict = agreed(Three(head, others), Ring(branch("2", "4"), whole=False))
+    assert isinstance(verdict, Abandon)
+    assert verdict.is_lie
+    verdict = agreed(Two(head, others), Ring(branch("2", "4"), whole=False))
+    assert isinstance(verdict, Abandon)
+    assert not verdict.is_lie
+
+
 def test_a_head_that_we_know_is_not_confirmed_again() -> None:
     node = Two("5", "5")
     assert agreed(node, Ring(branch("2", "5"))) == Unchanged()
