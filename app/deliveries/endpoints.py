@@ -144,9 +144,11 @@ class Endpoints:
 
         Ring "endpoints" after the commit: the host of a subscription of MCP Events is told that it has ended.
         """
-        require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
+        known = require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
+        # Of a subscription of MCP Events all is: it may be made anew, under the same id.
+        most = None if known.profile == "mcp" else limits.cancelled_at_once_max
         # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
-        left = await archive.on_their_way(db, endpoint_id, limits.cancelled_at_once_max)
+        left = await archive.on_their_way(db, endpoint_id, most)
         await archive.lock_keys(db, left)
         cancelled = await archive.cancel(db, left, endpoint_deleted, now)
         endpoint = await self._locked(db, agent_id, endpoint_id)
