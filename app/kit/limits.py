@@ -74,9 +74,10 @@ recovery_looked_max = 500_000  # deliveries that are looked at to find those
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000
-fan_out_batch_max = 100
-fan_out_deliveries_max = 10_000
-fan_out_lease_seconds = 30
+feeds_at_once_max = 32  # that one transaction feeds
+feed_items_max = 50  # events that one of them tells in it
+feed_deliveries_max = 1_000  # that it makes: who watches waits for it
+feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may have more
 events_tail_seconds = 0.25
 
 # Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.

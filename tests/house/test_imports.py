@@ -55,6 +55,8 @@ ACTORS = {
     "app.schedules.turns",
     "app.schedules.upkeep",
     "app.schedules.versions",
+    "app.subscriptions.feed_store",
+    "app.subscriptions.feeding",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",
