@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,9 +24,11 @@ from app.kit.wake import Wake
 from app.subscriptions import feed_store, store
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Terms, level_of
+from app.subscriptions.forgetting import Forgetting
 from app.subscriptions.models import Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.sources import Wish, taken_apart, watched
+from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
 from app.subscriptions.telling import Told, payload_of
 from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
@@ -69,6 +71,7 @@ class Subscriptions:
         deliveries: Deliveries,
         outbound: Outbound,
         chains: Collection[str],
+        retention_days: int,
     ) -> None:
         self._clock = clock
         self._ids = ids
@@ -76,6 +79,8 @@ class Subscriptions:
         self._outbound = outbound
         self._chains = chains
         self._tail = Tail(transaction, clock)
+        self._streams = Streams(clock, self._tail)
+        self.forget_next = Forgetting(transaction, clock, retention_days).forget_next
         self.feed_next = Feeding(transaction, clock, wake, deliveries).feed_next
 
     async def close(self) -> None:
@@ -150,7 +155,7 @@ class Subscriptions:
         self, transaction: Transaction, agent_id: str, subscription_id: str, query: EventsQuery
     ) -> EventPage:
         """What a subscription was told after a cursor. While there is nothing, wait for it, holding no connection."""
-        after = _position(query.after)
+        after = max(_position(query.after), query.after_seq)
         until = self._clock.monotonic() + query.wait
         while True:
             async with transaction() as db:
@@ -161,6 +166,16 @@ class Subscriptions:
             if found or left <= 0:
                 return _page(found, after, exact=query.exact)
             await self._tail.moved(feed.id, after, left)
+
+    async def stream(
+        self, transaction: Transaction, agent_id: str, subscription_id: str, last_event_id: str | None
+    ) -> AsyncIterator[bytes]:
+        """What a subscription is told after an entry, as server-sent events, for as long as somebody listens."""
+        self._streams.admit(agent_id)
+        async with transaction() as db:
+            row, _, _, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+        after = max(last_seen(last_event_id), row.after_seq)
+        return self._streams.follow(transaction, Listening(agent_id, row.id, feed.id, after))
 
     # For those who watch
 

@@ -28,14 +28,15 @@ class Tail:
         self._waiting: set[_Waiter] = set()
         self._asking: asyncio.Task[None] | None = None
 
-    async def moved(self, feed_id: str, beyond_seq: int, seconds: float) -> None:
-        """Return when the feed has gone beyond that place, or when the time is over."""
+    async def moved(self, feed_id: str, beyond_seq: int, seconds: float) -> bool:
+        """Return when the feed has gone beyond that place, or when the time is over; whether it was before that."""
         waiter = _Waiter(feed_id, beyond_seq, self._clock.monotonic() + seconds)
         self._waiting.add(waiter)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name="events tail")
         try:
             await waiter.moved.wait()
+            return self._clock.monotonic() < waiter.until
         finally:
             self._waiting.discard(waiter)
 

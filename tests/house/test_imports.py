@@ -57,6 +57,8 @@ ACTORS = {
     "app.schedules.versions",
     "app.subscriptions.feed_store",
     "app.subscriptions.feeding",
+    "app.subscriptions.forgetting",
+    "app.subscriptions.streams",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",

@@ -175,6 +175,9 @@ class EventsQuery(Query):
     """Which events of a subscription, and how long to wait for one."""
 
     after: str | None = Field(default=None, max_length=512, description="`next` of the page before; absent to begin.")
+    after_seq: int = Field(
+        default=0, ge=0, le=10**18, description="Instead: the `seq` of the last entry that you have."
+    )
     limit: int = Field(default=50, ge=1, le=100, description="How many at most.")
     wait: int = Field(default=0, ge=0, le=wait_seconds_max, description="Seconds to wait while there is none.")
     exact: bool = Field(default=False, description="Give each entry as the text that is rung, in `bodies`.")
