@@ -92,6 +92,7 @@ async def open_services(
         deliveries=deliveries,
         outbound=outbound,
         chains=chains,
+        retention_days=settings.retention.days,
     )
     watchers = Watchers(
         database.transaction,

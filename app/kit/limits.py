@@ -78,10 +78,16 @@ recovery_looked_max = 500_000  # deliveries that are looked at to find those
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000
-fan_out_batch_max = 100
-fan_out_deliveries_max = 10_000
-fan_out_lease_seconds = 30
+feeds_at_once_max = 32  # that one transaction feeds
+feed_items_max = 50  # events that one of them tells in it
+feed_deliveries_max = 1_000  # that it makes: who watches waits for it
+feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may have more
+forget_batch_max = 1_000  # entries, sightings and feeds that are dropped at once
 events_tail_seconds = 0.25
+streams_per_agent_max = 100  # open at one process
+stream_page_max = 100  # entries that are read at once
+stream_comment_seconds = 15  # between signs of life
+stream_seconds_max = 3_600  # after which its reader connects again
 
 # Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.
 plan_ahead_seconds = 3.0

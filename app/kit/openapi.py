@@ -189,12 +189,15 @@ def _operation(
 
 def _statuses(operation: Operation, form: Shape) -> tuple[int, ...]:
     """The statuses of success."""
-    if form.answer is None:
+    if form.answer is None and not form.streams:
         return (204,)
     return (operation.status, 201) if operation.creates else (operation.status,)
 
 
 def _success(form: Shape, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+    if form.streams:
+        schema = {"type": "string", "description": "Server-sent events."}
+        return {"description": "Goes on.", "content": {"text/event-stream": {"schema": schema}}}
     if form.answer is None:
         return {"description": "Done."}
     headers = {"headers": _VERSION_HEADER} if form.versioned else {}

@@ -1,8 +1,15 @@
 """The operations of subscriptions."""
 
-from app.kit.operations import Call, Operation
+from app.kit.operations import Call, Operation, Stream
 from app.subscriptions.service import Subscriptions
-from tocsin.problems import EndpointNotActive, ForbiddenAddress, NotFound, TooManySubscriptions
+from tocsin.problems import (
+    EndpointNotActive,
+    ForbiddenAddress,
+    InvalidCursor,
+    NotFound,
+    TooManyRequests,
+    TooManySubscriptions,
+)
 from tocsin.schemas.subscriptions import EventPage, EventsQuery, NewSubscription, Subscription, SubscriptionQuery
 from tocsin.schemas.wire import Page
 
@@ -44,6 +51,17 @@ async def list_subscription_events(call: Call[Subscriptions], id: str, query: Ev
     return await call.service.events(call.transaction, call.agent.id, id, query)
 
 
+async def stream_subscription(call: Call[Subscriptions], id: str) -> Stream:
+    """Hear a subscription as server-sent events, without asking again.
+
+    Each event has the entry's `seq` as its `id`, its type as its `event`, and as its `data` the very text that is rung.
+    `Last-Event-ID` goes on after that number. A comment comes while there is nothing else. The relay ends a stream
+    after an hour at most: connect again.
+    """
+    last = call.incoming.headers.get("last-event-id")
+    return Stream(await call.service.stream(call.transaction, call.agent.id, id, last))
+
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -58,4 +76,11 @@ OPERATIONS = (
     Operation("GET", "/v1/subscriptions/{id}", get_subscription, problems=(NotFound,)),
     Operation("DELETE", "/v1/subscriptions/{id}", delete_subscription, status=204, problems=(NotFound,)),
     Operation("GET", "/v1/subscriptions/{id}/events", list_subscription_events, problems=(NotFound,), waits=True),
+    Operation(
+        "GET",
+        "/v1/subscriptions/{id}/stream",
+        stream_subscription,
+        problems=(NotFound, InvalidCursor, TooManyRequests),
+        waits=True,
+    ),
 )

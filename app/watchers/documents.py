@@ -155,7 +155,7 @@ class Documents:
             looked = Looked("active", now + timedelta(seconds=interval), position=position)
         error = found.reason if isinstance(found, Failed) else None
         await store.conclude_look(db, held.id, now=now, calls=1, error=error)
-        await self._subscriptions.conclude(db, held, looked)
+        await self._subscriptions.conclude(db, held, looked, now)
 
 
 def _changes(

@@ -57,6 +57,36 @@ async def test_equal_wishes_share_their_source_and_filter(new_agent: NewAgent) -
     assert third["filter_id"] != first["filter_id"]
 
 
+async def test_what_is_told_in_the_same_way_is_one_feed(new_agent: NewAgent) -> None:
+    one, other = await new_agent(), await new_agent()
+    first, same = await subscribe(one, LOGS), await subscribe(other, LOGS, description="mine")
+    ways = [
+        await subscribe(one, {**LOGS, "finality": "finalized"}),
+        await subscribe(one, {**LOGS, "finality": "confirmations:12"}),
+        await subscribe(one, LOGS, batch="block"),
+        await subscribe(one, LOGS, heartbeat_blocks=10),
+    ]
+    assert first["feed_id"] == same["feed_id"]
+    assert len({first["feed_id"], *(each["feed_id"] for each in ways)}) == 5
+    assert {each["filter_id"] for each in ways} == {first["filter_id"]}
+    assert first["joins_after"] == {"seq": 0, "hash": "0" * 64}
+    assert [each["source"]["finality"] for each in ways] == ["finalized", "confirmations:12", "latest", "latest"]
+    assert (ways[2]["batch"], ways[3]["heartbeat_blocks"]) == ("block", 10)
+
+
+async def test_no_confirmations_are_the_latest(agent: TestAgent) -> None:
+    none, latest = await subscribe(agent, {**LOGS, "finality": "confirmations:0"}), await subscribe(agent, LOGS)
+    assert none["feed_id"] == latest["feed_id"]
+    assert none["source"]["finality"] == "latest"
+
+
+async def test_a_cursor_from_before_there_were_feeds_is_refused(agent: TestAgent) -> None:
+    created = await subscribe(agent, LOGS)
+    answer = await agent.get(f"/v1/subscriptions/{created['id']}/events?after=MTc")
+    assert answer.status_code == 400
+    assert answer.json()["type"].endswith("/invalid-cursor")
+
+
 async def test_values_of_one_document_share_their_source(agent: TestAgent) -> None:
     first, second = await subscribe(agent, VALUE), await subscribe(agent, {**VALUE, "pointer": "/eur"})
     other = await subscribe(agent, {**VALUE, "interval": "PT1M"})
@@ -119,7 +149,13 @@ async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
         ({"source": {**LOGS, "address": [], "topics": [[], None]}}, "/source"),  # everything, in other words
         ({"source": {**LOGS, "topics": [TOPIC] * 5}}, "/source/topics"),
         ({"source": {**LOGS, "topics": ["Transfer"]}}, "/source/topics/0"),
-        ({"source": {**LOGS, "finality": "finalized"}}, "/source/finality"),
+        ({"source": {**LOGS, "finality": "soon"}}, "/source/finality"),
+        ({"source": {**LOGS, "finality": "confirmations:010"}}, "/source/finality"),
+        ({"source": {**VALUE, "finality": "finalized"}}, "/source/finality"),
+        ({"source": LOGS, "batch": "day"}, "/batch"),
+        ({"source": VALUE, "batch": "block"}, "/batch"),
+        ({"source": LOGS, "heartbeat_blocks": 0}, "/heartbeat_blocks"),
+        ({"source": VALUE, "heartbeat_blocks": 5}, "/heartbeat_blocks"),
         ({"source": {**LOGS, "from_block": 1}}, "/source/from_block"),
         ({"source": {"kind": "http.json"}}, "/source/url"),
         ({"source": {**VALUE, "url": "http://user:pass@127.0.0.1:8080/"}}, "/source/url"),

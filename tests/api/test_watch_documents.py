@@ -64,7 +64,7 @@ class Watching:
     async def look(self, seconds: float = 30) -> None:
         self.clock.advance(seconds=seconds)
         await drain(self.services.watchers.look_next)
-        await drain(self.services.subscriptions.fan_out_next)
+        await drain(self.services.subscriptions.feed_next)
 
 
 @pytest.fixture

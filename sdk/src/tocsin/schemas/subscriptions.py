@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tocsin.schemas.webhooks import EventMatched, EventRetracted
+from tocsin.schemas.webhooks import EventBatch, EventMatched, EventRetracted, SubscriptionHeartbeat
 from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 
 __all__ = [
@@ -15,7 +15,10 @@ __all__ = [
     "EventPage",
     "EventsQuery",
     "EvmLog",
+    "FeedEvent",
+    "FeedPosition",
     "FetchPosition",
+    "Finality",
     "HttpJson",
     "NewSubscription",
     "SourceState",
@@ -30,6 +33,7 @@ topic_values_max = 32
 interval_min = timedelta(seconds=5)
 interval_max = timedelta(days=1)
 wait_seconds_max = 30
+heartbeat_blocks_max = 100_000
 
 SourceState = Literal["starting", "active", "halted"]
 
@@ -41,6 +45,15 @@ Topic = Annotated[
 ]
 Chain = Annotated[
     str, Field(pattern=r"^eip155:[1-9][0-9]{0,17}$", description="CAIP-2 id, such as eip155:8453 for Base.")
+]
+Finality = Annotated[
+    str,
+    Field(
+        pattern=r"^(latest|safe|finalized|confirmations:(0|[1-9][0-9]{0,3}))$",
+        description="How deep its block has to be before an event is told: latest, as soon as it is the head; "
+        "confirmations:n, n blocks below it; safe or finalized, as the chain says. What a reorganisation takes away "
+        "after it was told is retracted.",
+    ),
 ]
 
 
@@ -65,10 +78,7 @@ class EvmLog(Wire):
     topics: list[Topic | Annotated[list[Topic], Field(max_length=topic_values_max)] | None] | None = Field(
         default=None, max_length=4, description="What each topic has to be."
     )
-    finality: Literal["latest"] = Field(
-        default="latest",
-        description="When an event is told: as soon as its block is the head. A reorganisation retracts it.",
-    )
+    finality: Finality = "latest"
 
     @model_validator(mode="after")
     def _wants_something(self) -> "EvmLog":
@@ -100,6 +110,23 @@ class NewSubscription(Wire):
     source: Watched
     endpoint_id: str | None = Field(default=None, max_length=100, description="One of your endpoints.")
     description: Name | None = Field(default=None, description="For people.")
+    batch: Literal["block"] | None = Field(
+        default=None,
+        description="block: one ring for all events of a block, `event.batch`. Absent: one for each event.",
+    )
+    heartbeat_blocks: int | None = Field(
+        default=None,
+        ge=1,
+        le=heartbeat_blocks_max,
+        description="After so many blocks of which nothing was told, `subscription.heartbeat` says so. Absent: never.",
+    )
+
+
+class FeedPosition(Wire):
+    """A place in a feed."""
+
+    seq: int = Field(description="Number of the last entry before it; 0 at the feed's beginning.")
+    hash: str = Field(description="Of that entry: the next one's `prev`.")
 
 
 class BlockPosition(Wire):
@@ -124,6 +151,10 @@ class Subscription(Wire):
     source: Watched
     source_id: str = Field(description="src_…; equal for all who watch the same place: one watcher serves them.")
     filter_id: str = Field(description="flt_…; equal for all who want the same from it.")
+    feed_id: str = Field(description="fed_…; equal for all who want it told in the same way: they hear the same rings.")
+    joins_after: FeedPosition = Field(description="Where in the feed this subscription begins.")
+    batch: Literal["block"] | None = None
+    heartbeat_blocks: int | None = None
     endpoint_id: str | None = None
     description: str | None = None
     state: SourceState = Field(
@@ -144,12 +175,23 @@ class EventsQuery(Query):
     """Which events of a subscription, and how long to wait for one."""
 
     after: str | None = Field(default=None, max_length=512, description="`next` of the page before; absent to begin.")
+    after_seq: int = Field(
+        default=0, ge=0, le=10**18, description="Instead: the `seq` of the last entry that you have."
+    )
     limit: int = Field(default=50, ge=1, le=100, description="How many at most.")
     wait: int = Field(default=0, ge=0, le=wait_seconds_max, description="Seconds to wait while there is none.")
+    exact: bool = Field(default=False, description="Give each entry as the text that is rung, in `bodies`.")
+
+
+FeedEvent = Annotated[EventMatched | EventRetracted | EventBatch | SubscriptionHeartbeat, Field(discriminator="type")]
+"""Whatever a feed says."""
 
 
 class EventPage(Wire):
-    """Events in the order of their source, each exactly as it is rung. Go on at `next`, also when there were none."""
+    """Entries of a feed in order, each as it is rung. Go on at `next`, also when there were none."""
 
-    items: list[Annotated[EventMatched | EventRetracted, Field(discriminator="type")]]
+    items: list[FeedEvent]
+    bodies: list[str] | None = Field(
+        default=None, description="Instead of `items`, where `exact` was asked for: the very texts, to be hashed."
+    )
     next: str
