@@ -22,9 +22,11 @@ from app.payments.prices import price_list
 from app.payments.service import Payments
 from app.schedules.service import Schedules
 from app.settings import Settings
+from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.service import Subscriptions
 from app.watchers.chains import Chain, Chains
 from app.watchers.documents import Documents
+from app.watchers.media import MEDIA
 from app.watchers.rpc import Rpc
 from app.watchers.service import Watchers
 
@@ -97,6 +99,7 @@ async def open_services(
         deliveries=deliveries,
         outbound=outbound,
         chains=chains,
+        inboxes=Inboxes(ids, keyring, settings.api.origin),
     )
     watchers = Watchers(
         database.transaction,
@@ -104,7 +107,7 @@ async def open_services(
         wake,
         subscriptions,
         Chains(database.transaction, clock, subscriptions, chains),
-        Documents(database.transaction, clock, ids, subscriptions, outbound),
+        *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )
     try:
         yield Services(

@@ -1,9 +1,25 @@
 """The operations of subscriptions."""
 
+from app.kit import limits
 from app.kit.operations import Call, Operation
 from app.subscriptions.service import Subscriptions
-from tocsin.problems import EndpointNotActive, ForbiddenAddress, NotFound, TooManySubscriptions
-from tocsin.schemas.subscriptions import EventPage, EventsQuery, NewSubscription, Subscription, SubscriptionQuery
+from tocsin.problems import (
+    EndpointNotActive,
+    ForbiddenAddress,
+    NotFound,
+    TooManyRequests,
+    TooManySubscriptions,
+    UnsupportedMediaType,
+    UnverifiedWebhook,
+)
+from tocsin.schemas.subscriptions import (
+    EventPage,
+    EventsQuery,
+    InboxTaken,
+    NewSubscription,
+    Subscription,
+    SubscriptionQuery,
+)
 from tocsin.schemas.wire import Page
 
 
@@ -44,6 +60,16 @@ async def list_subscription_events(call: Call[Subscriptions], id: str, query: Ev
     return await call.service.events(call.transaction, call.agent.id, id, query)
 
 
+async def post_to_inbox(call: Call[Subscriptions], token: str) -> InboxTaken:
+    """Post a webhook to an inbox.
+
+    For the services that its owner gave the URL to. The body may be of any type; what has to be signed, and how, is for
+    its owner to say. The answer is a success only once the webhook is kept. A repetition is a success, too.
+    """
+    call.ring("subscriptions")
+    return await call.service.receive(call.db, token, call.incoming, call.now)
+
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -58,4 +84,13 @@ OPERATIONS = (
     Operation("GET", "/v1/subscriptions/{id}", get_subscription, problems=(NotFound,)),
     Operation("DELETE", "/v1/subscriptions/{id}", delete_subscription, status=204, problems=(NotFound,)),
     Operation("GET", "/v1/subscriptions/{id}/events", list_subscription_events, problems=(NotFound,), waits=True),
+    Operation(
+        "POST",
+        "/v1/inbox/{token}",
+        post_to_inbox,
+        signed=False,
+        takes="The webhook, of any type.",
+        body_bytes_max=limits.inbox_body_bytes_max,
+        problems=(NotFound, UnverifiedWebhook, UnsupportedMediaType, TooManyRequests),
+    ),
 )

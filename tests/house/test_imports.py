@@ -55,9 +55,12 @@ ACTORS = {
     "app.schedules.turns",
     "app.schedules.upkeep",
     "app.schedules.versions",
+    "app.subscriptions.inbox_book",
+    "app.subscriptions.inboxes",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",
+    "app.watchers.fetching",
     "app.watchers.rpc",
 }
 PURE_ELSEWHERE = {

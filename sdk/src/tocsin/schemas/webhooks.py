@@ -87,7 +87,7 @@ class Matched(Wire):
 
     event_id: str = Field(description="The same for every receiver of this event.")
     source_id: str
-    kind: str = Field(description="What was seen, `evm.log` or `http.json`.")
+    kind: str = Field(description="What was seen, such as `evm.log` or `http.json`.")
     seq: int = Field(description="Position in the source's order; those between two of yours went to others.")
     observed_at: Timestamp
     payload: Json = Field(description="The event itself; its shape depends on `kind`.")
