@@ -12,7 +12,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.deliveries import order
 from app.deliveries.ending import Ended
-from app.deliveries.models import Attempt, Delivery, Lane, Message
+from app.deliveries.models import Attempt, Delivery, Endpoint, Lane, Message
+from app.deliveries.statuses import Seen
 from app.kit import limits
 from app.kit.ids import first_of, moment_of
 from app.kit.sql import sql
@@ -37,9 +38,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Deliveries with the types and subjects of their messages, and where to go on: null when all were looked at."""
+    """Deliveries with the types and subjects of their messages and the profiles of their endpoints, where these are
+    still there; and where to go on: null when all were looked at."""
 
-    rows: Sequence[tuple[Delivery, str, str | None]]
+    rows: Sequence[tuple[Delivery, str, str | None, str | None]]
     looked_to: str | None
 
 
@@ -47,7 +49,9 @@ async def deliveries(db: AsyncSession, agent_id: str, wanted: Wanted, before: st
     """An agent's deliveries, newest first: as many as there are among the next thousands, and `limit` at most."""
     looked = _looked(agent_id, wanted, before)
     each = aliased(Delivery, looked.limit(limits.listed_rows_max).subquery())
-    question = select(each, Message.type, Message.subject).join(Message, col(Message.id) == col(each.message_id))
+    question = select(each, Message.type, Message.subject, Endpoint.profile)
+    question = question.join(Message, col(Message.id) == col(each.message_id))
+    question = question.outerjoin(Endpoint, col(Endpoint.id) == col(each.endpoint_id))
     for column, value in (
         (each.endpoint_id, wanted.endpoint_id),
         (each.message_id, wanted.message_id),
@@ -60,7 +64,7 @@ async def deliveries(db: AsyncSession, agent_id: str, wanted: Wanted, before: st
     if wanted.states is not None:
         question = question.where(col(each.state).in_(sorted(wanted.states)))
     found = await db.execute(question.order_by(col(each.id).desc()).limit(limit))
-    rows = [(row[0], row[1], row[2]) for row in found]
+    rows = [(row[0], row[1], row[2], row[3]) for row in found]
     if len(rows) == limit:
         return Found(rows, rows[-1][0].id)
     last = looked.with_only_columns(col(Delivery.id)).offset(limits.listed_rows_max - 1).limit(1)
@@ -110,6 +114,11 @@ async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, P
     made = col(Delivery.attempts) - col(Delivery.unsent)
     question = select(Delivery.id, Delivery.state, made).where(col(Delivery.id).in_(delivery_ids))
     return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
+
+
+async def profile(db: AsyncSession, endpoint_id: str) -> str | None:
+    """The profile of an endpoint; None when it is no more."""
+    return await db.scalar(select(Endpoint.profile).where(col(Endpoint.id) == endpoint_id))
 
 
 async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
@@ -236,6 +245,27 @@ async def counts(db: AsyncSession, agent_id: str, endpoint_id: str, now: datetim
     last = sql(f"select id from ({looked}) looked offset :limit - 1")
     looked_to = await db.scalar(last, {name: values[name] for name in ("agent", "week", "limit")})
     return Counts({row.state: row.day for row in rows}, {row.state: row.week for row in rows}, looked_to)
+
+
+async def latest(db: AsyncSession, agent_id: str, endpoint_id: str) -> Seen:
+    """When an endpoint took something last, and how the latest that it has not taken has failed: among the latest
+    thousands of its agent's deliveries."""
+    statement = sql(
+        """
+        with looked as materialized (
+            select id, endpoint_id, state, concluded_at, last_status, last_error from deliveries
+            where agent_id = :agent order by id desc limit :limit
+        ), refused as (
+            select last_status, last_error from looked
+            where endpoint_id = :endpoint and state <> 'delivered' and (last_status is not null or last_error <> '')
+            order by id desc limit 1
+        )
+        select (select max(concluded_at) from looked where endpoint_id = :endpoint and state = 'delivered'),
+            (select last_status from refused), (select last_error from refused)
+        """
+    )
+    values = {"agent": agent_id, "endpoint": endpoint_id, "limit": limits.listed_rows_max}
+    return Seen(*(await db.execute(statement, values)).one())
 
 
 async def lane(db: AsyncSession, endpoint_id: str) -> Lane | None:

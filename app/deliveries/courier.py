@@ -22,7 +22,7 @@ from app.deliveries.flights import Flights
 from app.deliveries.landings import Grounded, Landing, Load
 from app.deliveries.lanes import Lanes
 from app.deliveries.notices import Notices
-from app.deliveries.profiles import shaped
+from app.deliveries.profiles import shaped, timeout_of
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.secrets import Secrets
 from app.deliveries.shares import ahead
@@ -377,9 +377,7 @@ class Courier:
             secrets=self._secrets.signing(delivery.endpoint_id, delivery.secrets, at),
             keys=load.keys,
         )
-        timeout = self._settings.timeout_seconds
-        if delivery.timeout_seconds is not None:
-            timeout = min(timeout, delivery.timeout_seconds)
+        timeout = timeout_of(delivery.profile, delivery.timeout_seconds, self._settings.timeout_seconds)
         theirs, leg = self._secrets.headers(delivery.endpoint_id, delivery.headers), landings.leg_of(load)
         headers = {**theirs, **content_headers, **named, **signature}
         if leg is not None:

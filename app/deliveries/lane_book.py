@@ -139,6 +139,19 @@ async def make_due(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime)
     await db.execute(statement, {"ids": orjson.dumps(sorted(endpoint_ids)).decode(), "now": now})
 
 
+async def reset(db: AsyncSession, endpoint_id: str, now: datetime) -> None:
+    """Forget how this endpoint did, which is deleted in this transaction. Its lane is due, and whoever attends it finds
+    nobody, and removes it."""
+    statement = sql(
+        """
+        update lanes set due_at = :now, breaker = 'closed', failures = 0, failing_since = null, opens = 0,
+            open_until = null, tokens = null, tokens_at = null, holders = '{}'
+        where endpoint_id = :id
+        """
+    )
+    await db.execute(statement, {"id": endpoint_id, "now": now})
+
+
 async def let_go(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime, limit: int) -> None:
     """Make what is held for these endpoints due, which are no more: whoever claims it finds that it is to be cancelled.
     Their lanes, which are locked, go when nothing is held any more."""
@@ -159,11 +172,16 @@ async def let_go(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime, l
     await db.execute(statement, {"ids": orjson.dumps(gone).decode()})
 
 
+def breaker_of(row: Any) -> Breaker:
+    """The breaker of a lane, from its row."""
+    return Breaker(row.breaker, row.failures, row.failing_since, row.opens, row.open_until)
+
+
 def _lane(row: Any) -> Lane:
     return Lane(
         endpoint_id=row.endpoint_id,
         due_at=row.due_at,
-        breaker=Breaker(row.breaker, row.failures, row.failing_since, row.opens, row.open_until),
+        breaker=breaker_of(row),
         bucket=None if row.tokens is None else Bucket(row.tokens, row.tokens_at),
         holders={id: datetime.fromisoformat(until) for id, until in row.holders.items()},
     )

@@ -39,7 +39,7 @@ async def standing(db: AsyncSession, now: datetime, counted_max: int) -> Standin
                 select breaker, count(*) as n from lanes where breaker <> 'closed' group by breaker
             ) by_breaker),
             (select coalesce(json_object_agg(state, n), '{}') from (
-                select state, count(*) as n from endpoints group by state
+                select state, count(*) as n from endpoints where state <> 'ended' group by state
             ) by_state)
         """
     )
