@@ -91,8 +91,10 @@ def _looked(agent_id: str, wanted: Wanted, before: str | None) -> SelectOfScalar
 async def delivery(
     db: AsyncSession, agent_id: str, delivery_id: str, *, lock: bool = False
 ) -> tuple[Delivery, Message] | None:
-    """This agent's delivery, with its message. Locked, the message is as it is behind the lock."""
+    """This agent's delivery, with its message. Locked, with what it is ordered by, both are as they are behind the
+    lock."""
     if lock:
+        await lock_keys(db, [delivery_id])
         mine = select(Delivery.id).where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
         await db.execute(mine.with_for_update())
     question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
@@ -131,12 +133,22 @@ async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
 # What their owners do about them
 
 
+async def lock_keys(db: AsyncSession, delivery_ids: Sequence[str]) -> None:
+    """Be alone with what these deliveries are ordered by. Call before they are locked themselves."""
+    question = select(Delivery.endpoint_id, Delivery.order_key).where(
+        col(Delivery.id).in_(delivery_ids), col(Delivery.order_key).is_not(None)
+    )
+    await order.lock(db, {(endpoint_id, key) for endpoint_id, key in await db.execute(question) if key is not None})
+
+
 async def set_off(
     db: AsyncSession, delivery_ids: Iterable[str], states: Iterable[str], now: datetime
 ) -> Sequence[Ended]:
     """Set these on their way again, due now and at the foot of the ladder: those that are in one of these states still,
     and whose endpoint and payload are still there. Returns them."""
-    named = orjson.dumps(sorted(delivery_ids)).decode()
+    ids = sorted(delivery_ids)
+    await lock_keys(db, ids)
+    named = orjson.dumps(ids).decode()
     # Locked by a statement of its own: the next one sees what has become of the payloads behind the locks.
     lock = sql(
         """
@@ -161,12 +173,13 @@ async def set_off(
     values = {"ids": named, "states": orjson.dumps(sorted(states)).decode(), "now": now}
     begun = [Ended._make(row) for row in await db.execute(statement, values)]
     # What keeps an order waits its turn, which has come where nothing else of its key is on its way.
-    await order.advance(db, {(each.endpoint_id, each.order_key) for each in begun if each.order_key is not None}, now)
+    await order.release_next(db, {each.key for each in begun if each.key is not None}, now)
     return begun
 
 
 async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now: datetime) -> Sequence[Ended]:
-    """Cancel those of these that are still on their way. An attempt in flight ends unconcluded."""
+    """Cancel those of these that are still on their way. An attempt in flight ends unconcluded. Call with their keys
+    locked."""
     statement = sql(
         """
         with cancelled as (
@@ -185,8 +198,24 @@ async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now
     return [Ended._make(row) for row in await db.execute(statement, values)]
 
 
+async def on_their_way(db: AsyncSession, endpoint_id: str, limit: int) -> Sequence[str]:
+    """What has been sent to this endpoint and has not ended, as far as that goes."""
+    # By the three partial indexes of what is pending: the table holds all that was ever sent.
+    statement = sql(
+        """
+        select id from deliveries where due_at is not null and endpoint_id = :id
+        union
+        select id from deliveries where hold = 'lane' and endpoint_id = :id
+        union
+        select id from deliveries where order_key is not null and state = 'pending' and endpoint_id = :id
+        limit :limit
+        """
+    )
+    return (await db.execute(statement, {"id": endpoint_id, "limit": limit})).scalars().all()
+
+
 async def lock_siblings(db: AsyncSession, message_id: str) -> Sequence[str]:
-    """Lock all deliveries of a message, of any agents; returns their ids."""
+    """Lock all deliveries of a message, of any agents, and what they are ordered by; returns their ids."""
     question = select(Delivery.id).where(col(Delivery.message_id) == message_id)
     if (sent := moment_of(message_id)) is not None:
         # The table is in the order of these ids, and has no index by message: it would be written for each, to be read
@@ -194,6 +223,8 @@ async def lock_siblings(db: AsyncSession, message_id: str) -> Sequence[str]:
         question = question.where(
             col(Delivery.id) >= first_of("dlv", sent), col(Delivery.id) < first_of("dlv", sent + _with_its_message)
         )
+    ids = (await db.scalars(question.order_by(col(Delivery.id)))).all()
+    await lock_keys(db, ids)
     return (await db.scalars(question.order_by(col(Delivery.id)).with_for_update())).all()
 
 

@@ -8,16 +8,17 @@ it, due in the transaction that ended it. It is no delivery, which would wait fo
 """
 
 import hmac
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import lane_book, register
+from app.deliveries import lane_book, register, watching
 from app.deliveries.attempts import MCP_LADDER, VERIFICATION_LADDER, Delivered, GiveUp, Retry, Verdict, judge
 from app.deliveries.courier import content_headers
 from app.deliveries.flights import Flights
@@ -29,6 +30,7 @@ from app.deliveries.profiles import Shaped, challenge, farewell, timeout_of
 from app.deliveries.register import Disabled
 from app.deliveries.relay_key import RelayKey
 from app.deliveries.secrets import Secrets, stored, stored_headers
+from app.deliveries.watching import Challenged
 from app.events import Happened, record
 from app.kit import due, limits
 from app.kit.clock import Clock
@@ -43,6 +45,8 @@ from tocsin.keys import PrivateKey
 __all__ = ["Challenger", "is_answered"]
 
 challenges_at_once_max = 16
+# Of these, about so many to the endpoints of one agent: those of a thousand that never answer leave room for others.
+agent_challenges_max = 4
 landing_wait_seconds = 0.010
 idle_wait_seconds_max = 0.080
 
@@ -62,6 +66,7 @@ class Reply:
     endpoint: Endpoint
     result: Answer | Fault
     answered: bool
+    duration_ms: int
 
     @property
     def is_farewell(self) -> bool:
@@ -92,6 +97,7 @@ class Challenger:
         self._secrets = secrets
         self._notices = notices
         self._settings = settings
+        self._asked = Counter[str]()  # how many of each agent's endpoints are being asked
         self._flights = Flights(self._ask, places=challenges_at_once_max, ahead=0)
         self._manners = Manners(limits.challenges_per_host_max, seconds=1.0)
         self._wait_seconds = landing_wait_seconds
@@ -103,7 +109,7 @@ class Challenger:
         try:
             async with self._transaction() as db:
                 now = await self._clock.now(db)
-                verified = await self._conclude(db, landed, now)
+                verdicts, verified = await self._conclude(db, landed, now)
                 questions, deferred = await self._claim(db, now)
         except BaseException:
             self._flights.put_back(landed)
@@ -111,15 +117,25 @@ class Challenger:
         if verified:
             # What waited for these endpoints is due now. If this is lost, the sweep finds it.
             self._wake.ring("deliveries")
+        self._asked.update(question.endpoint.agent_id for question in questions)
         self._flights.start(questions)
+        watching.challenged([_challenged(reply, verdicts[reply.endpoint.id]) for reply in landed], now)
         moved = len(landed) + len(questions) + deferred
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
     async def _claim(self, db: AsyncSession, now: datetime) -> tuple[Sequence[Question], int]:
         """What is to be sent now, and how many have been deferred."""
-        room = self._flights.room
-        claimed = await due.claim(db, Endpoint, now=now, lease_seconds=self._settings.lease_seconds, limit=room)
+        busy = [agent_id for agent_id, count in self._asked.items() if count >= agent_challenges_max]
+        claimed = await due.claim(
+            db,
+            Endpoint,
+            now=now,
+            lease_seconds=self._settings.lease_seconds,
+            limit=min(self._flights.room, agent_challenges_max),
+            where="agent_id <> all(cast(:busy as text[]))",
+            params={"busy": busy},
+        )
         if not claimed:
             return (), 0
         going = [each for each in claimed if self._may_go(each)]
@@ -134,6 +150,13 @@ class Challenger:
         return _has_ended(endpoint) or self._manners.may_ask(host_of(endpoint.url), self._clock.monotonic())
 
     async def _ask(self, question: Question) -> Reply:
+        try:
+            return await self._answer_of(question)
+        finally:
+            self._asked -= Counter([question.endpoint.agent_id])
+
+    async def _answer_of(self, question: Question) -> Reply:
+        started = self._clock.monotonic()
         endpoint, at, nonce = question.endpoint, self._clock.wall(), token_urlsafe(32)
         webhook_id, body, named = self._said(endpoint, nonce, at)
         secrets = self._secrets.signing(endpoint.id, stored(endpoint.secret, endpoint.secrets), at)
@@ -145,7 +168,8 @@ class Challenger:
             {**theirs, **content_headers, **named, **signature},
             timeout_seconds=timeout_of(endpoint.profile, endpoint.timeout_seconds, self._settings.timeout_seconds),
         )
-        return Reply(endpoint, result, _has_ended(endpoint) or is_answered(result, nonce))
+        duration_ms = round((self._clock.monotonic() - started) * 1000)
+        return Reply(endpoint, result, _has_ended(endpoint) or is_answered(result, nonce), duration_ms)
 
     def _said(self, endpoint: Endpoint, nonce: str, at: datetime) -> Shaped:
         if not _has_ended(endpoint):
@@ -155,10 +179,13 @@ class Challenger:
         ending = f"{endpoint.id} {endpoint.created_at.isoformat()} {endpoint.attempts_before}"
         return farewell(_subscription_of(endpoint), ending, endpoint.state_reason)
 
-    async def _conclude(self, db: AsyncSession, landed: Sequence[Reply], now: datetime) -> set[str]:
-        """Write down what came of these challenges; returns the endpoints that are active from now on."""
+    async def _conclude(
+        self, db: AsyncSession, landed: Sequence[Reply], now: datetime
+    ) -> tuple[Mapping[str, Verdict], set[str]]:
+        """Write down what came of these challenges; returns what was judged of each endpoint, and those that are active
+        from now on."""
         if not landed:
-            return set()
+            return {}, set()
         verdicts = {reply.endpoint.id: _judge(reply, now) for reply in landed}
         ours = await due.conclude(db, Endpoint, [_outcome(reply, verdicts[reply.endpoint.id], now) for reply in landed])
         await record(
@@ -175,7 +202,7 @@ class Challenger:
             await register.remove(db, [each.endpoint.id for each in told if each.endpoint.state == "ended"])
         verified = {id for id in ours if isinstance(verdicts[id], Delivered)} - {f.endpoint.id for f in farewells}
         if verified:
-            await lane_book.make_due(db, sorted(verified), now)
+            await lane_book.begin_anew(db, sorted(verified), now)
         for reply in landed:
             verdict = verdicts[reply.endpoint.id]
             if reply.endpoint.id in ours and isinstance(verdict, GiveUp) and verdict.gone and not reply.is_farewell:
@@ -183,7 +210,7 @@ class Challenger:
                 await self._notices.tell(
                     db, [Disabled(endpoint.id, endpoint.agent_id, endpoint.url)], verdict.reason, now
                 )
-        return verified
+        return verdicts, verified
 
 
 def is_answered(result: Answer | Fault, nonce: str) -> bool:
@@ -261,7 +288,42 @@ def _why(reply: Reply) -> str:
     return f"the challenge was answered with status {reply.result.status}"
 
 
-def _happened(reply: Reply, verdicts: dict[str, Verdict], now: datetime) -> Happened | None:
+def _challenged(reply: Reply, verdict: Verdict) -> Challenged:
+    """What who watches sees of it."""
+    return Challenged(
+        endpoint_id=reply.endpoint.id,
+        agent_id=reply.endpoint.agent_id,
+        number=reply.endpoint.attempts - reply.endpoint.attempts_before,
+        duration_ms=reply.duration_ms,
+        outcome=_told(verdict) if reply.is_farewell else _outcome_of(verdict),
+        status=reply.result.status if isinstance(reply.result, Answer) else None,
+        error=reply.result.category if isinstance(reply.result, Fault) else None,
+    )
+
+
+def _told(verdict: Verdict) -> Literal["told", "again", "untold"]:
+    match verdict:
+        case Delivered():
+            return "told"
+        case Retry():
+            return "again"
+        case GiveUp():
+            return "untold"
+
+
+def _outcome_of(verdict: Verdict) -> Literal["verified", "again", "unverified", "disabled"]:
+    match verdict:
+        case Delivered():
+            return "verified"
+        case Retry():
+            return "again"
+        case GiveUp(gone=True):
+            return "disabled"
+        case GiveUp():
+            return "unverified"
+
+
+def _happened(reply: Reply, verdicts: Mapping[str, Verdict], now: datetime) -> Happened | None:
     endpoint, verdict = reply.endpoint, verdicts[reply.endpoint.id]
     if reply.is_farewell:
         if isinstance(verdict, Retry):

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, attendance, lane_book, order, register, statuses
-from app.deliveries.conclusions import Concluded, Conclusions
+from app.deliveries import archive, attendance, lane_book, register, statuses
+from app.deliveries.conclusions import Conclusions
+from app.deliveries.ending import endpoint_deleted, tell_of
 from app.deliveries.history import shown_delivery
 from app.deliveries.models import Endpoint
 from app.deliveries.notices import Notices
@@ -132,28 +133,33 @@ class Endpoints:
             endpoint.headers = self._sealed_headers(endpoint.id, patch.headers or {})
         endpoint.updated_at = now
         if patch.model_fields_set & {"max_in_flight", "rate_per_second"}:
-            await self._attend_lane(db, endpoint, now)
+            # What is held is looked at by the terms that it has now.
+            await db.flush()
+            await lane_book.make_due(db, [endpoint.id], now)
         changed = sorted(patch.model_fields_set)
         await record(db, Happened("endpoint.changed", endpoint.id, agent_id, now, {"changed": changed}))
         return self._shown(endpoint)
 
     async def delete(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> None:
-        """Remove an endpoint. What was on its way to it is cancelled, and stays readable. Ring "endpoints" after the
-        commit: the host of a subscription of MCP Events is told that it has ended."""
+        """Remove an endpoint. What was on its way to it is cancelled, and stays readable: some of it here, and all that
+        is left, or comes meanwhile, by the couriers that claim it and find that its endpoint is no more.
+
+        Ring "endpoints" after the commit: the host of a subscription of MCP Events is told that it has ended.
+        """
         require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
         # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
-        cancelled = await register.cancel_all(db, endpoint_id, now)
+        left = await archive.on_their_way(db, endpoint_id, limits.cancelled_at_once_max)
+        await archive.lock_keys(db, left)
+        cancelled = await archive.cancel(db, left, endpoint_deleted, now)
         endpoint = await self._locked(db, agent_id, endpoint_id)
-        await lane_book.reset(db, endpoint_id, now)
-        about = [Concluded(each.subject, each.id, "cancelled") for each in cancelled if each.subject is not None]
-        # One may be added behind those of its key while we cancel them: it is set on its way, and found to be orphaned.
-        await order.advance(db, {(endpoint_id, each.order_key) for each in cancelled if each.order_key}, now)
-        await self._conclusions.endpoint_leaves(db, endpoint_id, [each.subject for each in about])
+        await lane_book.leave(db, endpoint_id, now)
+        subjects = [each.subject for each in cancelled if each.subject is not None]
+        await self._conclusions.endpoint_leaves(db, endpoint_id, subjects)
         await db.delete(endpoint)
         await db.flush()
         if _is_to_be_told(endpoint):
             db.add(self._left_behind(endpoint, now))
-        await self._conclusions.tell(db, about, now)
+        await tell_of(db, self._conclusions, cancelled, "cancelled", endpoint_deleted, now)
         await record(db, Happened("endpoint.deleted", endpoint_id, agent_id, now, {"url": endpoint.url}))
 
     async def rotate_secret(
@@ -215,7 +221,7 @@ class Endpoints:
                 _challenge(endpoint, now)
             else:
                 endpoint.state = "active"
-                await self._attend_lane(db, endpoint, now)
+                await self._begin_anew(db, endpoint, now)
             endpoint.updated_at = now
             await record(db, Happened("endpoint.resumed", endpoint.id, agent_id, now))
         return self._shown(endpoint)
@@ -256,7 +262,7 @@ class Endpoints:
             changed = {"changed": sorted(given)}
             await record(db, Happened("endpoint.changed", endpoint.id, endpoint.agent_id, now, changed))
         if given & {"max_in_flight", "rate_per_second"}:
-            await self._attend_lane(db, endpoint, now)
+            await self._begin_anew(db, endpoint, now)
         asked = wire.RefreshEndpoint(ttl_seconds=mcp.ttl_seconds, secret=new.secret)
         refreshed = await self._refresh(db, endpoint, asked, now)
         return wire.CreatedEndpoint(**refreshed.model_dump(), secret=new.secret or "")
@@ -277,7 +283,7 @@ class Endpoints:
         elif endpoint.state == "disabled":
             endpoint.state, endpoint.state_reason, endpoint.due_at = "active", None, None
             endpoint.attempts += 1  # that its host was told of its end changes nothing any more
-            await self._attend_lane(db, endpoint, now)
+            await self._begin_anew(db, endpoint, now)
         await self._revive_lane(db, endpoint, now)
         until = None if endpoint.expires_at is None else rfc3339(endpoint.expires_at)
         await record(db, Happened("endpoint.refreshed", endpoint.id, endpoint.agent_id, now, {"expires_at": until}))
@@ -352,10 +358,10 @@ class Endpoints:
             return endpoint.secrets
         return [self._secrets.seal(endpoint.id, endpoint.secret, endpoint.created_at)]
 
-    async def _attend_lane(self, db: AsyncSession, endpoint: Endpoint, now: datetime) -> None:
-        """Have what is held for it looked at, by the terms that it has now."""
+    async def _begin_anew(self, db: AsyncSession, endpoint: Endpoint, now: datetime) -> None:
+        """It is active from now on: have what is held for it looked at."""
         await db.flush()
-        await lane_book.make_due(db, [endpoint.id], now)
+        await lane_book.begin_anew(db, [endpoint.id], now)
 
     def _sealed_headers(self, endpoint_id: str, given: Mapping[str, str]) -> Entry | None:
         """Headers as they are stored, once each of them may be sent."""

@@ -89,6 +89,8 @@ class History:
         if agent_id not in (message.agent_id, message.sender_id):
             raise Conflict("this payload is not yours to expunge: the same was sent to others, or by another agent")
         siblings = await archive.lock_siblings(db, message.id)
+        # As it is behind the locks: another may have expunged it while we waited for them.
+        await db.refresh(message)
         if message.expunged_at is None:
             reason = "the payload was expunged"
             cancelled = await archive.cancel(db, siblings, reason, now)

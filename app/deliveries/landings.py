@@ -74,7 +74,8 @@ class Landing:
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """A delivery that waited for a place for so long that its lease might have ended in flight. Nothing was sent."""
+    """A delivery that is not sent: it waited for a place for so long that its lease might have ended in flight, or its
+    endpoint is no more."""
 
     claimed: Claimed
 

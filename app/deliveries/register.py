@@ -121,54 +121,18 @@ async def expired(db: AsyncSession, now: datetime, limit: int) -> Sequence[str]:
 
 
 async def active_of(db: AsyncSession, agent_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The endpoints of these agents that can be rung with what the relay itself has to say."""
+    """The endpoints of these agents that can be rung with what the relay itself has to say. Not those that fail, too:
+    a host with a thousand endpoints that vanishes would be owed half a million notices."""
     statement = sql(
         """
-        select agent_id, array_agg(id order by id) as ids from endpoints
-        where agent_id = any(cast(:agents as text[])) and state = 'active' and profile = 'standard' group by agent_id
+        select e.agent_id, array_agg(e.id order by e.id) as ids
+        from endpoints e left join lanes l on l.endpoint_id = e.id
+        where e.agent_id = any(cast(:agents as text[])) and e.state = 'active' and e.profile = 'standard'
+            and coalesce(l.failures, 0) = 0
+        group by e.agent_id
         """
     )
     return {row.agent_id: row.ids for row in await db.execute(statement, {"agents": list(agent_ids)})}
-
-
-class Cancelled(NamedTuple):
-    """A delivery that has just been cancelled, what its message was about, and what it was ordered by."""
-
-    id: str
-    subject: str | None
-    order_key: str | None
-
-
-async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[Cancelled]:
-    """Cancel what has not been delivered to this endpoint; returns that.
-
-    An attempt in flight ends unconcluded.
-    """
-    # In parts, by the partial indexes of what is pending: the table holds all that was ever delivered.
-    statement = sql(
-        """
-        with cancelled as (
-            update deliveries
-            set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null,
-                concluded_at = :now
-            where id in (
-                -- In the order in which a courier locks those that it concludes.
-                select id from deliveries where state = 'pending' and id in (
-                    select id from deliveries where due_at is not null and endpoint_id = :id
-                    union all
-                    select id from deliveries where hold = 'lane' and endpoint_id = :id
-                    union all
-                    select id from deliveries
-                    where order_key is not null and state = 'pending' and endpoint_id = :id
-                ) order by id for update
-            )
-            returning id, message_id, order_key
-        )
-        select c.id, m.subject, c.order_key from cancelled c join messages m on m.id = c.message_id
-        """
-    )
-    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
-    return [Cancelled._make(row) for row in rows]
 
 
 # Secrets

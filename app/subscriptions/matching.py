@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Log:
     transaction_index: int
     index_in_receipt: int
     """Its place among the logs of its own transaction: unlike the place in the block, a receipt proves it."""
+    verified: Literal["receipts-root", "bloom", "rpc"] = "rpc"
+    """How far the block that it is in was checked. The transaction's hash is not part of it."""
 
 
 @dataclass(frozen=True, slots=True)

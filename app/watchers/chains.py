@@ -207,7 +207,7 @@ def _payload(chain: str, block: Block, seen: Log) -> dict[str, object]:
         block=SeenBlock(number=block.number, hash=block.hash, parent_hash=block.parent, timestamp=block.timestamp),
         transaction=WireTransaction(hash=seen.transaction_hash, index=seen.transaction_index),
         log=WireLog(index=seen.index_in_receipt, address=seen.address, topics=list(seen.topics), data=seen.data),
-        verified="rpc",
+        verified=seen.verified,
     )
     return payload.model_dump(mode="json")
 
