@@ -22,10 +22,12 @@ from app.payments.prices import price_list
 from app.payments.service import Payments
 from app.schedules.service import Schedules
 from app.settings import Settings
+from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.service import Subscriptions
 from app.watchers.chains import Chain, Chains
 from app.watchers.documents import Documents
 from app.watchers.evidence import held_to
+from app.watchers.media import MEDIA
 from app.watchers.rpc import Rpc
 from app.watchers.service import Watchers
 
@@ -93,6 +95,7 @@ async def open_services(
         outbound=outbound,
         chains=chains,
         retention_days=settings.retention.days,
+        inboxes=Inboxes(ids, keyring, settings.api.origin),
     )
     watchers = Watchers(
         database.transaction,
@@ -100,7 +103,7 @@ async def open_services(
         wake,
         subscriptions,
         Chains(database.transaction, clock, subscriptions, chains),
-        Documents(database.transaction, clock, ids, subscriptions, outbound),
+        *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )
     try:
         yield Services(

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
@@ -26,6 +27,11 @@ async def add_source(db: AsyncSession, source: Source) -> None:
     )
     values = {"id": source.id, "kind": source.kind, "params": json.dumps(source.params)}
     await db.execute(statement, {**values, "created_at": source.created_at})
+
+
+async def source(db: AsyncSession, source_id: str) -> Source | None:
+    """The source, as it is now."""
+    return (await db.scalars(select(Source).where(col(Source.id) == source_id))).one_or_none()
 
 
 async def lock_source(db: AsyncSession, source_id: str) -> Source:
@@ -154,6 +160,19 @@ async def filters_changed(db: AsyncSession, source_id: str) -> None:
 async def filters(db: AsyncSession, source_id: str) -> Sequence[Filter]:
     """All that is wanted of a source."""
     return (await db.scalars(select(Filter).where(col(Filter.source_id) == source_id))).all()
+
+
+async def mark_trouble(db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
+    """Write why the latest look could not judge for these filters, or that it could."""
+    statement = text(
+        """
+        update filters f set trouble = n.trouble
+        from json_to_recordset(cast(:rows as json)) as n(id text, trouble text)
+        where f.id = n.id and f.source_id = :source_id and f.trouble is distinct from n.trouble
+        """
+    )
+    rows = [{"id": filter_id, "trouble": reason} for filter_id, reason in trouble.items()]
+    await db.execute(statement, {"source_id": source_id, "rows": orjson.dumps(rows).decode()})
 
 
 # Subscriptions

@@ -60,9 +60,12 @@ ACTORS = {
     "app.subscriptions.feeding",
     "app.subscriptions.forgetting",
     "app.subscriptions.streams",
+    "app.subscriptions.inbox_book",
+    "app.subscriptions.inboxes",
     "app.subscriptions.tail",
     "app.watchers.chains",
     "app.watchers.documents",
+    "app.watchers.fetching",
     "app.watchers.rpc",
 }
 PURE_ELSEWHERE = {
