@@ -24,11 +24,11 @@ from app.schedules.service import Schedules
 from app.settings import Settings
 from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.service import Subscriptions
-from app.watchers.chains import Chain, Chains
+from app.watchers.chains import Chains
 from app.watchers.documents import Documents
-from app.watchers.evidence import held_to
+from app.watchers.heads import NewHeads
 from app.watchers.media import MEDIA
-from app.watchers.rpc import Rpc
+from app.watchers.opening import chain_of
 from app.watchers.service import Watchers
 
 
@@ -82,10 +82,7 @@ async def open_services(
     )
     deliveries.listen(schedules)
     nodes = operator_client(timeout_seconds=limits.rpc_timeout_seconds)
-    chains = {
-        name: Chain(Rpc(nodes, name, c.rpc_url, held_to(c.verified)), c.poll_seconds)
-        for name, c in settings.chains.items()
-    }
+    chains = {name: chain_of(name, each, nodes, clock) for name, each in settings.chains.items()}
     subscriptions = Subscriptions(
         transaction=database.transaction,
         clock=clock,
@@ -102,6 +99,7 @@ async def open_services(
         clock,
         wake,
         subscriptions,
+        NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
         Chains(database.transaction, clock, subscriptions, chains),
         *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )

@@ -22,14 +22,25 @@ database_idle_seconds = 1.0  # after which a connection is asked whether it is s
 database_silence_seconds = 30  # until a server that acknowledges nothing is taken for gone
 
 # Watchers
-rpc_timeout_seconds = 10
+rpc_timeout_seconds = 8  # a call; two of them fit into a look
 rpc_answer_bytes_max = 64 * 1024 * 1024
 rpc_calls_at_once = 8
+rpc_batch_calls_max = 32  # in one request
+providers_per_chain_max = 8
+provider_again_seconds_max = 3600  # that a provider may ask to be left alone
+provider_behind_seconds_max = 15  # the newest head of all, before others are asked first
+provider_survey_seconds = 15  # between looks at the heads of all providers
+provider_witnesses_max = 3  # of the other providers, where a second one has to say what it sees
 chain_span_blocks_max = 64  # applied in one look; also the catch-up after an outage, a stretch at a time
-chain_ring_blocks_max = 256  # a fork older than this halts the chain
+chain_ring_blocks_max = 256  # at least, unless the operator says so; a fork older than this halts the chain
+chain_ring_blocks_longest = 4_096
 chain_blocks_until_demanded = 64  # with transactions, in a row, before a chain is held to what they have shown
 chain_doubts_max = 3  # looks in a row before a head that went back is believed
 chain_again_seconds_max = 30  # between looks at a chain that fails or is halted
+head_message_bytes_max = 1024 * 1024
+heads_silent_seconds_max = 120  # without a new head, before the socket that should announce it is opened anew
+heads_again_seconds_max = 60  # between attempts to open one
+heads_pause_seconds = 0.25  # between looks that announcements cause
 document_bytes_max = 256 * 1024
 validator_chars_max = 1_024  # an ETag or a Last-Modified
 selected_chars_max = 16 * 1024

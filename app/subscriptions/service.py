@@ -267,6 +267,11 @@ class Subscriptions:
         """The sources that an agent subscribes to, with the number of all subscriptions to each."""
         return [(row[0], row[1]) for row in await store.sources_of(db, agent_id, after, limit)]
 
+    async def hurry(self, db: AsyncSession, chain: str, now: datetime, *, poll_seconds: float) -> bool:
+        """Have a chain looked at now, if anybody watches it; false while somebody may be looking, so ask again."""
+        waits_seconds = min(poll_seconds, limits.look_lease_seconds / 2)
+        return await store.hurry_source(db, chain, now, waits_seconds, limits.look_lease_seconds)
+
     async def next_look_at(self, db: AsyncSession) -> datetime | None:
         """When the next source is due."""
         return await store.next_due(db)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -74,6 +74,27 @@ async def look_sooner(db: AsyncSession, source_id: str, now: datetime) -> None:
     await db.execute(
         text("update sources set due_at = least(due_at, :now) where id = :id"), {"id": source_id, "now": now}
     )
+
+
+async def hurry_source(db: AsyncSession, chain: str, now: datetime, waits_seconds: float, lease_seconds: float) -> bool:
+    """Make a chain's source due now; false while somebody may be looking at it, which is not to be disturbed.
+
+    Who waits for its next turn is due within `waits_seconds`; whoever is looked at is due when the lease ends.
+    """
+    values = {
+        "chain": chain,
+        "now": now,
+        "waits": now + timedelta(seconds=waits_seconds),
+        "lease": now + timedelta(seconds=lease_seconds),
+    }
+    watched = "kind = 'evm' and params->>'chain' = :chain and state in ('starting', 'active') and due_at > :now"
+    sooner = text(
+        f"update sources set due_at = :now where {watched} and (due_at <= :waits or due_at > :lease) returning id"
+    )
+    if (await db.execute(sooner, values)).first() is not None:
+        return True
+    looked_at = text(f"select 1 from sources where {watched}")
+    return (await db.execute(looked_at, values)).first() is None
 
 
 async def conclude_look(

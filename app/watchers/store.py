@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
-from app.watchers.follower import Block, Ring
+from app.watchers.follower import Block, Final, Ring
 from app.watchers.models import Block as BlockRow
 from app.watchers.models import Selection, Watcher
 
@@ -57,11 +57,12 @@ async def conclude_look(
 # Chains
 
 
-async def ring(db: AsyncSession, source_id: str, *, whole: bool) -> Ring:
-    """The newest blocks that were applied."""
-    question = select(BlockRow).where(col(BlockRow.source_id) == source_id).order_by(col(BlockRow.number))
+async def ring(db: AsyncSession, of: Watcher) -> Ring:
+    """The newest blocks that were applied, and how far they are final."""
+    question = select(BlockRow).where(col(BlockRow.source_id) == of.source_id).order_by(col(BlockRow.number))
     rows = await db.scalars(question)
-    return Ring(tuple(Block(row.number, row.hash, row.parent_hash, row.timestamp) for row in rows), whole)
+    final = None if of.final_number is None else Final(of.final_number, of.final_hash)
+    return Ring(tuple(Block(row.number, row.hash, row.parent_hash, row.timestamp) for row in rows), of.whole, final)
 
 
 async def replace_blocks(db: AsyncSession, source_id: str, before: Ring, after: Ring) -> None:
@@ -88,6 +89,25 @@ async def replace_blocks(db: AsyncSession, source_id: str, before: Ring, after: 
     await db.execute(added, {"id": source_id, **columns})
     whole = text("update watchers set whole = :whole where source_id = :id")
     await db.execute(whole, {"id": source_id, "whole": after.whole})
+
+
+async def keep_final(db: AsyncSession, source_id: str, final: Final | None) -> None:
+    """Remember how far the chain is final. It never goes back."""
+    if final is None:
+        return
+    statement = text(
+        """
+        update watchers set final_number = :number, final_hash = :hash
+        where source_id = :id and (final_number is null or final_number < :number)
+        """
+    )
+    await db.execute(statement, {"id": source_id, "number": final.number, "hash": final.hash})
+
+
+async def keep_providers(db: AsyncSession, source_id: str, providers: Sequence[Mapping[str, Any]]) -> None:
+    """Remember how each provider fared, for those who ask another process."""
+    statement = text("update watchers set providers = cast(:providers as jsonb) where source_id = :id")
+    await db.execute(statement, {"id": source_id, "providers": json.dumps(providers)})
 
 
 # Documents
@@ -152,7 +172,8 @@ async def forget(db: AsyncSession, source_id: str) -> None:
     fresh = text(
         """
         update watchers
-        set doubts = 0, failures = 0, whole = true, etag = null, last_modified = null, body_sha256 = null
+        set doubts = 0, failures = 0, whole = true, final_number = null, final_hash = null,
+            etag = null, last_modified = null, body_sha256 = null
         where source_id = :id
         """
     )

@@ -43,7 +43,7 @@ def signed(body: bytes, **headers: str) -> dict[str, str]:
 
 
 async def told(agent: TestAgent, services: Services, subscription: dict[str, Any]) -> list[dict[str, Any]]:
-    await drain(services.subscriptions.fan_out_next)
+    await drain(services.subscriptions.feed_next)
     page = (await agent.get(f"/v1/subscriptions/{subscription['id']}/events")).json()
     return [item["data"] for item in page["items"]]
 

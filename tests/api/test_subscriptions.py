@@ -24,7 +24,8 @@ VALUE: dict[str, Any] = {
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """A relay that knows a chain, whose node is away."""
-    return settings.model_copy(update={"chains": {"eip155:31337": ChainSettings(rpc_url="http://127.0.0.1:1")}})
+    chains = {"eip155:31337": ChainSettings.model_validate({"rpc_url": "http://127.0.0.1:1"})}
+    return settings.model_copy(update={"chains": chains})
 
 
 async def subscribe(agent: TestAgent, source: dict[str, Any], **members: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 __all__ = [
     "Address",
     "BlockPosition",
+    "ChainPosition",
     "EventPage",
     "EventsQuery",
     "EvmLog",
@@ -119,6 +120,15 @@ class BlockPosition(Wire):
     timestamp: int = Field(description="Unix seconds, as the block says.")
 
 
+class ChainPosition(BlockPosition):
+    """The newest block that was read, and how far the chain is safe and final."""
+
+    safe: int | None = Field(default=None, description="Number of the newest safe block; null where none is known.")
+    finalized: int | None = Field(
+        default=None, description="Number of the newest final block; it never goes back. Null where none is known."
+    )
+
+
 class FetchPosition(Wire):
     """A document, as it was read at some time."""
 
@@ -156,7 +166,7 @@ class Subscription(Wire):
         description="starting until the watcher has looked once; halted when what it saw cannot be trusted."
     )
     state_reason: str | None = Field(default=None, description="Why it is halted.")
-    begins_after: BlockPosition | FetchPosition | InboxPosition | None = Field(
+    begins_after: ChainPosition | FetchPosition | InboxPosition | None = Field(
         default=None, description="Where the source stood when this subscription began; null while it is starting."
     )
     trouble: str | None = Field(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tocsin.schemas.subscriptions import BlockPosition, FetchPosition, InboxPosition, SourceState
+from tocsin.schemas.subscriptions import BlockPosition, ChainPosition, FetchPosition, InboxPosition, SourceState
 from tocsin.schemas.web import Scheme
 from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
 
@@ -16,6 +16,7 @@ __all__ = [
     "JsonCrossed",
     "Log",
     "LogSeen",
+    "Provider",
     "SeenBlock",
     "Selected",
     "Transaction",
@@ -144,6 +145,19 @@ class InboxReceived(Wire):
     body_sha256: str = Field(description="Of the body, as it came.")
 
 
+class Provider(Wire):
+    """One of those who are asked about a chain, as the process that looked last saw it."""
+
+    name: str = Field(description="What the operator calls it, or its host.")
+    state: Literal["unused", "up", "behind", "backing_off"] = Field(
+        description="behind: its head lags, so others are asked first; backing_off: it failed, and is left alone."
+    )
+    head: int | None = Field(default=None, description="The newest block that it was heard of.")
+    behind_seconds: float = Field(default=0, description="How old its head is beside the newest of all.")
+    call_ms: int | None = Field(default=None, description="What a call takes, on a moving average.")
+    last_error: str | None = Field(default=None, description="Why it failed last; null once it served a look again.")
+
+
 class Watcher(Wire):
     """The one watcher of a source, as those see it who subscribe to the source."""
 
@@ -153,13 +167,16 @@ class Watcher(Wire):
     state: SourceState
     state_reason: str | None = None
     subscriptions: int = Field(description="How many share this watcher, whoever owns them.")
-    position: BlockPosition | FetchPosition | InboxPosition | None = None
+    position: ChainPosition | FetchPosition | InboxPosition | None = None
     events: int = Field(description="Told so far, matches and retractions.")
     upstream_calls: int = Field(description="Made so far: their number does not depend on that of subscriptions.")
     looked_at: Timestamp | None = None
     next_look_at: Timestamp | None = None
     last_error: str | None = Field(
         default=None, description="Why the latest look came to nothing; null when it did not."
+    )
+    providers: list[Provider] = Field(
+        default_factory=list[Provider], description="Of a chain: who is asked, in the operator's order."
     )
 
 
