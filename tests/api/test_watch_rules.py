@@ -69,6 +69,7 @@ class Watching:
     async def look(self, seconds: float = 60) -> None:
         self.clock.advance(seconds=seconds)
         await drain(self.services.watchers.look_next)
+        await drain(self.services.subscriptions.feed_next)
 
 
 @pytest.fixture
