@@ -83,7 +83,7 @@ class Chains:
             told = await self._apply(db, held, ring, after, verdict, now) if isinstance(verdict, Plan) else 0
             heads = Heads()
             if chain is not None and isinstance(verdict, Plan | Unchanged):
-                heads = chain.heads(after, found.levels)
+                heads = chain.heads(after, found)
                 await store.keep_final(db, held.id, heads.final)
                 metrics.chain_final_height.labels(held.params["chain"]).set(heads.final.number if heads.final else 0)
             outcome = outcome_of(verdict, held, watcher, after, heads, rules.poll_seconds)

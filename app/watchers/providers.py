@@ -71,11 +71,13 @@ class Chain:
         if isinstance(verdict, Abandon) and verdict.is_lie:
             nodes.blame_who_is_asked(Missing(verdict.reason, "wrong"))
         nodes.conclude()
-        return Found(nodes.calls, verdict, nodes.levels)
+        return Found(nodes.calls, verdict, nodes.head, nodes.levels)
 
-    def heads(self, ring: Ring, levels: Levels | None) -> Heads:
+    def heads(self, ring: Ring, found: Found) -> Heads:
         """How far the chain is final, that stands at the tip of the ring."""
-        return by_depth(ring, self.rules.final_depth) if levels is None else by_tags(ring, levels)
+        if found.levels is None:
+            return by_depth(ring, self.rules.final_depth)
+        return by_tags(ring, found.levels if _is_ahead_or_of(ring, found.head) else Levels())
 
     def shown(self) -> list[dict[str, Any]]:
         """How each provider fares."""
@@ -107,6 +109,7 @@ class Found:
 
     calls: int
     verdict: Verdict
+    head: Block | None = None
     levels: Levels | None = None
 
 
@@ -126,6 +129,7 @@ class Nodes:
         self._nodes: Mapping[Rpc, Node] = {rpc: Node(rpc, headers) for rpc in providers}
         self._asked: set[Rpc] = set()
         self._failed: dict[Rpc, Missing] = {}
+        self.head: Block | None = None
         self.levels: Levels | None = None
 
     @property
@@ -184,8 +188,8 @@ class Nodes:
         if isinstance(found, Missing):
             # Every node knows a head; one that has none is no use.
             return replace(found, cause="garbage") if found.cause == "unknown" else found
-        head, self.levels = found
-        return _noted(rpc, head)
+        self.head, self.levels = found
+        return _noted(rpc, self.head)
 
     async def _is_stranger(self, rpc: Rpc) -> Missing | None:
         """Why this is no provider of the chain; asked once, the first time that it is of use."""
@@ -226,6 +230,14 @@ class Nodes:
             rpc.health = replace(rpc.health, behind_seconds=float(newest - head.timestamp))
         places = in_order([rpc.health for rpc in self._order], self._now)
         self._order = [self._order[place] for place in places]
+
+
+def _is_ahead_or_of(ring: Ring, head: Block | None) -> bool:
+    """Whether what a node says of its head holds for the blocks that we have: it is one of them, or they lead to it.
+
+    Another provider may have been followed, because this one lagged behind on a fork of its own.
+    """
+    return head is not None and (head.number > ring.tip.number or ring.after(head.hash) is not None)
 
 
 def _noted(rpc: Rpc, answer: Answer) -> Answer:

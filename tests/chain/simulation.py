@@ -260,8 +260,11 @@ class Played:
 class Simulation:
     """One seed's story."""
 
-    def __init__(self, seed: int, world: World, faulty: list[Faulty], relay: Relay, clock: OwnClock) -> None:
+    def __init__(
+        self, seed: int, world: World, faulty: list[Faulty], relay: Relay, clock: OwnClock, stray: DevChain | None
+    ) -> None:
         self._seed = seed
+        self._stray = stray
         self._random = random.Random(seed)
         self._world, self._faulty, self._relay, self._clock = world, faulty, relay, clock
         self._model = Model(world)
@@ -362,9 +365,19 @@ class Simulation:
         if self._random.random() < 0.3:
             # Now and then it is behind, now and then not: two nodes behind one address.
             faulty.lag = self._random.randint(1, 4)
+        elif self._stray is not None and self._random.random() < 0.3:
+            await self._go_astray(faulty)
         else:
             faults = {**FAULTS, **LIES}
             faulty.fault = faults[self._random.choice(sorted(faults))]
+
+    async def _go_astray(self, faulty: Faulty) -> None:
+        """The provider serves another fork, which is about as long as the chain."""
+        assert self._stray is not None
+        ahead = self._world.seen + self._random.randint(-2, 4) - int((await self._stray.head())["number"], 16)
+        for _ in range(0, ahead, 100):
+            await self._stray.call("anvil_mine", hex(100))
+        faulty.elsewhere = self._stray.url
 
     async def _heal(self) -> None:
         self._random.choice(self._faulty).heal()
@@ -426,7 +439,11 @@ async def simulate(seed: int, steps: int, settings: Settings, telling: Callable[
         followed = ChainSettings(rpc_url=providers, poll_seconds=1, agreement=agreement, verified="receipts-root")
         relay = Relay(settings.model_copy(update={"chains": {NETWORK: followed}}), clock)
         stack.push_async_callback(relay.close)
-        return await Simulation(seed, world, faulty, relay, clock).play(steps, telling)
+        # Alone, a provider of another fork cannot be told from a fork.
+        stray = None
+        if agreement:
+            stray = await stack.enter_async_context(DevChain.start(mining=False, timestamp=1_600_000_000))
+        return await Simulation(seed, world, faulty, relay, clock, stray).play(steps, telling)
 
 
 async def emptied(url: str) -> None:
