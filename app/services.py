@@ -22,10 +22,12 @@ from app.payments.prices import price_list
 from app.payments.service import Payments
 from app.schedules.service import Schedules
 from app.settings import Settings
+from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.service import Subscriptions
 from app.watchers.chains import Chains
 from app.watchers.documents import Documents
 from app.watchers.heads import NewHeads
+from app.watchers.media import MEDIA
 from app.watchers.opening import chain_of
 from app.watchers.service import Watchers
 
@@ -89,6 +91,8 @@ async def open_services(
         deliveries=deliveries,
         outbound=outbound,
         chains=chains,
+        retention_days=settings.retention.days,
+        inboxes=Inboxes(ids, keyring, settings.api.origin),
     )
     watchers = Watchers(
         database.transaction,
@@ -97,7 +101,7 @@ async def open_services(
         subscriptions,
         NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
         Chains(database.transaction, clock, subscriptions, chains),
-        Documents(database.transaction, clock, ids, subscriptions, outbound),
+        *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )
     try:
         yield Services(

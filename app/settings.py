@@ -143,7 +143,8 @@ class RetentionSettings(Part):
         default=30,
         ge=7,
         le=3_650,
-        description="How long messages, deliveries and attempts are kept, at least; a week longer at most.",
+        description="How long messages, deliveries and attempts are kept, at least, and a week longer at most; "
+        "and how long what subscriptions were told can be read.",
     )
 
 

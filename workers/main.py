@@ -54,7 +54,7 @@ DUTIES: Mapping[str, Duty] = {
     "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
     "standing": Duty(deliveries.look, sweep_seconds=limits.standing_sweep_seconds),
     "watchers": Duty(watchers.look),
-    "subscriptions": Duty(subscriptions.fan_out),
+    "subscriptions": Duty(subscriptions.feed),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
     "retention": Duty(housekeeping.retain, sweep_seconds=limits.retention_sweep_seconds),
 }

@@ -44,6 +44,19 @@ heads_pause_seconds = 0.25  # between looks that announcements cause
 document_bytes_max = 256 * 1024
 validator_chars_max = 1_024  # an ETag or a Last-Modified
 selected_chars_max = 16 * 1024
+appeared_items_max = 1_000  # of a list, from its beginning, that are looked at
+appeared_known_max = 2_000  # keys of items that a filter remembers, those of the list included
+appeared_told_max = 50  # of one look; the others wait for the next
+feed_bytes_max = 1024 * 1024
+feed_elements_max = 40_000
+feed_depth_max = 64
+feed_items_max = 500  # from the beginning of the feed
+feed_known_max = 1_500  # items that a filter remembers, those of the feed included
+feed_told_max = 50  # of one look
+feed_title_chars_max = 500
+feed_summary_chars_max = 1_000
+redirects_max = 3
+retry_after_seconds_max = 3_600  # that a site may ask us to wait
 poll_timeout_seconds = 15
 look_timeout_seconds = 20
 look_turn_seconds = 0.1
@@ -89,10 +102,24 @@ recovery_looked_max = 500_000  # deliveries that are looked at to find those
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000
-fan_out_batch_max = 100
-fan_out_deliveries_max = 10_000
-fan_out_lease_seconds = 30
+feeds_at_once_max = 32  # that one transaction feeds
+feed_items_max = 50  # events that one of them tells in it
+feed_deliveries_max = 1_000  # that it makes: who watches waits for it
+feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may have more
+forget_batch_max = 1_000  # entries, sightings and feeds that are dropped at once
 events_tail_seconds = 0.25
+streams_per_agent_max = 100  # open at one process
+stream_page_max = 100  # entries that are read at once
+stream_comment_seconds = 15  # between signs of life
+stream_seconds_max = 3_600  # after which its reader connects again
+
+# Inboxes
+inbox_body_bytes_max = 128 * 1024
+inbox_events_per_second = 50
+inbox_ids_days = 7  # for which a sender's own id is remembered
+inbox_bodies_seconds = 600  # in which an equal body is a repetition, where its sender gives no id
+inbox_forgotten_batch = 20  # that are too old, with each that is new
+inbox_header_chars_max = 500
 
 # Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.
 plan_ahead_seconds = 3.0

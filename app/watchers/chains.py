@@ -59,7 +59,7 @@ class Chains:
         self._matchers: dict[str, tuple[int, Matcher]] = {}
 
     async def look(self, taken: Source) -> bool:
-        """Look once at a chain that was taken; whether anything was told of it."""
+        """Look once at a chain that was taken; whether there may be something to say of it."""
         async with self._transaction() as db:
             watcher = await store.watcher(db, taken.id)
             starting = taken.state == "starting"
@@ -91,7 +91,8 @@ class Chains:
             if chain is not None:
                 await store.keep_providers(db, held.id, chain.shown())
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
-        return told > 0
+        # Where the head moved, an older block may be as deep as some feed waits for.
+        return told > 0 or isinstance(verdict, Plan)
 
     async def _apply(self, db: AsyncSession, held: Source, ring: Ring, after: Ring, plan: Plan, now: datetime) -> int:
         """Take back, then add, and remember the blocks. Returns how much was told."""
@@ -110,10 +111,12 @@ class Chains:
         return [
             Undone(
                 event_id=each.event_id,
+                kind=each.kind,
                 filter_ids=each.filter_ids,
                 block_hash=each.block_hash,
+                block_number=each.block_number,
                 undoes=each.seq,
-                body=each.body,
+                payload=each.payload,
                 because={"replaced_by": replacements.get(numbers[each.block_hash or ""])},
             )
             for each in reversed(standing)
@@ -131,7 +134,8 @@ class Chains:
     async def _conclude(self, db: AsyncSession, held: Source, outcome: Outcome, calls: int, now: datetime) -> None:
         await store.conclude_look(db, held.id, now=now, calls=calls, error=outcome.error, doubts=outcome.doubts)
         due_at = now + timedelta(seconds=outcome.again_seconds)
-        await self._subscriptions.conclude(db, held, Looked(outcome.state, due_at, outcome.reason, outcome.position))
+        looked = Looked(outcome.state, due_at, outcome.reason, outcome.position)
+        await self._subscriptions.conclude(db, held, looked, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,9 @@ def _seen(chain: str, block: Block, logs: Sequence[Log], matcher: Matcher) -> It
         if filter_ids := matcher.match(each):
             # The same log in the same block is the same event, whoever sees it and how often.
             key = (chain, block.hash, str(each.transaction_index), str(each.index_in_receipt))
-            yield Seen(derived_id("evt", *key), "evm.log", filter_ids, _payload(chain, block, each), block.hash)
+            yield Seen(
+                derived_id("evt", *key), "evm.log", filter_ids, _payload(chain, block, each), block.hash, block.number
+            )
 
 
 def _payload(chain: str, block: Block, seen: Log) -> dict[str, object]:

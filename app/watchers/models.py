@@ -40,7 +40,7 @@ class Block(SQLModel, table=True):
 
 
 class Selection(SQLModel, table=True):
-    """What a filter selected from a document when it was last read."""
+    """What a filter remembers of a document as it was last read: the value, or what its rule needs."""
 
     __tablename__ = "selections"  # pyright: ignore[reportAssignmentType]
 

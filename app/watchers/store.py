@@ -113,16 +113,35 @@ async def keep_providers(db: AsyncSession, source_id: str, providers: Sequence[M
 # Documents
 
 
+async def have_read(db: AsyncSession, source_id: str) -> set[str]:
+    """The filters that have looked at the document."""
+    return set(await db.scalars(select(Selection.filter_id).where(col(Selection.source_id) == source_id)))
+
+
+async def is_waiting(db: AsyncSession, source_id: str) -> bool:
+    """Whether the document holds what was found and not told yet."""
+    statement = text(
+        """
+        select exists (select from selections where source_id = :id and selected @> '{"waiting": true}')
+        """
+    )
+    return (await db.execute(statement, {"id": source_id})).scalar_one()
+
+
 async def selections(db: AsyncSession, source_id: str) -> Mapping[str, Mapping[str, Any]]:
-    """What each filter selected when the document was last read."""
+    """What each filter remembers of the document as it was last read."""
     rows = await db.scalars(select(Selection).where(col(Selection.source_id) == source_id))
     return {row.filter_id: row.selected for row in rows}
 
 
-async def keep_selections(db: AsyncSession, source_id: str, selected: Mapping[str, Mapping[str, Any]]) -> None:
-    """Remember what each of these filters selects now, and nothing of any other."""
+async def keep_selections(
+    db: AsyncSession, source_id: str, changed: Mapping[str, Mapping[str, Any]], wanted: Sequence[str]
+) -> None:
+    """Remember what these filters know now, and nothing of any that is not wanted any more."""
     others = text("delete from selections where source_id = :source_id and filter_id <> all(cast(:filters as text[]))")
-    await db.execute(others, {"source_id": source_id, "filters": list(selected)})
+    await db.execute(others, {"source_id": source_id, "filters": list(wanted)})
+    if not changed:
+        return
     kept = text(
         """
         insert into selections (filter_id, source_id, selected)
@@ -131,7 +150,7 @@ async def keep_selections(db: AsyncSession, source_id: str, selected: Mapping[st
         on conflict (filter_id) do update set selected = excluded.selected
         """
     )
-    columns = {"filters": list(selected), "selected": [json.dumps(each) for each in selected.values()]}
+    columns = {"filters": list(changed), "selected": [json.dumps(each) for each in changed.values()]}
     await db.execute(kept, {"source_id": source_id, **columns})
 
 

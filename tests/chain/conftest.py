@@ -77,7 +77,7 @@ class Town:
 
     async def deliver(self) -> None:
         """Fan out what was seen and get it there."""
-        await drain(self.services.subscriptions.fan_out_next)
+        await drain(self.services.subscriptions.feed_next)
         await drain(self.services.deliveries.deliver_next)
 
     async def turn(self, times: int = 1) -> None:

@@ -153,11 +153,11 @@ class Model:
 
     async def hear(self, db: AsyncSession) -> None:
         """Replay what was told since last time."""
-        question = text("select seq, event_id, undoes, body from sightings where seq > :heard order by seq")
-        for seq, event_id, undoes, body in await db.execute(question, {"heard": self.heard}):
+        question = text("select seq, event_id, undoes, payload from sightings where seq > :heard order by seq")
+        for seq, event_id, undoes, told in await db.execute(question, {"heard": self.heard}):
             self.heard += 1
             _require(seq == self.heard, f"{seq} was told after {self.heard - 1}")
-            payload = orjson.loads(body)["data"]["payload"]
+            payload = orjson.loads(told)
             key = (payload["block"]["hash"], payload["transaction"]["hash"], payload["log"]["index"])
             place = f"{self._world.names.get(key[0])}/{payload['transaction']['index']}/{key[2]}"
             self.trace.update(f"{seq} {place} {undoes}\n".encode())

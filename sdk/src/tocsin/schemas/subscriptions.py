@@ -1,12 +1,11 @@
 """Subscriptions: what an agent wants to hear of, and what was seen for it."""
 
-import re
-from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from tocsin.schemas.webhooks import EventMatched, EventRetracted
+from tocsin.schemas.web import HttpFeed, HttpJson, Inbox
+from tocsin.schemas.webhooks import EventBatch, EventMatched, EventRetracted, SubscriptionHeartbeat
 from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 
 __all__ = [
@@ -16,8 +15,15 @@ __all__ = [
     "EventPage",
     "EventsQuery",
     "EvmLog",
+    "FeedEvent",
+    "FeedPosition",
     "FetchPosition",
+    "Finality",
+    "HttpFeed",
     "HttpJson",
+    "Inbox",
+    "InboxPosition",
+    "InboxTaken",
     "NewSubscription",
     "SourceState",
     "Subscription",
@@ -28,9 +34,8 @@ __all__ = [
 
 addresses_max = 32
 topic_values_max = 32
-interval_min = timedelta(seconds=5)
-interval_max = timedelta(days=1)
 wait_seconds_max = 30
+heartbeat_blocks_max = 100_000
 
 SourceState = Literal["starting", "active", "halted"]
 
@@ -43,12 +48,15 @@ Topic = Annotated[
 Chain = Annotated[
     str, Field(pattern=r"^eip155:[1-9][0-9]{0,17}$", description="CAIP-2 id, such as eip155:8453 for Base.")
 ]
-
-
-def _is_pointer(value: str) -> str:
-    if not re.fullmatch(r"(/([^~/]|~[01])*)*", value):
-        raise ValueError("a JSON pointer (RFC 6901) is empty, or begins with a slash and escapes ~ as ~0 and / as ~1")
-    return value
+Finality = Annotated[
+    str,
+    Field(
+        pattern=r"^(latest|safe|finalized|confirmations:(0|[1-9][0-9]{0,3}))$",
+        description="How deep its block has to be before an event is told: latest, as soon as it is the head; "
+        "confirmations:n, n blocks below it; safe or finalized, as the chain says. What a reorganisation takes away "
+        "after it was told is retracted.",
+    ),
+]
 
 
 class EvmLog(Wire):
@@ -66,10 +74,7 @@ class EvmLog(Wire):
     topics: list[Topic | Annotated[list[Topic], Field(max_length=topic_values_max)] | None] | None = Field(
         default=None, max_length=4, description="What each topic has to be."
     )
-    finality: Literal["latest"] = Field(
-        default="latest",
-        description="When an event is told: as soon as its block is the head. A reorganisation retracts it.",
-    )
+    finality: Finality = "latest"
 
     @model_validator(mode="after")
     def _wants_something(self) -> "EvmLog":
@@ -78,20 +83,7 @@ class EvmLog(Wire):
         return self
 
 
-class HttpJson(Wire):
-    """A value in a JSON document, whenever it changes."""
-
-    kind: Literal["http.json"]
-    url: str = Field(min_length=1, max_length=2048, description="https URL that answers GET with JSON.")
-    interval: timedelta = Field(
-        default=timedelta(minutes=1), ge=interval_min, le=interval_max, description="How often to look: PT5S to P1D."
-    )
-    pointer: Annotated[str, Field(max_length=500), AfterValidator(_is_pointer)] = Field(
-        default="", description="JSON pointer (RFC 6901) to the value; empty for the whole document."
-    )
-
-
-Watched = Annotated[EvmLog | HttpJson, Field(discriminator="kind")]
+Watched = Annotated[EvmLog | HttpJson | HttpFeed | Inbox, Field(discriminator="kind")]
 """What can be watched."""
 
 
@@ -101,6 +93,23 @@ class NewSubscription(Wire):
     source: Watched
     endpoint_id: str | None = Field(default=None, max_length=100, description="One of your endpoints.")
     description: Name | None = Field(default=None, description="For people.")
+    batch: Literal["block"] | None = Field(
+        default=None,
+        description="block: one ring for all events of a block, `event.batch`. Absent: one for each event.",
+    )
+    heartbeat_blocks: int | None = Field(
+        default=None,
+        ge=1,
+        le=heartbeat_blocks_max,
+        description="After so many blocks of which nothing was told, `subscription.heartbeat` says so. Absent: never.",
+    )
+
+
+class FeedPosition(Wire):
+    """A place in a feed."""
+
+    seq: int = Field(description="Number of the last entry before it; 0 at the feed's beginning.")
+    hash: str = Field(description="Of that entry: the next one's `prev`.")
 
 
 class BlockPosition(Wire):
@@ -127,6 +136,19 @@ class FetchPosition(Wire):
     body_sha256: str
 
 
+class InboxPosition(Wire):
+    """An inbox, which takes what is posted from some time on."""
+
+    opened_at: Timestamp
+
+
+class InboxTaken(Wire):
+    """A webhook was taken: it is told to whom the inbox belongs, and was not lost if you hear this."""
+
+    event_id: str
+    duplicate: bool = Field(description="Whether it came before; then it is not told again.")
+
+
 class Subscription(Wire):
     """A subscription. Everything in its source after `begins_after` is told, once `state` is active."""
 
@@ -134,14 +156,21 @@ class Subscription(Wire):
     source: Watched
     source_id: str = Field(description="src_…; equal for all who watch the same place: one watcher serves them.")
     filter_id: str = Field(description="flt_…; equal for all who want the same from it.")
+    feed_id: str = Field(description="fed_…; equal for all who want it told in the same way: they hear the same rings.")
+    joins_after: FeedPosition = Field(description="Where in the feed this subscription begins.")
+    batch: Literal["block"] | None = None
+    heartbeat_blocks: int | None = None
     endpoint_id: str | None = None
     description: str | None = None
     state: SourceState = Field(
         description="starting until the watcher has looked once; halted when what it saw cannot be trusted."
     )
     state_reason: str | None = Field(default=None, description="Why it is halted.")
-    begins_after: ChainPosition | FetchPosition | None = Field(
+    begins_after: ChainPosition | FetchPosition | InboxPosition | None = Field(
         default=None, description="Where the source stood when this subscription began; null while it is starting."
+    )
+    trouble: str | None = Field(
+        default=None, description="Why nothing can be told of what is wanted, as the latest look found it."
     )
     created_at: Timestamp
 
@@ -154,12 +183,23 @@ class EventsQuery(Query):
     """Which events of a subscription, and how long to wait for one."""
 
     after: str | None = Field(default=None, max_length=512, description="`next` of the page before; absent to begin.")
+    after_seq: int = Field(
+        default=0, ge=0, le=10**18, description="Instead: the `seq` of the last entry that you have."
+    )
     limit: int = Field(default=50, ge=1, le=100, description="How many at most.")
     wait: int = Field(default=0, ge=0, le=wait_seconds_max, description="Seconds to wait while there is none.")
+    exact: bool = Field(default=False, description="Give each entry as the text that is rung, in `bodies`.")
+
+
+FeedEvent = Annotated[EventMatched | EventRetracted | EventBatch | SubscriptionHeartbeat, Field(discriminator="type")]
+"""Whatever a feed says."""
 
 
 class EventPage(Wire):
-    """Events in the order of their source, each exactly as it is rung. Go on at `next`, also when there were none."""
+    """Entries of a feed in order, each as it is rung. Go on at `next`, also when there were none."""
 
-    items: list[Annotated[EventMatched | EventRetracted, Field(discriminator="type")]]
+    items: list[FeedEvent]
+    bodies: list[str] | None = Field(
+        default=None, description="Instead of `items`, where `exact` was asked for: the very texts, to be hashed."
+    )
     next: str
