@@ -87,12 +87,13 @@ class Chains:
                 await store.keep_final(db, held.id, heads.final)
                 metrics.chain_final_height.labels(held.params["chain"]).set(heads.final.number if heads.final else 0)
             outcome = outcome_of(verdict, held, watcher, after, heads, rules.poll_seconds)
+            # Where the head moved, or what is safe or final, an older block may be as deep as some feed waits for.
+            moved_on = outcome.position is not None and outcome.position != held.position
             await self._conclude(db, held, outcome, found.calls, now)
             if chain is not None:
                 await store.keep_providers(db, held.id, chain.shown())
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
-        # Where the head moved, an older block may be as deep as some feed waits for.
-        return told > 0 or isinstance(verdict, Plan)
+        return told > 0 or moved_on
 
     async def _apply(self, db: AsyncSession, held: Source, ring: Ring, after: Ring, plan: Plan, now: datetime) -> int:
         """Take back, then add, and remember the blocks. Returns how much was told."""
