@@ -23,6 +23,7 @@ from app.payments.service import Payments
 from app.schedules.service import Schedules
 from app.settings import Settings
 from app.subscriptions.service import Subscriptions
+from app.watchers.backfill import Backfilling
 from app.watchers.chains import Chain, Chains
 from app.watchers.documents import Documents
 from app.watchers.evidence import held_to
@@ -93,12 +94,14 @@ async def open_services(
         outbound=outbound,
         chains=chains,
         retention_days=settings.retention.days,
+        backfill_blocks_max=settings.watching.backfill_blocks_max,
     )
     watchers = Watchers(
         database.transaction,
         clock,
         wake,
         subscriptions,
+        Backfilling(database.transaction, clock, wake, subscriptions, chains, settings.watching.backfill_blocks_max),
         Chains(database.transaction, clock, subscriptions, chains),
         Documents(database.transaction, clock, ids, subscriptions, outbound),
     )

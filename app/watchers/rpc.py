@@ -38,6 +38,7 @@ class Refused:
 
     code: int
     reason: str
+    said: str = ""  # for us alone: it may name the operator's account
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _outcome(status: int, answer: object, expected_id: object) -> Outcome:
         code = given if isinstance(given, int) else 0
         # Its message is for the operator and may name the operator's account; what is returned here, agents are shown.
         log.warning("a node refused a call", code=code, message=str(error.get("message"))[:200])
-        return Refused(code, f"the node answered with error {code}")
+        return Refused(code, f"the node answered with error {code}", str(error.get("message"))[:1_000])
     if status != 200:
         return Fault(f"HTTP status {status}")
     if fields.get("id") != expected_id or "result" not in fields:

@@ -15,6 +15,7 @@ from app.kit.wake import Wake
 from app.subscriptions.models import Source
 from app.subscriptions.service import Subscriptions
 from app.watchers import store
+from app.watchers.backfill import Backfilling
 from app.watchers.models import Watcher as Row
 from tocsin.schemas.watchers import Watcher, WatcherQuery
 from tocsin.schemas.wire import Page
@@ -37,13 +38,20 @@ class Watchers:
     """One watcher a source: whoever takes it looks, and nobody else until that look has ended."""
 
     def __init__(
-        self, transaction: Transaction, clock: Clock, wake: Wake, subscriptions: Subscriptions, *kinds: Kind
+        self,
+        transaction: Transaction,
+        clock: Clock,
+        wake: Wake,
+        subscriptions: Subscriptions,
+        backfilling: Backfilling,
+        *kinds: Kind,
     ) -> None:
         self._transaction = transaction
         self._clock = clock
         self._wake = wake
         self._subscriptions = subscriptions
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
+        self.backfill_next = backfilling.backfill_next
         self._looking: set[asyncio.Task[bool]] = set()
 
     async def look_next(self) -> int:

@@ -61,6 +61,7 @@ ACTORS = {
     "app.subscriptions.forgetting",
     "app.subscriptions.streams",
     "app.subscriptions.tail",
+    "app.watchers.backfill",
     "app.watchers.chains",
     "app.watchers.documents",
     "app.watchers.rpc",
