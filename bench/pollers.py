@@ -12,9 +12,10 @@ import aiohttp
 import uvloop
 
 
-async def poll(session: aiohttp.ClientSession, node: str, receiver: str, address: str, seconds: float) -> None:
+async def poll(
+    session: aiohttp.ClientSession, node: str, receiver: str, address: str, seconds: float, following: int
+) -> None:
     """Ask for logs after those that are known, post each to the receiver, and ask again."""
-    following = int(await _ask(session, node, "eth_blockNumber"), 16) + 1
     while True:
         wanted = {"fromBlock": hex(following), "toBlock": "latest", "address": address}
         for each in await _ask(session, node, "eth_getLogs", wanted) or []:
@@ -33,7 +34,8 @@ async def _ask(session: aiohttp.ClientSession, node: str, method: str, *params: 
 
 async def main(node: str, receiver: str, address: str, count: str, seconds: str) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=256)) as session:
-        polling = [poll(session, node, receiver, address, float(seconds)) for _ in range(int(count))]
+        following = int(await _ask(session, node, "eth_blockNumber"), 16) + 1
+        polling = [poll(session, node, receiver, address, float(seconds), following) for _ in range(int(count))]
         print("polling", flush=True)
         await asyncio.gather(*polling)
 

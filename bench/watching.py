@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 
+import psycopg
+
 from app.kit.wake import Silence
 from app.services import open_services
 from app.settings import ChainSettings
@@ -33,7 +35,7 @@ async def _report(on: Stage, node: str, workers: int) -> None:
         await _subscribe(on, node, token)
         watched = json.dumps({chain: {"rpc_url": node, "poll_seconds": poll_seconds}})
         running = [on.start("-m", "workers.main", TOCSIN_CHAINS=watched) for _ in range(workers)]
-        await asyncio.sleep(10)
+        await asyncio.to_thread(_wait_until_watched, on)
         report.show("by the relay, block to webhook", await _latencies(on, dev, token))
         for worker in running:
             worker.terminate()
@@ -42,9 +44,18 @@ async def _report(on: Stage, node: str, workers: int) -> None:
         polling = on.start(
             "-m", "bench.pollers", node, f"{on.receiver}/hook", token.address, str(subscribers), str(poll_seconds)
         )
-        await asyncio.sleep(10)
+        assert polling.stdout is not None
+        await asyncio.to_thread(polling.stdout.readline)
         report.show("each for itself, block to webhook", await _latencies(on, dev, token))
         polling.terminate()
+
+
+def _wait_until_watched(on: Stage) -> None:
+    """Until the watcher has looked once: what a block before that holds is told to nobody."""
+    with psycopg.connect(on.postgres.url) as db:
+        while db.execute("select 1 from sources where state = 'active'").fetchone() is None:
+            db.commit()
+            time.sleep(0.1)
 
 
 async def _latencies(on: Stage, dev: DevChain, token: Token) -> list[float]:

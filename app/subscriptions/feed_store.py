@@ -400,10 +400,11 @@ async def behind(db: AsyncSession, now: datetime, lease_seconds: float) -> Behin
 
 async def still_behind(db: AsyncSession, taken: Catching) -> Feed | None:
     """The feed that was taken, locked; None when it is not ours any more."""
+    # The feed first, as everybody does who locks both.
+    feed = (await db.scalars(select(Row).where(col(Row.id) == taken.id).with_for_update())).one_or_none()
     question = select(Catching).where(col(Catching.id) == taken.id, col(Catching.attempts) == taken.attempts)
-    if (await db.scalars(question.with_for_update())).one_or_none() is None:
-        return None
-    return _feed(await lock(db, taken.id))
+    is_ours = (await db.scalars(question.with_for_update())).one_or_none() is not None
+    return _feed(feed) if feed is not None and is_ours else None
 
 
 async def caught(db: AsyncSession, catching: Catching, due_at: datetime | None) -> None:

@@ -85,7 +85,8 @@ class Feeding:
         room = limits.feed_deliveries_max
         hearers = await store.hearers(db, speaking, room + 1)
         portions = dict[str, Portion]()
-        for each in steps:
+        # Those with few hearers first: one with many goes on for a while, and is no reason for the others to wait.
+        for each in sorted(steps, key=lambda each: len(hearers.get(each.feed.id, ()))):
             portions[each.feed.id] = portion(each.feed, each.entries, hearers.get(each.feed.id, ()), room=room)
             room -= portions[each.feed.id].deliveries
         return portions

@@ -59,7 +59,13 @@ class Feed(SQLModel, table=True):
     __table_args__ = (
         Index("feeds_due", "due_at", postgresql_where=text("due_at is not null")),
         Index("feeds_by_filter", "filter_id"),
-        Index("feeds_by_attention", "source_id", "level", "attention_at"),
+        Index(
+            "feeds_by_attention",
+            "source_id",
+            "level",
+            "attention_at",
+            postgresql_where=text("attention_at is not null"),
+        ),
     )
 
     id: str = Field(primary_key=True)

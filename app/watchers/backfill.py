@@ -191,7 +191,7 @@ def _query(spec: Mapping[str, Any], stretch: Stretch) -> dict[str, object]:
 def _numbers(answer: object, stretch: Stretch) -> list[int] | Failed:
     """The blocks that hold something, in order. What a reorganisation removed does not count."""
     if not isinstance(answer, list):
-        return Failed("eth_getLogs: the answer is no list", Reach())
+        return Failed("eth_getLogs: the answer is no list", Reach(1))
     numbers = set[int]()
     for each in cast(list[object], answer):
         fields = cast(Mapping[str, object], each if isinstance(each, dict) else {})
@@ -199,8 +199,8 @@ def _numbers(answer: object, stretch: Stretch) -> list[int] | Failed:
         if fields.get("removed") is True:
             continue
         if not isinstance(text, str) or not _QUANTITY.fullmatch(text):
-            return Failed("eth_getLogs: a log has no block number", Reach())
+            return Failed("eth_getLogs: a log has no block number", Reach(1))
         numbers.add(int(text, 16))
     if any(not stretch.first <= number <= stretch.last for number in numbers):
-        return Failed("eth_getLogs: a log is of another block than was asked for", Reach())
+        return Failed("eth_getLogs: a log is of another block than was asked for", Reach(1))
     return sorted(numbers)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 __all__ = ["Reach", "suggested"]
 
-start_blocks = 2_000
 growth = 1.5
 most_blocks = 100_000
 
@@ -25,7 +24,7 @@ _MOST = re.compile(
 class Reach:
     """How many blocks are asked for next."""
 
-    blocks: int = start_blocks
+    blocks: int
 
     def after_answer(self) -> Reach:
         """A little more than what was given."""
