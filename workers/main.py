@@ -74,6 +74,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
         services.deliveries.start()
+        services.watchers.start()
         _collect_seldom()
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))

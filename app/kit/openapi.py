@@ -180,6 +180,9 @@ def _operation(
         content = {"application/json": {"schema": references[form.body]}}
         required = any(member.is_required() for member in form.body.model_fields.values())
         described["requestBody"] = {"required": required, "content": content}
+    if operation.takes is not None:
+        anything: dict[str, Any] = {"application/json": {"schema": {}}, "text/plain": {"schema": {"type": "string"}}}
+        described["requestBody"] = {"description": operation.takes, "required": False, "content": anything}
     if operation.price is not None:
         described["x-price"] = operation.price
     return {name: value for name, value in described.items() if value not in ("", [])} | {

@@ -86,6 +86,8 @@ class Operation:
     price: str | None = None
     problems: tuple[type[Problem], ...] = ()
     body_bytes_max: int = limits.body_bytes_max
+    # What a body is where the handler reads it as it came, from `call.incoming`: any media type, not only JSON.
+    takes: str | None = None
     # How long anybody on the way may keep the answer; None: not at all.
     cached_seconds: int | None = None
     # True: the handler waits for something. It is called after the transaction that authenticated has ended, and opens

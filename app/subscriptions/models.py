@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import String
+from sqlalchemy import Double, String
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import BigInteger, Column, DateTime, Field, Index, SQLModel, UniqueConstraint, text
 
@@ -23,7 +23,7 @@ class Source(SQLModel, table=True):
     __table_args__ = (Index("sources_due", "due_at", postgresql_where=text("due_at is not null")),)
 
     id: str = Field(primary_key=True)
-    kind: str  # evm or http.json
+    kind: str  # evm, http.json, http.feed or inbox
     params: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     state: str  # idle, starting, active or halted
     state_reason: str | None = None
@@ -44,6 +44,34 @@ class Filter(SQLModel, table=True):
     id: str = Field(primary_key=True)
     source_id: str = Field(foreign_key="sources.id")
     spec: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    trouble: str | None = None  # why the latest look could not judge
+
+
+class Inbox(SQLModel, table=True):
+    """A source that others post to. Its token and secret are sealed; what it has room for is as of `filled_at`."""
+
+    __tablename__ = "inboxes"  # pyright: ignore[reportAssignmentType]
+
+    source_id: str = Field(primary_key=True, foreign_key="sources.id")
+    agent_id: str = Field(foreign_key="agents.id")
+    token_sha256: str = Field(unique=True)
+    sealed_with: str
+    sealed: str
+    tokens: float = Field(default=0.0, sa_column=Column(Double, nullable=False))
+    filled_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    created_at: datetime = Field(sa_column=_moment())
+
+
+class InboxCall(SQLModel, table=True):
+    """What came to an inbox, by what a repetition of it is recognised by, until then."""
+
+    __tablename__ = "inbox_calls"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index("inbox_calls_until", "source_id", "until"),)
+
+    source_id: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    until: datetime = Field(sa_column=_moment())
+    event_id: str
 
 
 class Feed(SQLModel, table=True):

@@ -1,5 +1,6 @@
 """The operations of subscriptions."""
 
+from app.kit import limits
 from app.kit.operations import Call, Operation, Stream
 from app.subscriptions.service import Subscriptions
 from tocsin.problems import (
@@ -9,8 +10,17 @@ from tocsin.problems import (
     NotFound,
     TooManyRequests,
     TooManySubscriptions,
+    UnsupportedMediaType,
+    UnverifiedWebhook,
 )
-from tocsin.schemas.subscriptions import EventPage, EventsQuery, NewSubscription, Subscription, SubscriptionQuery
+from tocsin.schemas.subscriptions import (
+    EventPage,
+    EventsQuery,
+    InboxTaken,
+    NewSubscription,
+    Subscription,
+    SubscriptionQuery,
+)
 from tocsin.schemas.wire import Page
 
 
@@ -62,6 +72,16 @@ async def stream_subscription(call: Call[Subscriptions], id: str) -> Stream:
     return Stream(await call.service.stream(call.transaction, call.agent.id, id, last))
 
 
+async def post_to_inbox(call: Call[Subscriptions], token: str) -> InboxTaken:
+    """Post a webhook to an inbox.
+
+    For the services that its owner gave the URL to. The body may be of any type; what has to be signed, and how, is for
+    its owner to say. The answer is a success only once the webhook is kept. A repetition is a success, too.
+    """
+    call.ring("subscriptions")
+    return await call.service.receive(call.db, token, call.incoming, call.now)
+
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -82,5 +102,14 @@ OPERATIONS = (
         stream_subscription,
         problems=(NotFound, InvalidCursor, TooManyRequests),
         waits=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/inbox/{token}",
+        post_to_inbox,
+        signed=False,
+        takes="The webhook, of any type.",
+        body_bytes_max=limits.inbox_body_bytes_max,
+        problems=(NotFound, UnverifiedWebhook, UnsupportedMediaType, TooManyRequests),
     ),
 )

@@ -17,15 +17,16 @@ from app.kit import due, limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
-from app.kit.operations import require
+from app.kit.operations import Incoming, require
 from app.kit.outbound import Outbound
 from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
-from app.subscriptions import feed_store, store
+from app.subscriptions import feed_store, inbox_book, store, web
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Seen as PastSeen
 from app.subscriptions.feeds import Terms, level_of, past
 from app.subscriptions.forgetting import Forgetting
+from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.sources import Wish, taken_apart, watched
@@ -38,7 +39,10 @@ from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
     EvmLog,
+    HttpFeed,
     HttpJson,
+    Inbox,
+    InboxTaken,
     NewSubscription,
     Subscription,
     SubscriptionQuery,
@@ -76,6 +80,7 @@ class Subscriptions:
         chains: Collection[str],
         retention_days: int,
         backfill_blocks_max: int,
+        inboxes: Inboxes,
     ) -> None:
         self._clock = clock
         self._ids = ids
@@ -83,6 +88,7 @@ class Subscriptions:
         self._outbound = outbound
         self._chains = chains
         self._backfill_blocks_max = backfill_blocks_max
+        self._inboxes = inboxes
         self._tail = Tail(transaction, clock)
         self._streams = Streams(clock, self._tail)
         self.forget_next = Forgetting(transaction, clock, retention_days).forget_next
@@ -96,7 +102,7 @@ class Subscriptions:
 
     async def vet(self, wanted: Watched) -> None:
         """Look the source's host up, and refuse what we would not call. May take seconds: hold no transaction."""
-        if not isinstance(wanted, HttpJson):
+        if not isinstance(wanted, HttpJson | HttpFeed):
             return
         fault = await self._outbound.vet(_understood(wanted.url))
         if fault is not None and fault.category == "https_required":
@@ -106,7 +112,8 @@ class Subscriptions:
 
     async def create(self, db: AsyncSession, agent_id: str, new: NewSubscription, now: datetime) -> Subscription:
         """Subscribe an agent from now on. A source that nobody watched yet is watched from now on."""
-        wish = taken_apart(self._possible(new.source))
+        possible = self._possible(new.source)
+        wish = taken_apart(possible)
         terms = _terms(new)
         if new.endpoint_id is not None:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
@@ -114,6 +121,9 @@ class Subscriptions:
             raise TooManySubscriptions(f"an agent has at most {limits.subscriptions_per_agent_max} subscriptions")
         source, wanted, begun = await self._share(db, wish, now)
         self._within_reach(source, terms)
+        if isinstance(possible, Inbox):
+            await self._inboxes.open(db, source.id, agent_id, possible, now)
+            source = await store.lock_source(db, source.id)
         # The source is locked: nothing is told between this reading and our commit. And so is the feed.
         feed = await self._join(db, source, wanted, terms, now)
         row = Row(
@@ -134,20 +144,23 @@ class Subscriptions:
         await db.flush()
         data = {"source_id": source.id, "filter_id": wanted.id}
         await record(db, Happened("subscription.created", row.id, agent_id, now, data))
-        return _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        shown = _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        return await self._inboxes.shown(db, shown)
 
     async def get(self, db: AsyncSession, agent_id: str, subscription_id: str) -> Subscription:
         """One subscription of the agent's."""
         row, source, wanted, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
-        return _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        shown = _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        return await self._inboxes.shown(db, shown)
 
     async def list(self, db: AsyncSession, agent_id: str, query: SubscriptionQuery) -> Page[Subscription]:
         """One page of the agent's subscriptions, oldest first."""
         rows = await store.subscriptions(db, agent_id, pages.decode(query.cursor) or "", query.limit + 1)
         catching = await feed_store.catching(db, [feed.id for _, _, _, feed in rows if feed.from_block is not None])
-        return pages.page(
+        page = pages.page(
             rows, query.limit, lambda row: _shown(row[0], row[1], row[2], row[3], catching), lambda row: row[0].id
         )
+        return page.model_copy(update={"items": [await self._inboxes.shown(db, each) for each in page.items]})
 
     async def delete(self, db: AsyncSession, agent_id: str, subscription_id: str, now: datetime) -> None:
         """End a subscription. What nobody wants any more is not matched, what nobody watches not polled."""
@@ -160,6 +173,7 @@ class Subscriptions:
             await store.filters_changed(db, source.id)
         if not await store.has_subscriptions(db, source.id):
             await store.rest_source(db, source.id)
+            await inbox_book.close(db, source.id)
         await record(db, Happened("subscription.deleted", row.id, agent_id, now, {"source_id": source.id}))
 
     async def events(
@@ -188,6 +202,15 @@ class Subscriptions:
         after = max(last_seen(last_event_id), row.after_seq)
         return self._streams.follow(transaction, Listening(agent_id, row.id, feed.id, after))
 
+    # For other services
+
+    async def receive(self, db: AsyncSession, token: str, incoming: Incoming, now: datetime) -> InboxTaken:
+        """Take what was posted to an inbox. Ring "subscriptions" once it has committed."""
+        accepted = await self._inboxes.accept(db, token, incoming, now)
+        if accepted.seen is not None:
+            await self.tell(db, accepted.source, [accepted.seen], now)
+        return InboxTaken(event_id=accepted.event_id, duplicate=accepted.seen is None)
+
     # For those who watch
 
     async def take(self, db: AsyncSession, kinds: Collection[str], now: datetime, limit: int) -> Sequence[Source]:
@@ -209,6 +232,10 @@ class Subscriptions:
     async def wanted(self, db: AsyncSession, source_id: str) -> Sequence[Filter]:
         """All that is wanted of a source."""
         return await store.filters(db, source_id)
+
+    async def mark_trouble(self, db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
+        """Say why the latest look could not judge for these filters; None where it could."""
+        await store.mark_trouble(db, source_id, trouble)
 
     async def standing(self, db: AsyncSession, source_id: str, block_hashes: Collection[str]) -> Sequence[Sighting]:
         """What was told of these blocks and has not been taken back, oldest first."""
@@ -252,6 +279,11 @@ class Subscriptions:
         """The sources that an agent subscribes to, with the number of all subscriptions to each."""
         return [(row[0], row[1]) for row in await store.sources_of(db, agent_id, after, limit)]
 
+    async def hurry(self, db: AsyncSession, chain: str, now: datetime, *, poll_seconds: float) -> bool:
+        """Have a chain looked at now, if anybody watches it; false while somebody may be looking, so ask again."""
+        waits_seconds = min(poll_seconds, limits.look_lease_seconds / 2)
+        return await store.hurry_source(db, chain, now, waits_seconds, limits.look_lease_seconds)
+
     async def next_look_at(self, db: AsyncSession) -> datetime | None:
         """When the next source is due."""
         return await store.next_due(db)
@@ -289,7 +321,10 @@ class Subscriptions:
 
     def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
-        if isinstance(wanted, HttpJson):
+        if isinstance(wanted, Inbox):
+            return self._inboxes.possible(wanted)
+        if isinstance(wanted, HttpJson | HttpFeed):
+            web.check(wanted)
             return wanted.model_copy(update={"url": _understood(wanted.url)})
         if wanted.chain not in self._chains:
             known = ", ".join(sorted(self._chains)) or "none"
@@ -304,14 +339,15 @@ class Subscriptions:
         first = Source(id=wish.source_id, kind=wish.kind, params=dict(wish.params), state="idle", created_at=now)
         await store.add_source(db, first)
         source = await store.lock_source(db, wish.source_id)
-        if source.state == "idle":
+        # An inbox is opened instead: nobody looks at it.
+        if source.state == "idle" and wish.kind != "inbox":
             await store.wake_source(db, source.id, now)
         wanted = Filter(id=wish.filter_id, source_id=source.id, spec=dict(wish.spec))
         new = await store.add_filter(db, wanted)
         if new:
             await store.filters_changed(db, source.id)
         # A log is matched when it is read; a change is seen only against what the filter selected before.
-        compares = wish.kind == "http.json"
+        compares = wish.kind in web.KINDS
         if new and compares:
             await store.look_sooner(db, source.id, now)
         begun = not compares or await store.has_begun(db, source.id, wanted.id)
@@ -404,6 +440,7 @@ def _shown(row: Row, source: Source, wanted: Filter, feed: Feed, catching: Mappi
             "state": _state(row, source, feed),
             "state_reason": source.state_reason,
             "begins_after": row.begins_after,
+            "trouble": wanted.trouble,
             "created_at": row.created_at,
         }
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from app.kit.ids import derived_id
+from app.subscriptions import inbox_terms as inboxes
+from app.subscriptions import web
 from app.subscriptions.matching import LogFilter, log_filter
-from tocsin.schemas.subscriptions import EvmLog, HttpJson, Watched
+from tocsin.schemas.subscriptions import EvmLog, HttpFeed, HttpJson, Inbox, Watched
 
 __all__ = ["Wish", "filter_of", "taken_apart", "watched"]
 
@@ -41,17 +42,17 @@ def taken_apart(wanted: Watched) -> Wish:
     match wanted:
         case EvmLog():
             return Wish("evm", {"chain": wanted.chain}, {"kind": "evm.log", **_spelt(wanted)})
-        case HttpJson():
-            params = {"url": wanted.url, "interval_seconds": wanted.interval.total_seconds()}
-            return Wish("http.json", params, {"kind": "http.json", "pointer": wanted.pointer})
+        case HttpJson() | HttpFeed():
+            return Wish(wanted.kind, *web.taken_apart(wanted))
+        case Inbox():
+            return Wish("inbox", inboxes.params_of(wanted), {"kind": "inbox"})
 
 
 def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Watched:
     """What was wished for, put together again."""
     if spec["kind"] == "evm.log":
         return EvmLog(kind="evm.log", chain=params["chain"], address=spec["address"], topics=spec["topics"])
-    interval = timedelta(seconds=params["interval_seconds"])
-    return HttpJson(kind="http.json", url=params["url"], interval=interval, pointer=spec["pointer"])
+    return inboxes.watched(params) if spec["kind"] == "inbox" else web.watched(params, spec)
 
 
 def filter_of(spec: Mapping[str, Any]) -> LogFilter:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
@@ -26,6 +27,11 @@ async def add_source(db: AsyncSession, source: Source) -> None:
     )
     values = {"id": source.id, "kind": source.kind, "params": json.dumps(source.params)}
     await db.execute(statement, {**values, "created_at": source.created_at})
+
+
+async def source(db: AsyncSession, source_id: str) -> Source | None:
+    """The source, as it is now."""
+    return (await db.scalars(select(Source).where(col(Source.id) == source_id))).one_or_none()
 
 
 async def lock_source(db: AsyncSession, source_id: str) -> Source:
@@ -68,6 +74,27 @@ async def look_sooner(db: AsyncSession, source_id: str, now: datetime) -> None:
     await db.execute(
         text("update sources set due_at = least(due_at, :now) where id = :id"), {"id": source_id, "now": now}
     )
+
+
+async def hurry_source(db: AsyncSession, chain: str, now: datetime, waits_seconds: float, lease_seconds: float) -> bool:
+    """Make a chain's source due now; false while somebody may be looking at it, which is not to be disturbed.
+
+    Who waits for its next turn is due within `waits_seconds`; whoever is looked at is due when the lease ends.
+    """
+    values = {
+        "chain": chain,
+        "now": now,
+        "waits": now + timedelta(seconds=waits_seconds),
+        "lease": now + timedelta(seconds=lease_seconds),
+    }
+    watched = "kind = 'evm' and params->>'chain' = :chain and state in ('starting', 'active') and due_at > :now"
+    sooner = text(
+        f"update sources set due_at = :now where {watched} and (due_at <= :waits or due_at > :lease) returning id"
+    )
+    if (await db.execute(sooner, values)).first() is not None:
+        return True
+    looked_at = text(f"select 1 from sources where {watched}")
+    return (await db.execute(looked_at, values)).first() is None
 
 
 async def conclude_look(
@@ -154,6 +181,19 @@ async def filters_changed(db: AsyncSession, source_id: str) -> None:
 async def filters(db: AsyncSession, source_id: str) -> Sequence[Filter]:
     """All that is wanted of a source."""
     return (await db.scalars(select(Filter).where(col(Filter.source_id) == source_id))).all()
+
+
+async def mark_trouble(db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
+    """Write why the latest look could not judge for these filters, or that it could."""
+    statement = text(
+        """
+        update filters f set trouble = n.trouble
+        from json_to_recordset(cast(:rows as json)) as n(id text, trouble text)
+        where f.id = n.id and f.source_id = :source_id and f.trouble is distinct from n.trouble
+        """
+    )
+    rows = [{"id": filter_id, "trouble": reason} for filter_id, reason in trouble.items()]
+    await db.execute(statement, {"source_id": source_id, "rows": orjson.dumps(rows).decode()})
 
 
 # Subscriptions

@@ -22,11 +22,13 @@ from app.subscriptions.matching import Matcher
 from app.subscriptions.service import Subscriptions
 from app.subscriptions.sources import filter_of
 from app.subscriptions.telling import Seen
-from app.watchers.chains import Chain, seen_in
+from app.watchers.chains import seen_in
 from app.watchers.follower import Block, ByNumber, Contents, Missing
+from app.watchers.jsonrpc import Refused, Result, Rpc
 from app.watchers.pace import again_after
+from app.watchers.providers import Chain
 from app.watchers.ranges import Reach
-from app.watchers.rpc import Node, Refused, Result, Rpc
+from app.watchers.rpc import Node
 
 __all__ = ["Backfilling"]
 
@@ -97,7 +99,9 @@ class Backfilling:
         if catching.until_block is None:
             catching.until_block = position["number"]
             first = max(first, position["number"] - self._blocks_max)
-        await self._read(behind, chain.rpc, Stretch(first, _last(behind, first)))
+        # Another one after each failure.
+        rpc = chain.providers[catching.failures % len(chain.providers)]
+        await self._read(behind, rpc, Stretch(first, _last(behind, first)))
         return 1
 
     async def _read(self, behind: Behind, rpc: Rpc, stretch: Stretch) -> None:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import derived_id
+from app.kit.telemetry import metrics
 from app.subscriptions.matching import Log, Matcher
 from app.subscriptions.models import Source
 from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.sources import filter_of
 from app.subscriptions.telling import Seen, Undone
 from app.watchers import store
+from app.watchers.finality import Heads
 from app.watchers.follower import (
     Abandon,
-    Asking,
     Block,
     Doubt,
     Halt,
@@ -31,28 +30,17 @@ from app.watchers.follower import (
     Unchanged,
     Verdict,
     extend,
-    follow,
     rewind,
 )
 from app.watchers.models import Watcher
 from app.watchers.pace import again_after
-from app.watchers.rpc import Node, Rpc
-from tocsin.schemas.subscriptions import BlockPosition
+from app.watchers.providers import Chain, Found, Rules
+from tocsin.schemas.subscriptions import ChainPosition
 from tocsin.schemas.watchers import Log as WireLog
 from tocsin.schemas.watchers import LogSeen, SeenBlock
 from tocsin.schemas.watchers import Transaction as WireTransaction
 
 log = telemetry.logger(__name__)
-
-halted = Gauge("tocsin_chain_halted", "1 while a chain is halted: an operator has to look at its node.", ["chain"])
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """A chain that can be watched."""
-
-    rpc: Rpc
-    poll_seconds: float
 
 
 class Chains:
@@ -75,9 +63,14 @@ class Chains:
         async with self._transaction() as db:
             watcher = await store.watcher(db, taken.id)
             starting = taken.state == "starting"
-            ring = Ring() if starting else await store.ring(db, taken.id, whole=watcher.whole)
+            ring = Ring() if starting else await store.ring(db, watcher)
         chain = self._chains.get(taken.params["chain"])
-        calls, verdict = await _followed(chain, ring, 0 if starting else watcher.doubts)
+        if chain is None:
+            found = Found(0, Abandon("this chain is no longer in TOCSIN_CHAINS"))
+        else:
+            found = await chain.follow(ring, 0 if starting else watcher.doubts)
+        rules = chain.rules if chain is not None else Rules(limits.look_again_seconds_max)
+        verdict = found.verdict
         # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
         async with self._transaction() as db:
             held = await self._subscriptions.hold(db, taken)
@@ -86,21 +79,28 @@ class Chains:
             now = await self._clock.now(db)
             if starting and isinstance(verdict, Plan):
                 await store.forget(db, held.id)
-            told = await self._apply(db, held, ring, verdict, now) if isinstance(verdict, Plan) else 0
-            poll_seconds = chain.poll_seconds if chain is not None else limits.look_again_seconds_max
-            outcome = outcome_of(verdict, held, watcher, ring, poll_seconds)
-            await self._conclude(db, held, outcome, calls, now)
-        _report(taken.params["chain"], verdict, told=told, calls=calls)
+            after = moved(ring, verdict, rules.ring_blocks_max)
+            told = await self._apply(db, held, ring, after, verdict, now) if isinstance(verdict, Plan) else 0
+            heads = Heads()
+            if chain is not None and isinstance(verdict, Plan | Unchanged):
+                heads = chain.heads(after, found)
+                await store.keep_final(db, held.id, heads.final)
+                metrics.chain_final_height.labels(held.params["chain"]).set(heads.final.number if heads.final else 0)
+            outcome = outcome_of(verdict, held, watcher, after, heads, rules.poll_seconds)
+            await self._conclude(db, held, outcome, found.calls, now)
+            if chain is not None:
+                await store.keep_providers(db, held.id, chain.shown())
+        _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
         # Where the head moved, an older block may be as deep as some feed waits for.
         return told > 0 or isinstance(verdict, Plan)
 
-    async def _apply(self, db: AsyncSession, held: Source, ring: Ring, plan: Plan, now: datetime) -> int:
+    async def _apply(self, db: AsyncSession, held: Source, ring: Ring, after: Ring, plan: Plan, now: datetime) -> int:
         """Take back, then add, and remember the blocks. Returns how much was told."""
         undone = await self._undone(db, held, plan) if plan.undo else []
         matcher = await self._matcher(db, held)
         seen = [event for block, logs in plan.apply for event in seen_in(held.params["chain"], block, logs, matcher)]
         await self._subscriptions.tell(db, held, [*undone, *seen], now)
-        await store.replace_blocks(db, held.id, ring, _moved(ring, plan))
+        await store.replace_blocks(db, held.id, ring, after)
         return len(undone) + len(seen)
 
     async def _undone(self, db: AsyncSession, held: Source, plan: Plan) -> list[Undone]:
@@ -150,14 +150,16 @@ class Outcome:
     doubts: int = 0
 
 
-def outcome_of(verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, poll_seconds: float) -> Outcome:
-    """What this verdict leaves behind, of a chain that stood at the tip of `ring`."""
+def outcome_of(
+    verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, heads: Heads, poll_seconds: float
+) -> Outcome:
+    """What this verdict leaves behind, of a chain that stands at the tip of `ring` now, and is that far final."""
     rarely_seconds = max(poll_seconds, limits.chain_again_seconds_max)
     match verdict:
         case Unchanged():
-            return Outcome("active", poll_seconds, _position(ring.tip))
+            return Outcome("active", poll_seconds, _position(ring.tip, heads))
         case Plan(more=more):
-            return Outcome("active", 0 if more else poll_seconds, _position(_moved(ring, verdict).tip))
+            return Outcome("active", 0 if more else poll_seconds, _position(ring.tip, heads))
         case Abandon(error):
             again_seconds = again_after(poll_seconds, watcher.failures, seconds_max=rarely_seconds)
             return Outcome(held.state, again_seconds, None, held.state_reason, error, watcher.doubts)
@@ -167,34 +169,11 @@ def outcome_of(verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, pol
             return Outcome("halted", rarely_seconds, None, reason, reason, watcher.doubts)
 
 
-async def _followed(chain: Chain | None, ring: Ring, doubts: int) -> tuple[int, Verdict]:
-    """The calls that were made, and what to do."""
-    if chain is None:
-        return 0, Abandon("this chain is no longer in TOCSIN_CHAINS")
-    node = Node(chain.rpc)
-    asking = follow(ring, doubts, span_blocks_max=limits.chain_span_blocks_max, doubts_max=limits.chain_doubts_max)
-    try:
-        async with asyncio.timeout(limits.look_timeout_seconds):
-            # Asked once, where we begin: from there on each block is tied to the ones before it.
-            stranger = None if ring.blocks else await node.of_another_chain()
-            verdict = Abandon(stranger.reason) if stranger else await _driven(asking, node)
-    except TimeoutError:
-        verdict = Abandon(f"the node took longer than {limits.look_timeout_seconds} s")
-    return node.calls, verdict
-
-
-async def _driven(asking: Asking, node: Node) -> Verdict:
-    try:
-        ask = next(asking)
-        while True:
-            ask = asking.send(await node.answer(ask))
-    except StopIteration as done:
-        verdict: Verdict = done.value
-        return verdict
-
-
-def _moved(ring: Ring, plan: Plan) -> Ring:
-    return extend(rewind(ring, plan.undo), [block for block, _ in plan.apply], blocks_max=limits.chain_ring_blocks_max)
+def moved(ring: Ring, verdict: Verdict, blocks_max: int) -> Ring:
+    """The ring once this is done."""
+    if not isinstance(verdict, Plan):
+        return ring
+    return extend(rewind(ring, verdict.undo), [block for block, _ in verdict.apply], blocks_max=blocks_max)
 
 
 def seen_in(chain: str, block: Block, logs: Sequence[Log], matcher: Matcher) -> Iterator[Seen]:
@@ -219,13 +198,23 @@ def _payload(chain: str, block: Block, seen: Log) -> dict[str, object]:
     return payload.model_dump(mode="json")
 
 
-def _position(block: Block) -> dict[str, object]:
-    return BlockPosition(number=block.number, hash=block.hash, timestamp=block.timestamp).model_dump()
+def _position(block: Block, heads: Heads) -> dict[str, object]:
+    position = ChainPosition(
+        number=block.number,
+        hash=block.hash,
+        timestamp=block.timestamp,
+        safe=heads.safe,
+        finalized=heads.final.number if heads.final else None,
+    )
+    return position.model_dump()
 
 
-def _report(chain: str, verdict: Verdict, **counts: int) -> None:
+def _report(chain: str, verdict: Verdict, ring: Ring, **counts: int) -> None:
     """One line for operators, unless nothing happened; a chain that is halted is an alarm."""
-    halted.labels(chain).set(isinstance(verdict, Halt))
+    metrics.chain_halted.labels(chain).set(isinstance(verdict, Halt))
+    if ring.blocks:
+        metrics.chain_height.labels(chain).set(ring.tip.number)
+        metrics.chain_timestamp_seconds.labels(chain).set(ring.tip.timestamp)
     match verdict:
         case Unchanged():
             return

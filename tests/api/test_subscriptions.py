@@ -24,7 +24,8 @@ VALUE: dict[str, Any] = {
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """A relay that knows a chain, whose node is away."""
-    return settings.model_copy(update={"chains": {"eip155:31337": ChainSettings(rpc_url="http://127.0.0.1:1")}})
+    chains = {"eip155:31337": ChainSettings.model_validate({"rpc_url": "http://127.0.0.1:1"})}
+    return settings.model_copy(update={"chains": chains})
 
 
 async def subscribe(agent: TestAgent, source: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -42,7 +43,49 @@ async def test_a_subscription_is_shown_as_it_was_made(agent: TestAgent) -> None:
 
 
 async def test_a_value_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
-    assert (await subscribe(agent, VALUE))["source"] == VALUE
+    plain = {"jmespath": None, "rule": {"kind": "changed"}}
+    assert (await subscribe(agent, VALUE))["source"] == {**VALUE, **plain}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            {"jmespath": "a[0]", "rule": {"kind": "threshold", "above": 3000.50, "below": "2900.0"}},
+            {"jmespath": "a[0]", "rule": {"kind": "threshold", "above": "3000.5", "below": "2900"}},
+        ),
+        ({"rule": {"kind": "appeared", "key": "id"}}, {"rule": {"kind": "appeared", "key": "id"}}),
+    ],
+)
+async def test_a_rule_is_shown_in_its_one_spelling(
+    agent: TestAgent, said: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    watched = {**VALUE, "pointer": ""}
+    assert (await subscribe(agent, {**watched, **said}))["source"] == {**watched, "jmespath": None, **shown}
+
+
+async def test_a_feed_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
+    feed = {"kind": "http.feed", "url": VALUE["url"], "interval": "PT15M", "updates": True}
+    assert (await subscribe(agent, feed))["source"] == feed
+
+
+@pytest.mark.parametrize(
+    ("said", "pointer"),
+    [
+        ({"jmespath": "a["}, "/source/jmespath"),
+        ({"jmespath": "nowhere(@)"}, "/source/jmespath"),
+        ({"rule": {"kind": "appeared", "key": "]"}}, "/source/rule/key"),
+        ({"pointer": "/a", "jmespath": "a"}, "/source"),
+        ({"rule": {"kind": "threshold"}}, "/source/rule"),
+        ({"rule": {"kind": "threshold", "above": 1, "below": 2}}, "/source/rule"),
+        ({"rule": {"kind": "threshold", "above": "1e3"}}, "/source/rule/above"),
+    ],
+)
+async def test_a_rule_that_cannot_be_judged_is_refused(agent: TestAgent, said: dict[str, Any], pointer: str) -> None:
+    source = {**VALUE, "pointer": "", **said}
+    refused = await agent.post("/v1/subscriptions", {"source": source})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"].startswith(pointer)
 
 
 async def test_equal_wishes_share_their_source_and_filter(new_agent: NewAgent) -> None:

@@ -18,6 +18,9 @@ from tests.chain.test_feeds import exact
 from tests.feeding import replayed
 from tests.world import OwnClock, TestAgent
 
+# Blocks until what there is now is final to this chain's node, and more.
+final = 20
+
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +64,10 @@ async def test_the_past_is_told_and_goes_over_into_the_present(
     await chain.reorg(1, [(token.transferring(chain.accounts[0], chain.accounts[1], 7), 0)])
     await town.turn()
     assert await pulled(agent, subscription["id"]) == []
-    await chain.mine(2)
+    await chain.mine(final)
     await catch_up(town)
     await transferred(chain, token, 8)
+    await chain.mine(final)
     await catch_up(town)
 
     told = await pulled(agent, subscription["id"])
@@ -84,7 +88,7 @@ async def test_whoever_dies_the_next_one_goes_on(
 ) -> None:
     begun = int((await chain.head())["number"], 16) + 1
     await transferred(chain, token, 1, 2, 3, 4, 5, 6)
-    await chain.mine(2)
+    await chain.mine(final)
     subscription = await subscribe(agent, transfers(token, from_block=begun))
     await town.turn()
     for _ in range(12):
@@ -92,7 +96,7 @@ async def test_whoever_dies_the_next_one_goes_on(
         async with open_services(settings, Silence(), name="tests", clock=clock) as fresh:
             await fresh.watchers.backfill_next()
         await town.turn()
-    await chain.mine(2)
+    await chain.mine(final)
     await catch_up(town)
     assert values(await pulled(agent, subscription["id"])) == [1, 2, 3, 4, 5, 6]
 
@@ -114,9 +118,9 @@ async def test_a_node_is_asked_for_no_more_than_it_gives(
     proxy.tamper = once_refused
     begun = int((await chain.head())["number"], 16) + 1
     await transferred(chain, token, 1, 2, 3)
-    await chain.mine(2)
+    await chain.mine(final)
     subscription = await subscribe(agent, transfers(token, from_block=begun))
-    await chain.mine(2)
+    await chain.mine(final)
     await catch_up(town)
     await catch_up(town)
     assert refusals == 2

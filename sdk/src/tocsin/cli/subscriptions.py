@@ -8,7 +8,7 @@ from tocsin.cli import show
 from tocsin.cli.inputs import EndpointOption, chosen_endpoint, span
 from tocsin.cli.session import AsJson, client
 
-subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to logs of a chain, or to a JSON value on the web.")
+subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to a chain, to the web, or to other services' webhooks.")
 subscriptions = typer.Typer(no_args_is_help=True, help="What you are subscribed to.")
 
 SubscriptionId = Annotated[str, typer.Argument(help="sub_…")]
@@ -52,15 +52,65 @@ def subscribe_logs(
 def subscribe_json(
     url: Annotated[str, typer.Argument(help="https URL that answers GET with JSON.")],
     pointer: Annotated[str, typer.Option(help="JSON pointer to the value, such as /data/price; default: all.")] = "",
+    jmespath: Annotated[str | None, typer.Option(help="JMESPath expression for the value, such as data[0].p.")] = None,
+    above: Annotated[str | None, typer.Option(help="Only when it comes to be greater than this number.")] = None,
+    below: Annotated[str | None, typer.Option(help="Only when it comes to be less than this number.")] = None,
+    appeared: Annotated[bool, typer.Option("--appeared", help="Only of items of a list that are new.")] = False,
+    key: Annotated[str | None, typer.Option(help="With --appeared: what makes an item the same, such as id.")] = None,
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "60s",
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hear of a value in a JSON document, whenever it changes."""
-    source = {"kind": "http.json", "url": url, "pointer": pointer, "interval": span(every, "--every")}
+    """Hear of a value in a JSON document: whenever it changes, crosses a number, or gains an item.
+
+    tocsin subscribe json https://api.example/price --pointer /usd --above 3000 --below 2900
+    """
+    source = {"kind": "http.json", "url": url, "pointer": pointer, "jmespath": jmespath}
+    source |= {"interval": span(every, "--every"), "rule": _rule(above, below, appeared, key)}
     _subscribe(source, endpoint, pull, description, as_json)
+
+
+@subscribe.command("feed")
+def subscribe_feed(
+    url: Annotated[str, typer.Argument(help="https URL of an RSS, Atom or JSON feed.")],
+    every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "15m",
+    updates: Annotated[bool, typer.Option("--updates", help="Also of items that are rewritten.")] = False,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of new items of a feed."""
+    source = {"kind": "http.feed", "url": url, "interval": span(every, "--every"), "updates": updates}
+    _subscribe(source, endpoint, pull, description, as_json)
+
+
+@subscribe.command("inbox")
+def subscribe_inbox(
+    verify: Annotated[
+        str, typer.Option(help="How the sender signs: standard-webhooks, stripe, github, hmac-sha256, or none.")
+    ],
+    secret: Annotated[
+        str | None, typer.Option(help="What the sender signs with; asked for if absent.", show_default=False)
+    ] = None,
+    header: Annotated[str | None, typer.Option(help="For hmac-sha256: the header of the signature.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="For hmac-sha256: hex or base64.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="For hmac-sha256: what stands before the signature.")] = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a URL that another service can post webhooks to, and hear of each. Prints the URL.
+
+    tocsin subscribe inbox --verify github
+    """
+    if verify != "none" and secret is None:
+        secret = typer.prompt("Secret", hide_input=True, err=True)
+    verification = {"scheme": verify, "secret": secret, "header": header, "encoding": encoding, "prefix": prefix}
+    _subscribe({"kind": "inbox", "verify": verification}, endpoint, pull, description, as_json)
 
 
 @subscriptions.command("ls")
@@ -121,13 +171,27 @@ def _subscribe(
 ) -> None:
     from pydantic import TypeAdapter
 
-    from tocsin.schemas.subscriptions import NewSubscription, Watched
+    from tocsin.schemas.subscriptions import Inbox, NewSubscription, Watched
 
     watched = TypeAdapter[Any](Watched).validate_python(source)
     with client() as relay:
         rung = None if pull else chosen_endpoint(relay, endpoint, "; or --pull, and ring none")
         new = NewSubscription(source=watched, endpoint_id=rung, description=description, **how)
-        show.record(relay.subscriptions.create(new), as_json)
+        made = relay.subscriptions.create(new)
+        show.record(made, as_json)
+    if isinstance(made.source, Inbox) and not as_json:
+        show.hint(f"Have webhooks sent to {made.source.url}")
+
+
+def _rule(above: str | None, below: str | None, appeared: bool, key: str | None) -> dict[str, Any]:
+    """What of a value is told, as the wire has it."""
+    if (above or below) and (appeared or key):
+        raise typer.BadParameter("a value is watched for a number or for items, not for both", param_hint="--appeared")
+    if key is not None and not appeared:
+        raise typer.BadParameter("name a key with --appeared", param_hint="--key")
+    if appeared:
+        return {"kind": "appeared", "key": key}
+    return {"kind": "threshold", "above": above, "below": below} if above or below else {"kind": "changed"}
 
 
 def _topics(given: list[str] | None) -> list[str | list[str] | None] | None:

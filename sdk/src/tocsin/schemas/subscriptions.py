@@ -1,11 +1,10 @@
 """Subscriptions: what an agent wants to hear of, and what was seen for it."""
 
-import re
-from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from tocsin.schemas.web import HttpFeed, HttpJson, Inbox
 from tocsin.schemas.webhooks import EventBatch, EventMatched, EventRetracted, SubscriptionHeartbeat
 from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 
@@ -13,6 +12,7 @@ __all__ = [
     "Address",
     "BlockPosition",
     "CatchingUp",
+    "ChainPosition",
     "EventPage",
     "EventsQuery",
     "EvmLog",
@@ -20,7 +20,11 @@ __all__ = [
     "FeedPosition",
     "FetchPosition",
     "Finality",
+    "HttpFeed",
     "HttpJson",
+    "Inbox",
+    "InboxPosition",
+    "InboxTaken",
     "NewSubscription",
     "SourceState",
     "Subscription",
@@ -32,8 +36,6 @@ __all__ = [
 
 addresses_max = 32
 topic_values_max = 32
-interval_min = timedelta(seconds=5)
-interval_max = timedelta(days=1)
 wait_seconds_max = 30
 heartbeat_blocks_max = 100_000
 
@@ -60,12 +62,6 @@ Finality = Annotated[
 ]
 
 
-def _is_pointer(value: str) -> str:
-    if not re.fullmatch(r"(/([^~/]|~[01])*)*", value):
-        raise ValueError("a JSON pointer (RFC 6901) is empty, or begins with a slash and escapes ~ as ~0 and / as ~1")
-    return value
-
-
 class EvmLog(Wire):
     """Logs of contracts on an EVM chain, by address and topics: at least one of the two.
 
@@ -90,20 +86,7 @@ class EvmLog(Wire):
         return self
 
 
-class HttpJson(Wire):
-    """A value in a JSON document, whenever it changes."""
-
-    kind: Literal["http.json"]
-    url: str = Field(min_length=1, max_length=2048, description="https URL that answers GET with JSON.")
-    interval: timedelta = Field(
-        default=timedelta(minutes=1), ge=interval_min, le=interval_max, description="How often to look: PT5S to P1D."
-    )
-    pointer: Annotated[str, Field(max_length=500), AfterValidator(_is_pointer)] = Field(
-        default="", description="JSON pointer (RFC 6901) to the value; empty for the whole document."
-    )
-
-
-Watched = Annotated[EvmLog | HttpJson, Field(discriminator="kind")]
+Watched = Annotated[EvmLog | HttpJson | HttpFeed | Inbox, Field(discriminator="kind")]
 """What can be watched."""
 
 
@@ -157,11 +140,33 @@ class BlockPosition(Wire):
     timestamp: int = Field(description="Unix seconds, as the block says.")
 
 
+class ChainPosition(BlockPosition):
+    """The newest block that was read, and how far the chain is safe and final."""
+
+    safe: int | None = Field(default=None, description="Number of the newest safe block; null where none is known.")
+    finalized: int | None = Field(
+        default=None, description="Number of the newest final block; it never goes back. Null where none is known."
+    )
+
+
 class FetchPosition(Wire):
     """A document, as it was read at some time."""
 
     fetched_at: Timestamp
     body_sha256: str
+
+
+class InboxPosition(Wire):
+    """An inbox, which takes what is posted from some time on."""
+
+    opened_at: Timestamp
+
+
+class InboxTaken(Wire):
+    """A webhook was taken: it is told to whom the inbox belongs, and was not lost if you hear this."""
+
+    event_id: str
+    duplicate: bool = Field(description="Whether it came before; then it is not told again.")
 
 
 class Subscription(Wire):
@@ -183,8 +188,11 @@ class Subscription(Wire):
         "it saw cannot be trusted."
     )
     state_reason: str | None = Field(default=None, description="Why it is halted.")
-    begins_after: BlockPosition | FetchPosition | None = Field(
+    begins_after: ChainPosition | FetchPosition | InboxPosition | None = Field(
         default=None, description="Where the source stood when this subscription began; null while it is starting."
+    )
+    trouble: str | None = Field(
+        default=None, description="Why nothing can be told of what is wanted, as the latest look found it."
     )
     created_at: Timestamp
 
