@@ -24,6 +24,7 @@ from app.schedules.service import Schedules
 from app.settings import Settings
 from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.service import Subscriptions
+from app.watchers.backfill import Backfilling
 from app.watchers.chains import Chains
 from app.watchers.documents import Documents
 from app.watchers.heads import NewHeads
@@ -92,6 +93,7 @@ async def open_services(
         outbound=outbound,
         chains=chains,
         retention_days=settings.retention.days,
+        backfill_blocks_max=settings.watching.backfill_blocks_max,
         inboxes=Inboxes(ids, keyring, settings.api.origin),
     )
     watchers = Watchers(
@@ -99,6 +101,7 @@ async def open_services(
         clock,
         wake,
         subscriptions,
+        Backfilling(database.transaction, clock, wake, subscriptions, chains, settings.watching.backfill_blocks_max),
         NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
         Chains(database.transaction, clock, subscriptions, chains),
         *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),

@@ -220,6 +220,12 @@ class ChainSettings(Part):
         return tuple(each.name for each in self.rpc_url)
 
 
+class WatchingSettings(Part):
+    backfill_blocks_max: int = Field(
+        default=100_000, ge=0, le=100_000_000, description="How many blocks back a subscription may begin."
+    )
+
+
 class PaymentsSettings(Part):
     pay_to: str | None = Field(default=None, description="Address that is paid.")
     network: str = Field(default="eip155:84532", description="CAIP-2 id of the chain that payments settle on.")
@@ -279,6 +285,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
     schedules: ScheduleSettings = ScheduleSettings()
+    watching: WatchingSettings = WatchingSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()

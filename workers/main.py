@@ -54,6 +54,7 @@ DUTIES: Mapping[str, Duty] = {
     "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
     "standing": Duty(deliveries.look, sweep_seconds=limits.standing_sweep_seconds),
     "watchers": Duty(watchers.look),
+    "backfills": Duty(watchers.backfill),
     "subscriptions": Duty(subscriptions.feed),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
     "retention": Duty(housekeeping.retain, sweep_seconds=limits.retention_sweep_seconds),

@@ -64,6 +64,12 @@ look_lease_seconds = 30
 looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 
+backfill_start_blocks = 2_000  # asked for at once; then as many as the node gives
+backfill_hits_max = 20  # blocks with something to tell that are read in one step
+backfill_depth_blocks = 64  # below the head, where the node does not say what is final
+backfill_lease_seconds = 60
+backfill_wait_seconds = 5  # until more may be final
+
 # Endpoints
 cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their endpoint; workers see to the rest
 standing_sweep_seconds = 10  # between looks at what is due and held
@@ -111,6 +117,7 @@ events_tail_seconds = 0.25
 streams_per_agent_max = 100  # open at one process
 stream_page_max = 100  # entries that are read at once
 stream_comment_seconds = 15  # between signs of life
+stream_comments_max = 4  # until it is looked whether the subscription is still there
 stream_seconds_max = 3_600  # after which its reader connects again
 
 # Inboxes

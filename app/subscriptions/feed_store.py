@@ -10,10 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from app.kit import due, limits
 from app.kit.sql import sql
 from app.subscriptions.feeds import Entry, Feed, Hearer, Retracting, Seen, Step, Terms, View
+from app.subscriptions.models import Catching, FeedEntry, Filter, Source
 from app.subscriptions.models import Feed as Row
-from app.subscriptions.models import FeedEntry, Source
 from tocsin.feeds import beginning_hash
 
 # Joining and leaving
@@ -38,6 +39,7 @@ async def add(db: AsyncSession, feed_id: str, source: Source, filter_id: str, te
         "source_seq": source.seq,
         # A feed with a heartbeat looks as soon as it can where it begins.
         "attention": None if terms.heartbeat_blocks is None else level.depth,
+        "from_block": terms.from_block,
         "now": now,
     }
     again = text(
@@ -55,13 +57,21 @@ async def add(db: AsyncSession, feed_id: str, source: Source, filter_id: str, te
     first = text(
         """
         insert into feeds (id, source_id, filter_id, finality, batch, heartbeat_blocks, level, depth, seq, hash,
-            read_seq, released_seq, sent_seq, sent_to, attention_at, created_at)
+            read_seq, released_seq, sent_seq, sent_to, attention_at, from_block, is_catching_up, created_at)
         values (:id, :source_id, :filter_id, :finality, :batch, :heartbeat, :level, :depth, 0, :hash,
-            :source_seq, :source_seq, 0, '', :attention, :now)
+            :source_seq, :source_seq, 0, '', :attention, :from_block, cast(:from_block as bigint) is not null, :now)
         on conflict (id) do nothing
         """
     )
     await db.execute(first, values)
+    if terms.from_block is not None:
+        behind = text(
+            """
+            insert into catching_up (id, next_block, reach_blocks, failures, due_at, attempts)
+            values (:id, :from_block, :reach, 0, :now, 0) on conflict (id) do nothing
+            """
+        )
+        await db.execute(behind, values | {"reach": limits.backfill_start_blocks})
 
 
 async def lock(db: AsyncSession, feed_id: str) -> Row:
@@ -71,7 +81,26 @@ async def lock(db: AsyncSession, feed_id: str) -> Row:
 
 
 async def rest_unheard(db: AsyncSession, feed_id: str, now: datetime) -> None:
-    """Let the feed rest if no subscription is to it. Its source is locked."""
+    """Let the feed rest if no subscription is to it. Its source is locked.
+
+    One of the past is forgotten: it could not go on without what it would miss. Who wants it again has it made again.
+    """
+    forgotten = text(
+        """
+        with gone as (
+            delete from feeds f
+            where f.id = :id and f.from_block is not null
+                and not exists (select from subscriptions u where u.feed_id = f.id)
+            returning f.id
+        ), entries as (
+            delete from feed_entries e using gone where e.feed_id = gone.id
+        ), told as (
+            delete from told_events t using gone where t.feed_id = gone.id
+        )
+        delete from catching_up c using gone where c.id = gone.id
+        """
+    )
+    await db.execute(forgotten, {"id": feed_id})
     statement = text(
         """
         update feeds set resting_since = :now, due_at = null, attention_at = null
@@ -129,7 +158,7 @@ async def claim(db: AsyncSession, now: datetime, limit: int) -> Sequence[Feed]:
     statement = sql(
         """
         select id, source_id, filter_id, finality, batch, heartbeat_blocks, seq, hash, read_seq, released_seq,
-            sent_seq, sent_to, spoke_at
+            sent_seq, sent_to, spoke_at, after_block, is_catching_up
         from feeds where due_at <= :now order by due_at limit :limit for update skip locked
         """
     )
@@ -154,6 +183,7 @@ async def views(db: AsyncSession, feeds: Sequence[Feed], limit: int) -> Mapping[
             "filter_id": feed.filter_id,
             "read_seq": feed.read_seq,
             "released_seq": feed.released_seq,
+            "after_block": feed.after_block,
             "until": stand[feed.source_id][0],
         }
         for feed in feeds
@@ -171,7 +201,8 @@ async def views(db: AsyncSession, feeds: Sequence[Feed], limit: int) -> Mapping[
 # Both ask how things stood at `until`, whatever the source has added since.
 _asked = """
     json_to_recordset(cast(:feeds as json)) as f(
-        id text, source_id text, filter_id text, read_seq bigint, released_seq bigint, until bigint
+        id text, source_id text, filter_id text, read_seq bigint, released_seq bigint, after_block bigint,
+        until bigint
     )
 """
 _retracting = sql(
@@ -205,6 +236,7 @@ _standing = sql(
         join sightings s on s.source_id = f.source_id and s.seq = m.seq and s.undoes is null
         where m.filter_id = f.filter_id and m.seq > f.released_seq and m.seq <= f.until
             and (s.undone_by is null or s.undone_by > f.until)
+            and (f.after_block is null or s.block_number > f.after_block)
             and not exists (select from told_events t where t.feed_id = f.id and t.event_id = s.event_id)
         order by m.seq limit :limit
     ) r
@@ -329,6 +361,80 @@ async def conclude(db: AsyncSession, fed: Sequence[Fed], now: datetime) -> None:
         for each in fed
     ]
     await db.execute(statement, {"fed": orjson.dumps(rows).decode(), "now": now})
+
+
+# Catching up
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A feed that has to catch up, and what it is to."""
+
+    feed: Feed
+    catching: Catching
+    source: Source
+    filter_id: str
+    spec: Mapping[str, Any]
+
+
+async def catching(db: AsyncSession, feed_ids: Collection[str]) -> Mapping[str, Catching]:
+    """How far those of these feeds have caught up that begin in the past."""
+    rows = await db.scalars(select(Catching).where(col(Catching.id).in_(feed_ids)))
+    return {row.id: row for row in rows}
+
+
+async def behind(db: AsyncSession, now: datetime, lease_seconds: float) -> Behind | None:
+    """Take a feed that has to catch up; nobody else does until the lease ends."""
+    taken = await due.claim(db, Catching, now=now, lease_seconds=lease_seconds, limit=1)
+    if not taken:
+        return None
+    question = (
+        select(Row, Source, Filter)
+        .join(Source, col(Source.id) == col(Row.source_id))
+        .join(Filter, col(Filter.id) == col(Row.filter_id))
+        .where(col(Row.id) == taken[0].id)
+    )
+    feed, source, wanted = (await db.execute(question)).one()
+    return Behind(_feed(feed), taken[0], source, wanted.id, wanted.spec)
+
+
+async def still_behind(db: AsyncSession, taken: Catching) -> Feed | None:
+    """The feed that was taken, locked; None when it is not ours any more."""
+    # The feed first, as everybody does who locks both.
+    feed = (await db.scalars(select(Row).where(col(Row.id) == taken.id).with_for_update())).one_or_none()
+    question = select(Catching).where(col(Catching.id) == taken.id, col(Catching.attempts) == taken.attempts)
+    is_ours = (await db.scalars(question.with_for_update())).one_or_none() is not None
+    return _feed(feed) if feed is not None and is_ours else None
+
+
+async def caught(db: AsyncSession, catching: Catching, due_at: datetime | None) -> None:
+    """Write how far a feed has caught up. Without a time it has: what was seen meanwhile is next."""
+    statement = text(
+        """
+        update catching_up set next_block = :next, until_block = :until, reach_blocks = :reach, failures = :failures,
+            last_error = :error, due_at = :due_at
+        where id = :id
+        """
+    )
+    values = {
+        "id": catching.id,
+        "next": catching.next_block,
+        "until": catching.until_block,
+        "reach": catching.reach_blocks,
+        "failures": catching.failures,
+        "error": catching.last_error,
+        "due_at": due_at,
+    }
+    await db.execute(statement, values)
+    if due_at is None:
+        live = text("update feeds set is_catching_up = false, after_block = :until where id = :id")
+        await db.execute(live, values)
+
+
+def _feed(row: Row) -> Feed:
+    terms = Terms(row.finality, row.batch, row.heartbeat_blocks, row.from_block)
+    place = (row.seq, row.hash, row.read_seq, row.released_seq, row.sent_seq, row.sent_to, row.spoke_at)
+    return Feed(row.id, row.source_id, row.filter_id, terms, *place, row.after_block, row.is_catching_up)
 
 
 # Reading

@@ -59,7 +59,10 @@ class Feeding:
         left = await store.unsent(db, behind, limits.feed_items_max)
         # What waits to be sent goes first: only then is looked for more. It stays due for that.
         steps = [Step(feed, left[feed.id], None, more=True) for feed in behind]
-        ready = [feed for feed in claimed if feed.sent_seq == feed.seq]
+        # What is seen waits until a feed has caught up; then it is due for that.
+        waiting = [feed for feed in claimed if feed.sent_seq == feed.seq and feed.is_catching_up]
+        steps += [Step(feed, (), None, more=False) for feed in waiting]
+        ready = [feed for feed in claimed if feed.sent_seq == feed.seq and not feed.is_catching_up]
         if not ready:
             return steps
         views = await store.views(db, ready, limits.feed_items_max)
@@ -82,7 +85,8 @@ class Feeding:
         room = limits.feed_deliveries_max
         hearers = await store.hearers(db, speaking, room + 1)
         portions = dict[str, Portion]()
-        for each in steps:
+        # Those with few hearers first: one with many goes on for a while, and is no reason for the others to wait.
+        for each in sorted(steps, key=lambda each: len(hearers.get(each.feed.id, ()))):
             portions[each.feed.id] = portion(each.feed, each.entries, hearers.get(each.feed.id, ()), room=room)
             room -= portions[each.feed.id].deliveries
         return portions

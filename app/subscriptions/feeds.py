@@ -34,6 +34,7 @@ __all__ = [
     "Terms",
     "View",
     "level_of",
+    "past",
     "portion",
     "step",
 ]
@@ -68,6 +69,7 @@ class Terms:
     finality: str = "latest"
     batch: str | None = None
     heartbeat_blocks: int | None = None
+    from_block: int | None = None
 
     @property
     def level(self) -> Level:
@@ -75,7 +77,9 @@ class Terms:
 
     def feed_id(self, source_id: str, filter_id: str) -> str:
         """The id of the feed: whoever wants the same in the same way hears the same feed."""
-        parts = (self.finality, self.batch or "", str(self.heartbeat_blocks or ""))
+        parts = [self.finality, self.batch or "", str(self.heartbeat_blocks or "")]
+        if self.from_block is not None:
+            parts.append(str(self.from_block))
         return derived_id("fed", source_id, filter_id, *parts)
 
 
@@ -94,6 +98,8 @@ class Feed:
     sent_seq: int
     sent_to: str
     spoke_at: int | None
+    after_block: int | None = None
+    is_catching_up: bool = False
 
 
 # What its source has seen, for it.
@@ -189,6 +195,12 @@ def step(feed: Feed, view: View, now: datetime, *, items_max: int, batch_bytes_m
     if said.terms.heartbeat_blocks is not None:
         heads.append(0 if said.spoke_at is None else said.spoke_at + said.terms.heartbeat_blocks)
     return Step(said, [*entries, *heartbeat], min(heads) + level.depth if heads else None, more=False)
+
+
+def past(feed: Feed, seen: Sequence[Seen], now: datetime, *, batch_bytes_max: int) -> Step:
+    """What the feed says of blocks from before it was there. They are final: nothing of it is ever taken back."""
+    said, entries = _written(feed, seen, now, batch_bytes_max)
+    return Step(said, [replace(each, told=()) for each in entries], None, more=True)
 
 
 def _is_deep_enough(seen: Seen, head: int | None) -> bool:

@@ -87,7 +87,13 @@ class Feed(SQLModel, table=True):
     __table_args__ = (
         Index("feeds_due", "due_at", postgresql_where=text("due_at is not null")),
         Index("feeds_by_filter", "filter_id"),
-        Index("feeds_by_attention", "source_id", "level", "attention_at"),
+        Index(
+            "feeds_by_attention",
+            "source_id",
+            "level",
+            "attention_at",
+            postgresql_where=text("attention_at is not null"),
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -96,6 +102,10 @@ class Feed(SQLModel, table=True):
     finality: str
     batch: str | None = None
     heartbeat_blocks: int | None = None
+    # A feed of the past: until it has caught up, what is seen waits. What is told up to this block was read from logs.
+    from_block: int | None = Field(default=None, sa_column=Column(BigInteger))
+    after_block: int | None = Field(default=None, sa_column=Column(BigInteger))
+    is_catching_up: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     level: str  # latest, safe or finalized
     depth: int = Field(sa_column=Column(BigInteger, nullable=False))
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -123,6 +133,22 @@ class FeedEntry(SQLModel, table=True):
     type: str
     body: str
     made_at: datetime = Field(sa_column=_moment())
+
+
+class Catching(SQLModel, table=True):
+    """How far a feed has caught up with its source: due until it has. Its `id` is the feed's."""
+
+    __tablename__ = "catching_up"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index("catching_up_due", "due_at", postgresql_where=text("due_at is not null")),)
+
+    id: str = Field(primary_key=True)
+    next_block: int = Field(sa_column=Column(BigInteger, nullable=False))
+    until_block: int | None = Field(default=None, sa_column=Column(BigInteger))  # once it is known where live begins
+    reach_blocks: int
+    failures: int = 0
+    last_error: str | None = None
+    due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    attempts: int = 0
 
 
 class ToldEvent(SQLModel, table=True):

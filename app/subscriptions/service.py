@@ -23,19 +23,22 @@ from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
 from app.subscriptions import feed_store, inbox_book, store, web
 from app.subscriptions.feeding import Feeding
-from app.subscriptions.feeds import Terms, level_of
+from app.subscriptions.feeds import Seen as PastSeen
+from app.subscriptions.feeds import Terms, level_of, past
 from app.subscriptions.forgetting import Forgetting
 from app.subscriptions.inboxes import Inboxes
-from app.subscriptions.models import Feed, FeedEntry, Filter, Sighting, Source
+from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.sources import Wish, taken_apart, watched
 from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
-from app.subscriptions.telling import Told, payload_of
+from app.subscriptions.telling import Seen, Told, payload_of
+from tocsin.feeds import beginning_hash
 from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
 from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
+    EvmLog,
     HttpFeed,
     HttpJson,
     Inbox,
@@ -76,6 +79,7 @@ class Subscriptions:
         outbound: Outbound,
         chains: Collection[str],
         retention_days: int,
+        backfill_blocks_max: int,
         inboxes: Inboxes,
     ) -> None:
         self._clock = clock
@@ -83,6 +87,7 @@ class Subscriptions:
         self._deliveries = deliveries
         self._outbound = outbound
         self._chains = chains
+        self._backfill_blocks_max = backfill_blocks_max
         self._inboxes = inboxes
         self._tail = Tail(transaction, clock)
         self._streams = Streams(clock, self._tail)
@@ -115,6 +120,7 @@ class Subscriptions:
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.subscriptions_per_agent_max} subscriptions")
         source, wanted, begun = await self._share(db, wish, now)
+        self._within_reach(source, terms)
         if isinstance(possible, Inbox):
             await self._inboxes.open(db, source.id, agent_id, possible, now)
             source = await store.lock_source(db, source.id)
@@ -128,8 +134,9 @@ class Subscriptions:
             feed_id=feed.id,
             endpoint_id=new.endpoint_id,
             description=new.description,
-            after_seq=feed.seq,
-            after_hash=feed.hash,
+            # Who wants the past reads all of it, whoever has had it told before.
+            after_seq=feed.seq if terms.from_block is None else 0,
+            after_hash=feed.hash if terms.from_block is None else beginning_hash,
             begins_after=source.position if begun else None,
             created_at=now,
         )
@@ -137,17 +144,22 @@ class Subscriptions:
         await db.flush()
         data = {"source_id": source.id, "filter_id": wanted.id}
         await record(db, Happened("subscription.created", row.id, agent_id, now, data))
-        return await self._inboxes.shown(db, _shown(row, source, wanted, feed))
+        shown = _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        return await self._inboxes.shown(db, shown)
 
     async def get(self, db: AsyncSession, agent_id: str, subscription_id: str) -> Subscription:
         """One subscription of the agent's."""
-        shown = _shown(*require(await store.subscription(db, agent_id, subscription_id), "subscription"))
+        row, source, wanted, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+        shown = _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
         return await self._inboxes.shown(db, shown)
 
     async def list(self, db: AsyncSession, agent_id: str, query: SubscriptionQuery) -> Page[Subscription]:
         """One page of the agent's subscriptions, oldest first."""
         rows = await store.subscriptions(db, agent_id, pages.decode(query.cursor) or "", query.limit + 1)
-        page = pages.page(rows, query.limit, lambda row: _shown(*row), lambda row: row[0].id)
+        catching = await feed_store.catching(db, [feed.id for _, _, _, feed in rows if feed.from_block is not None])
+        page = pages.page(
+            rows, query.limit, lambda row: _shown(row[0], row[1], row[2], row[3], catching), lambda row: row[0].id
+        )
         return page.model_copy(update={"items": [await self._inboxes.shown(db, each) for each in page.items]})
 
     async def delete(self, db: AsyncSession, agent_id: str, subscription_id: str, now: datetime) -> None:
@@ -276,6 +288,35 @@ class Subscriptions:
         """When the next source is due."""
         return await store.next_due(db)
 
+    # Catching up
+
+    async def take_behind(self, db: AsyncSession, now: datetime) -> feed_store.Behind | None:
+        """A feed that has to catch up with its source. Nobody else takes it until the lease ends."""
+        return await feed_store.behind(db, now, limits.backfill_lease_seconds)
+
+    async def tell_past(
+        self, db: AsyncSession, catching: Catching, seen: Sequence[Seen], again_at: datetime | None
+    ) -> bool:
+        """Append what was found in past blocks, and write how far that is; whether it was still ours to do.
+
+        Without a time to go on the feed has caught up. Ring "subscriptions" once it has committed.
+        """
+        feed = await feed_store.still_behind(db, catching)
+        if feed is None:
+            return False
+        now = await self._clock.now(db)
+        found = [
+            PastSeen(0, each.event_id, each.kind, payload_of(each), now, each.block_number, each.block_hash)
+            for each in seen
+        ]
+        told = past(feed, found, now, batch_bytes_max=limits.feed_batch_bytes_max)
+        await feed_store.write(db, [told], now)
+        is_due = bool(told.entries) or again_at is None
+        if is_due:
+            await feed_store.conclude(db, [feed_store.Fed(told.feed, None, goes_on=True)], now)
+        await feed_store.caught(db, catching, again_at)
+        return True
+
     # Inside
 
     def _possible(self, wanted: Watched) -> Watched:
@@ -312,6 +353,17 @@ class Subscriptions:
         begun = not compares or await store.has_begun(db, source.id, wanted.id)
         return await store.lock_source(db, source.id), wanted, begun
 
+    def _within_reach(self, source: Source, terms: Terms) -> None:
+        """Refuse a block that is too far back; where nobody has looked yet, that is found out later."""
+        head: int | None = (source.position or {}).get("number")
+        if terms.from_block is None or head is None:
+            return
+        if terms.from_block > head:
+            raise InvalidBody.at("/from_block", f"the chain is at block {head}: leave it out to begin there")
+        if head - terms.from_block > self._backfill_blocks_max:
+            least = head - self._backfill_blocks_max
+            raise InvalidBody.at("/from_block", f"this relay goes back {self._backfill_blocks_max} blocks, to {least}")
+
     async def _join(self, db: AsyncSession, source: Source, wanted: Filter, terms: Terms, now: datetime) -> Feed:
         """The feed that tells what this filter lets through in this way, made where there is none. It is locked."""
         feed_id = terms.feed_id(source.id, wanted.id)
@@ -337,13 +389,15 @@ class Subscriptions:
 def _terms(new: NewSubscription) -> Terms:
     """How the feed is to tell what is wanted. What cannot be had of such a source is refused."""
     finality = getattr(new.source, "finality", None)
+    if new.from_block is not None and not isinstance(new.source, EvmLog):
+        raise InvalidBody.at("/from_block", "only logs can be asked for after the fact: leave it out")
     if finality is None:
         for name in ("batch", "heartbeat_blocks"):
             if getattr(new, name) is not None:
                 raise InvalidBody.at(f"/{name}", "only a chain has blocks; leave it out")
     level = level_of(finality or "latest")
     canonical = "latest" if level.name == "latest" and level.depth == 0 else finality
-    return Terms(canonical or "latest", new.batch, new.heartbeat_blocks)
+    return Terms(canonical or "latest", new.batch, new.heartbeat_blocks, new.from_block)
 
 
 def _concerned(sightings: Sequence[Sighting]) -> Mapping[str, int | None]:
@@ -365,7 +419,7 @@ def _understood(url: str) -> str:
         raise InvalidBody.at("/source/url", str(bad)) from bad
 
 
-def _shown(row: Row, source: Source, wanted: Filter, feed: Feed) -> Subscription:
+def _shown(row: Row, source: Source, wanted: Filter, feed: Feed, catching: Mapping[str, Catching]) -> Subscription:
     shown = watched(source.params, wanted.spec)
     if "finality" in type(shown).model_fields:
         # It is no part of the filter: feeds of every finality share what passed it.
@@ -382,13 +436,25 @@ def _shown(row: Row, source: Source, wanted: Filter, feed: Feed) -> Subscription
             "heartbeat_blocks": feed.heartbeat_blocks,
             "endpoint_id": row.endpoint_id,
             "description": row.description,
-            "state": "starting" if row.begins_after is None else source.state,
+            "catching_up": _progress(feed, catching[feed.id]) if feed.id in catching else None,
+            "state": _state(row, source, feed),
             "state_reason": source.state_reason,
             "begins_after": row.begins_after,
             "trouble": wanted.trouble,
             "created_at": row.created_at,
         }
     )
+
+
+def _state(row: Row, source: Source, feed: Feed) -> str:
+    if row.begins_after is None:
+        return "starting"
+    return "catching_up" if feed.is_catching_up and source.state == "active" else source.state
+
+
+def _progress(feed: Feed, catching: Catching) -> dict[str, Any]:
+    progress = {"next_block": catching.next_block, "until_block": catching.until_block}
+    return {"from_block": feed.from_block, **progress, "last_error": catching.last_error}
 
 
 def _page(found: Sequence[FeedEntry], after: int, *, exact: bool) -> EventPage:

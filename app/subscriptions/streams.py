@@ -64,14 +64,16 @@ class Streams:
         yield _comment
         while self._clock.monotonic() < until:
             async with transaction() as db:
-                # Looked for each time: it may have ended meanwhile.
+                # Looked for again and again: it may have ended meanwhile.
                 if await store.subscription(db, listening.agent_id, listening.subscription_id) is None:
                     return
                 found = await feed_store.entries(db, listening.feed_id, after, limits.stream_page_max)
             for entry in found:
                 yield piece(entry)
                 after = entry.seq
-            if not found and not await self._tail.moved(listening.feed_id, after, limits.stream_comment_seconds):
+            for _ in range(0 if found else limits.stream_comments_max):
+                if await self._tail.moved(listening.feed_id, after, limits.stream_comment_seconds):
+                    break
                 yield _comment
 
 

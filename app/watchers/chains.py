@@ -99,7 +99,7 @@ class Chains:
         """Take back, then add, and remember the blocks. Returns how much was told."""
         undone = await self._undone(db, held, plan) if plan.undo else []
         matcher = await self._matcher(db, held)
-        seen = [event for block, logs in plan.apply for event in _seen(held.params["chain"], block, logs, matcher)]
+        seen = [event for block, logs in plan.apply for event in seen_in(held.params["chain"], block, logs, matcher)]
         await self._subscriptions.tell(db, held, [*undone, *seen], now)
         await store.replace_blocks(db, held.id, ring, after)
         return len(undone) + len(seen)
@@ -177,7 +177,8 @@ def moved(ring: Ring, verdict: Verdict, blocks_max: int) -> Ring:
     return extend(rewind(ring, verdict.undo), [block for block, _ in verdict.apply], blocks_max=blocks_max)
 
 
-def _seen(chain: str, block: Block, logs: Sequence[Log], matcher: Matcher) -> Iterator[Seen]:
+def seen_in(chain: str, block: Block, logs: Sequence[Log], matcher: Matcher) -> Iterator[Seen]:
+    """What of a block passes some filter."""
     for each in logs:
         if filter_ids := matcher.match(each):
             # The same log in the same block is the same event, whoever sees it and how often.

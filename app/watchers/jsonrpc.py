@@ -39,6 +39,7 @@ class Refused:
     reason: str
     meaning: Meaning = Meaning.OTHER
     again_seconds: float | None = None
+    said: str = ""  # for us alone: it may name the operator's account
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def _outcome(read: Read, answer: object, expected_id: object) -> Outcome:
         # Its message is for the operator and may name the operator's account; what is returned here, agents are shown.
         log.warning("a node refused a call", code=code, message=message[:200])
         meaning = meaning_of(read.status, code, message)
-        return Refused(code, f"the node answered with error {code}", meaning, _again_seconds(read))
+        return Refused(code, f"the node answered with error {code}", meaning, _again_seconds(read), message[:1_000])
     if read.status == 429:
         return Fault("HTTP status 429", "limited", _again_seconds(read))
     if read.status != 200:

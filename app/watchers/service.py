@@ -15,6 +15,7 @@ from app.kit.wake import Wake
 from app.subscriptions.models import Source
 from app.subscriptions.service import Subscriptions
 from app.watchers import store
+from app.watchers.backfill import Backfilling
 from app.watchers.heads import NewHeads
 from app.watchers.models import Watcher as Row
 from tocsin.schemas.watchers import Watcher, WatcherQuery
@@ -43,6 +44,7 @@ class Watchers:
         clock: Clock,
         wake: Wake,
         subscriptions: Subscriptions,
+        backfilling: Backfilling,
         heads: NewHeads,
         *kinds: Kind,
     ) -> None:
@@ -52,6 +54,7 @@ class Watchers:
         self._subscriptions = subscriptions
         self._heads = heads
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
+        self.backfill_next = backfilling.backfill_next
         self._looking: set[asyncio.Task[bool]] = set()
 
     async def look_next(self) -> int:

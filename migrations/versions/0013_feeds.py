@@ -56,7 +56,12 @@ def _make_tables() -> None:
     )
     op.create_index("feeds_due", "feeds", ["due_at"], postgresql_where=sa.text("due_at is not null"))
     op.create_index("feeds_by_filter", "feeds", ["filter_id"])
-    op.create_index("feeds_by_attention", "feeds", ["source_id", "level", "attention_at"])
+    op.create_index(
+        "feeds_by_attention",
+        "feeds",
+        ["source_id", "level", "attention_at"],
+        postgresql_where=sa.text("attention_at is not null"),
+    )
     op.create_table(
         "feed_entries",
         sa.Column("feed_id", sa.String(), primary_key=True),

@@ -28,7 +28,9 @@ LOGS: dict[str, Any] = {"kind": "evm.log", "chain": CHAIN, "address": "0x" + "aa
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"chains": {CHAIN: ChainSettings.model_validate({"rpc_url": "http://127.0.0.1:1"})}})
+    return settings.model_copy(
+        update={"chains": {CHAIN: ChainSettings.model_validate({"rpc_url": "http://127.0.0.1:1"})}}
+    )
 
 
 @pytest.fixture

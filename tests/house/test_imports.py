@@ -63,6 +63,7 @@ ACTORS = {
     "app.subscriptions.inbox_book",
     "app.subscriptions.inboxes",
     "app.subscriptions.tail",
+    "app.watchers.backfill",
     "app.watchers.chains",
     "app.watchers.documents",
     "app.watchers.fetching",

@@ -25,6 +25,14 @@ def subscribe_logs(
     topic: Annotated[
         list[str] | None, typer.Option(help="Topics by position; '-' for anything, a,b for any of several.")
     ] = None,
+    finality: Annotated[
+        str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")
+    ] = "latest",
+    batch: Annotated[bool, typer.Option("--batch", help="One ring for all events of a block.")] = False,
+    heartbeat_blocks: Annotated[
+        int | None, typer.Option(help="After so many blocks without an event, hear that.")
+    ] = None,
+    from_block: Annotated[int | None, typer.Option(help="Hear the past, too, from this block on.")] = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -35,7 +43,9 @@ def subscribe_logs(
     tocsin subscribe logs --chain eip155:8453 --address 0x8335…2913 --topic 0xddf2…b3ef
     """
     source = {"kind": "evm.log", "chain": chain, "address": address or None, "topics": _topics(topic)}
-    _subscribe(source, endpoint, pull, description, as_json)
+    source["finality"] = finality
+    how = {"batch": "block" if batch else None, "heartbeat_blocks": heartbeat_blocks, "from_block": from_block}
+    _subscribe(source, endpoint, pull, description, as_json, **how)
 
 
 @subscribe.command("json")
@@ -152,7 +162,12 @@ def watchers(as_json: AsJson = False) -> None:
 
 
 def _subscribe(
-    source: dict[str, Any], endpoint: str | None, pull: bool, description: str | None, as_json: bool
+    source: dict[str, Any],
+    endpoint: str | None,
+    pull: bool,
+    description: str | None,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     from pydantic import TypeAdapter
 
@@ -161,7 +176,7 @@ def _subscribe(
     watched = TypeAdapter[Any](Watched).validate_python(source)
     with client() as relay:
         rung = None if pull else chosen_endpoint(relay, endpoint, "; or --pull, and ring none")
-        new = NewSubscription(source=watched, endpoint_id=rung, description=description)
+        new = NewSubscription(source=watched, endpoint_id=rung, description=description, **how)
         made = relay.subscriptions.create(new)
         show.record(made, as_json)
     if isinstance(made.source, Inbox) and not as_json:

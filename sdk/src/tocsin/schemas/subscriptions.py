@@ -11,6 +11,7 @@ from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 __all__ = [
     "Address",
     "BlockPosition",
+    "CatchingUp",
     "ChainPosition",
     "EventPage",
     "EventsQuery",
@@ -28,6 +29,7 @@ __all__ = [
     "SourceState",
     "Subscription",
     "SubscriptionQuery",
+    "SubscriptionState",
     "Topic",
     "Watched",
 ]
@@ -38,6 +40,7 @@ wait_seconds_max = 30
 heartbeat_blocks_max = 100_000
 
 SourceState = Literal["starting", "active", "halted"]
+SubscriptionState = Literal["starting", "catching_up", "active", "halted"]
 
 Address = Annotated[
     str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="20 bytes as hexadecimal; case does not matter.")
@@ -103,6 +106,23 @@ class NewSubscription(Wire):
         le=heartbeat_blocks_max,
         description="After so many blocks of which nothing was told, `subscription.heartbeat` says so. Absent: never.",
     )
+    from_block: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**53 - 1,
+        description="Tell the past, too, from this block on. Only of `evm.log`, and as far back as the relay goes.",
+    )
+
+
+class CatchingUp(Wire):
+    """How far a subscription from a past block has come. Caught up once `next_block` is beyond `until_block`."""
+
+    from_block: int
+    next_block: int = Field(description="The next one to be read.")
+    until_block: int | None = Field(
+        default=None, description="The last that is read from logs; what comes after it was seen live."
+    )
+    last_error: str | None = Field(default=None, description="Why the latest try came to nothing.")
 
 
 class FeedPosition(Wire):
@@ -160,10 +180,12 @@ class Subscription(Wire):
     joins_after: FeedPosition = Field(description="Where in the feed this subscription begins.")
     batch: Literal["block"] | None = None
     heartbeat_blocks: int | None = None
+    catching_up: CatchingUp | None = Field(default=None, description="Of a subscription from a past block.")
     endpoint_id: str | None = None
     description: str | None = None
-    state: SourceState = Field(
-        description="starting until the watcher has looked once; halted when what it saw cannot be trusted."
+    state: SubscriptionState = Field(
+        description="starting until the watcher has looked once; catching_up while the past is read; halted when what "
+        "it saw cannot be trusted."
     )
     state_reason: str | None = Field(default=None, description="Why it is halted.")
     begins_after: ChainPosition | FetchPosition | InboxPosition | None = Field(
