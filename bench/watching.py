@@ -73,7 +73,7 @@ async def _latencies(on: Stage, dev: DevChain, token: Token) -> list[float]:
 
 async def _subscribe(on: Stage, node: str, token: Token) -> None:
     """A thousand endpoints, each with a subscription to the token's transfers."""
-    settings = on.settings.model_copy(update={"chains": {chain: ChainSettings(rpc_url=node)}})
+    settings = on.settings.model_copy(update={"chains": {chain: ChainSettings.model_validate({"rpc_url": node})}})
     source = EvmLog(kind="evm.log", chain=chain, address=token.address, topics=[transfer_topic])
     async with open_services(settings, Silence(), name="bench") as services:
         for number in range(subscribers):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.test_cli_schedules import Relay
 from tocsin import PrivateKey, cli
-from tocsin.schemas.subscriptions import HttpFeed, Inbox, InboxPosition, Subscription
+from tocsin.schemas.subscriptions import FeedPosition, HttpFeed, Inbox, InboxPosition, Subscription
 from tocsin.schemas.web import Verification
 
 KEY = PrivateKey.from_seed(bytes(32))
@@ -49,6 +49,8 @@ def subscription(source: Any) -> Subscription:
         source=source,
         source_id="src_1",
         filter_id="flt_1",
+        feed_id="fed_1",
+        joins_after=FeedPosition(seq=0, hash="0" * 64),
         state="active",
         begins_after=InboxPosition(opened_at=NOW),
         created_at=NOW,
