@@ -109,7 +109,7 @@ recovery_looked_max = 500_000  # deliveries that are looked at to find those
 # Subscriptions
 subscriptions_per_agent_max = 10_000
 feeds_at_once_max = 32  # that one transaction feeds
-feed_items_max = 50  # events that one of them tells in it
+feeding_events_max = 50  # events that one of them tells in it
 feed_deliveries_max = 1_000  # that it makes: who watches waits for it
 feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may have more
 forget_batch_max = 1_000  # entries, sightings and feeds that are dropped at once

@@ -56,7 +56,7 @@ class Feeding:
     async def _said(self, db: AsyncSession, claimed: Sequence[Feed], now: datetime) -> Sequence[Step]:
         """The entries of each feed that are to go out: those that are left from before, or else new ones."""
         behind = [feed for feed in claimed if feed.sent_seq < feed.seq]
-        left = await store.unsent(db, behind, limits.feed_items_max)
+        left = await store.unsent(db, behind, limits.feeding_events_max)
         # What waits to be sent goes first: only then is looked for more. It stays due for that.
         steps = [Step(feed, left[feed.id], None, more=True) for feed in behind]
         # What is seen waits until a feed has caught up; then it is due for that.
@@ -65,13 +65,13 @@ class Feeding:
         ready = [feed for feed in claimed if feed.sent_seq == feed.seq and not feed.is_catching_up]
         if not ready:
             return steps
-        views = await store.views(db, ready, limits.feed_items_max)
+        views = await store.views(db, ready, limits.feeding_events_max)
         new = [
             step(
                 feed,
                 views[feed.id],
                 now,
-                items_max=limits.feed_items_max,
+                items_max=limits.feeding_events_max,
                 batch_bytes_max=limits.feed_batch_bytes_max,
             )
             for feed in ready

@@ -104,7 +104,7 @@ async def test_what_no_feed_waits_for_is_not_looked_at(database: Database, chain
 async def test_two_feeders_make_one_sequence(
     database: Database, chain: Written, feeder: Callable[[], Feeding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "feed_items_max", 3)
+    monkeypatch.setattr(limits, "feeding_events_max", 3)
     monkeypatch.setattr(limits, "feed_deliveries_max", 4)
     feeds = [await join(database, terms, "ep_1", "ep_2", "ep_3") for terms in (LATEST, BATCH)]
     await chain.look(add=chain.grow(4, 3, 0, 2))
@@ -241,7 +241,7 @@ async def walk(chain: Written, feeders: list[Feeding], draw: random.Random, step
 async def test_whatever_a_chain_does_replaying_a_feed_gives_an_independent_reading(
     database: Database, chain: Written, feeder: Callable[[], Feeding], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "feed_items_max", 4)
+    monkeypatch.setattr(limits, "feeding_events_max", 4)
     monkeypatch.setattr(limits, "feed_deliveries_max", 5)
     ways = {(finality, batch): Terms(finality, batch) for finality in FINALITIES for batch in (None, "block")}
     feeds = {
