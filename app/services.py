@@ -30,6 +30,7 @@ from app.watchers.documents import Documents
 from app.watchers.heads import NewHeads
 from app.watchers.media import MEDIA
 from app.watchers.opening import chain_of
+from app.watchers.proving import Proving
 from app.watchers.service import Watchers
 
 
@@ -103,6 +104,7 @@ async def open_services(
         subscriptions,
         Backfilling(database.transaction, clock, wake, subscriptions, chains, settings.watching.backfill_blocks_max),
         NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
+        Proving(database.transaction, clock, subscriptions, chains),
         Chains(database.transaction, clock, subscriptions, chains),
         *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )

@@ -70,6 +70,13 @@ backfill_depth_blocks = 64  # below the head, where the node does not say what i
 backfill_lease_seconds = 60
 backfill_wait_seconds = 5  # until more may be final
 
+# Proofs of events: blocks that are read whole, and kept for whoever asks for another event of theirs
+proof_timeout_seconds = 20
+proof_blocks_at_once = 2  # that one process reads
+proof_waiting_max = 50
+proof_receipts_max = 1_000  # of a block, that are asked for one by one where a provider has none of whole blocks
+proof_blocks_kept_bytes_max = 16 * 1024 * 1024
+
 # Endpoints
 cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their endpoint; workers see to the rest
 standing_sweep_seconds = 10  # between looks at what is due and held

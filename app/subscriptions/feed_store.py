@@ -252,12 +252,16 @@ async def write(db: AsyncSession, steps: Sequence[Step], now: datetime) -> None:
         return
     added = sql(
         """
-        insert into feed_entries (feed_id, seq, type, body, made_at)
-        select feed_id, seq, type, body, :now
-        from json_to_recordset(cast(:entries as json)) as e(feed_id text, seq bigint, type text, body text)
+        insert into feed_entries (feed_id, seq, type, body, event_ids, made_at)
+        select feed_id, seq, type, body, event_ids, :now
+        from json_to_recordset(cast(:entries as json))
+            as e(feed_id text, seq bigint, type text, body text, event_ids text[])
         """
     )
-    rows = [{"feed_id": feed_id, "seq": e.seq, "type": e.type, "body": e.body} for feed_id, e in entries]
+    rows = [
+        {"feed_id": feed_id, "seq": e.seq, "type": e.type, "body": e.body, "event_ids": list(e.event_ids)}
+        for feed_id, e in entries
+    ]
     await db.execute(added, {"entries": orjson.dumps(rows).decode(), "now": now})
     taken_back = [
         {"feed_id": feed_id, "event_id": each.event_id} for feed_id, entry in entries for each in entry.retracted
@@ -444,6 +448,19 @@ async def entries(db: AsyncSession, feed_id: str, after: int, limit: int) -> Seq
     """The entries of a feed after a place, in order, at most `limit`."""
     question = select(FeedEntry).where(col(FeedEntry.feed_id) == feed_id, col(FeedEntry.seq) > after)
     return (await db.scalars(question.order_by(col(FeedEntry.seq)).limit(limit))).all()
+
+
+async def told(db: AsyncSession, agent_id: str, event_id: str) -> str | None:
+    """The latest entry about an event among those that the agent's subscriptions were told; None where there is none."""
+    statement = sql(
+        """
+        select e.body from feed_entries e
+        join subscriptions s on s.feed_id = e.feed_id and s.agent_id = :agent_id and s.after_seq < e.seq
+        where e.event_ids @> array[cast(:event_id as text)]
+        order by e.made_at desc, e.seq desc limit 1
+        """
+    )
+    return (await db.execute(statement, {"agent_id": agent_id, "event_id": event_id})).scalar_one_or_none()
 
 
 async def seqs(db: AsyncSession, feed_ids: Collection[str]) -> Mapping[str, int]:

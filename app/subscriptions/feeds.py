@@ -37,6 +37,7 @@ __all__ = [
     "past",
     "portion",
     "step",
+    "told_in",
 ]
 
 _CONFIRMATIONS = re.compile(r"confirmations:([0-9]+)")
@@ -159,6 +160,8 @@ class Entry:
     body: str
     told: Sequence[Seen] = ()
     retracted: Sequence[Retracting] = ()
+    event_ids: Sequence[str] = ()
+    """Of all events that it says something of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,16 @@ def past(feed: Feed, seen: Sequence[Seen], now: datetime, *, batch_bytes_max: in
     return Step(said, [replace(each, told=()) for each in entries], None, more=True)
 
 
+def told_in(body: str, event_id: str) -> tuple[str, Mapping[str, Any]]:
+    """What an entry says of one of its events, and with which type: what is true of it last."""
+    said = orjson.loads(body)
+    items = said["data"].get("items")
+    if items is None:
+        return said["type"], said["data"]
+    item = next(each for each in reversed(items) if each["event_id"] == event_id)
+    return item["type"], item
+
+
 def _is_deep_enough(seen: Seen, head: int | None) -> bool:
     # What is on no chain is final when it is seen.
     return seen.block_number is None or (head is not None and seen.block_number <= head)
@@ -216,7 +229,8 @@ def _written(feed: Feed, items: Sequence[Item], now: datetime, batch_bytes_max: 
         feed, entry = _next(feed, *(_batch(group) if feed.terms.batch else _single(group[0])), now)
         told = [each for each in group if isinstance(each, Seen)]
         retracted = [each for each in group if isinstance(each, Retracting)]
-        entries.append(replace(entry, told=told, retracted=retracted))
+        event_ids = [each.event_id for each in group]
+        entries.append(replace(entry, told=told, retracted=retracted, event_ids=event_ids))
     return feed, entries
 
 

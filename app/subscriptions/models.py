@@ -123,15 +123,22 @@ class Feed(SQLModel, table=True):
 
 
 class FeedEntry(SQLModel, table=True):
-    """One entry of a feed. The body is the text that is rung, and holds the hash of the body before."""
+    """One entry of a feed. The body is the text that is rung, and holds the hash of the body before.
+
+    `event_ids` are those of the events that it tells or takes back: how an entry is found again by what it says.
+    """
 
     __tablename__ = "feed_entries"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index("feed_entries_by_age", "made_at"),)
+    __table_args__ = (
+        Index("feed_entries_by_age", "made_at"),
+        Index("feed_entries_by_event", "event_ids", postgresql_using="gin"),
+    )
 
     feed_id: str = Field(primary_key=True)
     seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     type: str
     body: str
+    event_ids: list[str] = Field(sa_column=Column(ARRAY(String), nullable=False, server_default=text("'{}'")))
     made_at: datetime = Field(sa_column=_moment())
 
 

@@ -24,7 +24,7 @@ from app.kit.wake import Wake
 from app.subscriptions import feed_store, inbox_book, store, web
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Seen as PastSeen
-from app.subscriptions.feeds import Terms, level_of, past
+from app.subscriptions.feeds import Terms, level_of, past, told_in
 from app.subscriptions.forgetting import Forgetting
 from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
@@ -201,6 +201,11 @@ class Subscriptions:
             row, _, _, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
         after = max(last_seen(last_event_id), row.after_seq)
         return self._streams.follow(transaction, Listening(agent_id, row.id, feed.id, after))
+
+    async def told(self, db: AsyncSession, agent_id: str, event_id: str) -> tuple[str, Mapping[str, Any]]:
+        """What the agent was told last of an event, with the type that said it."""
+        body = await feed_store.told(db, agent_id, event_id)
+        return told_in(require(body, "event that a subscription of yours was told"), event_id)
 
     # For other services
 

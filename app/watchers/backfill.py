@@ -22,6 +22,7 @@ from app.subscriptions.matching import Matcher
 from app.subscriptions.service import Subscriptions
 from app.subscriptions.sources import filter_of
 from app.subscriptions.telling import Seen
+from app.watchers import store
 from app.watchers.chains import seen_in
 from app.watchers.follower import Block, ByNumber, Contents, Missing
 from app.watchers.jsonrpc import Refused, Result, Rpc
@@ -86,6 +87,7 @@ class Backfilling:
         async with self._transaction() as db:
             now = await self._clock.now(db)
             behind = await self._subscriptions.take_behind(db, now)
+            learned = None if behind is None else await store.learned(db, behind.source.params["chain"])
         if behind is None:
             return 0
         position = behind.source.position
@@ -93,6 +95,7 @@ class Backfilling:
         if position is None or chain is None:
             await self._conclude(behind, [], "the chain has not been looked at yet", limits.backfill_wait_seconds)
             return 1
+        chain.resume(learned)
         # Where live begins is free to choose, once: what was seen of blocks up to there is passed over.
         catching = behind.catching
         first = catching.next_block

@@ -64,10 +64,12 @@ class Chains:
             watcher = await store.watcher(db, taken.id)
             starting = taken.state == "starting"
             ring = Ring() if starting else await store.ring(db, watcher)
+            learned = await store.learned(db, taken.params["chain"])
         chain = self._chains.get(taken.params["chain"])
         if chain is None:
             found = Found(0, Abandon("this chain is no longer in TOCSIN_CHAINS"))
         else:
+            chain.resume(learned)
             found = await chain.follow(ring, 0 if starting else watcher.doubts)
         rules = chain.rules if chain is not None else Rules(limits.look_again_seconds_max)
         verdict = found.verdict
@@ -92,6 +94,8 @@ class Chains:
             await self._conclude(db, held, outcome, found.calls, now)
             if chain is not None:
                 await store.keep_providers(db, held.id, chain.shown())
+                if chain.capability != learned and not chain.capability.settled:
+                    await store.keep_learned(db, held.params["chain"], chain.capability)
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
         return told > 0 or moved_on
 

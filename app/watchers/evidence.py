@@ -7,7 +7,8 @@
     rpc             as the node answered
 
 A chain is held to what its blocks have shown for a while, or to what its operator says. From then on an answer that
-shows less is refused: whoever could lower the demand by answering worse would not be held to anything.
+shows less is refused: whoever could lower the demand by answering worse would not be held to anything. It is kept in the
+database, because a relay that starts anew would have to be told by those very answers what to demand of them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,13 @@ class Capability:
 def held_to(verified: Verified | None) -> Capability:
     """What is known of a chain to begin with: what its operator says, or nothing."""
     return Capability() if verified is None else Capability(demanded=verified, settled=True)
+
+
+def resumed(capability: Capability, kept: Capability | None) -> Capability:
+    """What is known of a chain by what this process has seen of it, and by what was kept of all that any has seen."""
+    if capability.settled or kept is None:
+        return capability
+    return replace(kept, demanded=max(capability.demanded, kept.demanded, key=_STRENGTH.__getitem__))
 
 
 def committed(answer: Mapping[str, Any], block_hash: str) -> proofs.Header | None:

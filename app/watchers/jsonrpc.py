@@ -64,7 +64,8 @@ class Held:
 class Rpc:
     """One provider of one chain: how to ask it, what it can do, and how it fares.
 
-    What it can do is learned from its refusals, and forgotten with the process.
+    What it can do is learned from its refusals, and forgotten with the process: it may be able to do more tomorrow. What
+    its answers have to show is not: see `held`.
     """
 
     def __init__(

@@ -39,6 +39,17 @@ class Block(SQLModel, table=True):
     timestamp: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+class LearnedChain(SQLModel, table=True):
+    """What the answers about a chain have shown, and have to show from then on: whoever looks, and whoever begins to."""
+
+    __tablename__ = "learned_chains"  # pyright: ignore[reportAssignmentType]
+
+    chain: str = Field(primary_key=True)
+    demanded: str  # receipts-root, bloom or rpc
+    rooted: int  # blocks in a row that have shown receipts-root, up to as many as are enough
+    bloomed: int
+
+
 class Selection(SQLModel, table=True):
     """What a filter remembers of a document as it was last read: the value, or what its rule needs."""
 

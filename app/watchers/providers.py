@@ -11,6 +11,7 @@ from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.telemetry import metrics
 from app.watchers.answers import Header
+from app.watchers.evidence import Capability, resumed
 from app.watchers.finality import Heads, Levels, by_depth, by_tags
 from app.watchers.follower import (
     Abandon,
@@ -51,6 +52,15 @@ class Chain:
         self.rules = rules
         self._clock = clock
         self._surveyed_at = float("-inf")
+
+    @property
+    def capability(self) -> Capability:
+        """What the answers of all providers have to show."""
+        return self.providers[0].capability
+
+    def resume(self, kept: Capability | None) -> None:
+        """Hold the providers to what was kept of what they, or others, have shown before."""
+        self.providers[0].capability = resumed(self.capability, kept)
 
     async def follow(self, ring: Ring, doubts: int) -> Found:
         """What to do about the chain, after `doubts` looks in a row that ended in doubt. Ends within a bound."""

@@ -2,6 +2,8 @@
 
 from app.kit.operations import Call, Operation
 from app.watchers.service import Watchers
+from tocsin.problems import BlockGone, NotFound, NotProvable, ProviderUnavailable, TooManyRequests
+from tocsin.schemas.proofs import EventProof
 from tocsin.schemas.watchers import Watcher, WatcherQuery
 from tocsin.schemas.wire import Page
 
@@ -11,4 +13,21 @@ async def list_watchers(call: Call[Watchers], query: WatcherQuery) -> Page[Watch
     return await call.service.list(call.db, call.agent.id, query)
 
 
-OPERATIONS = (Operation("GET", "/v1/watchers", list_watchers),)
+async def get_event_proof(call: Call[Watchers], id: str) -> EventProof:
+    """Get the proof of an event on a chain.
+
+    Of one that a subscription of yours was told, by its `event_id`. What you have to trust then is the hash of its block.
+    """
+    return await call.service.proof(call.agent.id, id)
+
+
+OPERATIONS = (
+    Operation("GET", "/v1/watchers", list_watchers),
+    Operation(
+        "GET",
+        "/v1/events/{id}/proof",
+        get_event_proof,
+        problems=(NotFound, NotProvable, BlockGone, TooManyRequests, ProviderUnavailable),
+        waits=True,
+    ),
+)

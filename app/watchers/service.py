@@ -18,6 +18,7 @@ from app.watchers import store
 from app.watchers.backfill import Backfilling
 from app.watchers.heads import NewHeads
 from app.watchers.models import Watcher as Row
+from app.watchers.proving import Proving
 from tocsin.schemas.watchers import Watcher, WatcherQuery
 from tocsin.schemas.wire import Page
 
@@ -46,6 +47,7 @@ class Watchers:
         subscriptions: Subscriptions,
         backfilling: Backfilling,
         heads: NewHeads,
+        proving: Proving,
         *kinds: Kind,
     ) -> None:
         self._transaction = transaction
@@ -53,6 +55,8 @@ class Watchers:
         self._wake = wake
         self._subscriptions = subscriptions
         self._heads = heads
+        self._proving = proving
+        self.proof = proving.proof
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
         self.backfill_next = backfilling.backfill_next
         self._looking: set[asyncio.Task[bool]] = set()
@@ -90,6 +94,7 @@ class Watchers:
     async def close(self) -> None:
         """Leave the looks that are under way to their leases."""
         await self._heads.close()
+        await self._proving.close()
         for look in self._looking:
             look.cancel()
         await asyncio.gather(*self._looking, return_exceptions=True)

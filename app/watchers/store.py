@@ -3,15 +3,16 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from app.watchers.evidence import Capability, Verified
 from app.watchers.follower import Block, Final, Ring
 from app.watchers.models import Block as BlockRow
-from app.watchers.models import Selection, Watcher
+from app.watchers.models import LearnedChain, Selection, Watcher
 
 
 async def watcher(db: AsyncSession, source_id: str) -> Watcher:
@@ -108,6 +109,28 @@ async def keep_providers(db: AsyncSession, source_id: str, providers: Sequence[M
     """Remember how each provider fared, for those who ask another process."""
     statement = text("update watchers set providers = cast(:providers as jsonb) where source_id = :id")
     await db.execute(statement, {"id": source_id, "providers": json.dumps(providers)})
+
+
+async def learned(db: AsyncSession, chain: str) -> Capability | None:
+    """What the answers about a chain are held to, as far as anybody has learned."""
+    row = (await db.scalars(select(LearnedChain).where(col(LearnedChain.chain) == chain))).one_or_none()
+    if row is None:
+        return None
+    return Capability(cast(Verified, row.demanded), rooted=row.rooted, bloomed=row.bloomed)
+
+
+async def keep_learned(db: AsyncSession, chain: str, capability: Capability) -> None:
+    """Remember what the answers about a chain are held to. What is demanded never becomes less."""
+    statement = text(
+        """
+        insert into learned_chains as l (chain, demanded, rooted, bloomed) values (:chain, :demanded, :rooted, :bloomed)
+        on conflict (chain) do update set rooted = excluded.rooted, bloomed = excluded.bloomed,
+            demanded = case when l.demanded = 'receipts-root' or excluded.demanded = 'rpc'
+                then l.demanded else excluded.demanded end
+        """
+    )
+    values = {"demanded": capability.demanded, "rooted": capability.rooted, "bloomed": capability.bloomed}
+    await db.execute(statement, {"chain": chain, **values})
 
 
 # Documents

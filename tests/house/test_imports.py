@@ -71,7 +71,9 @@ ACTORS = {
     "app.watchers.jsonrpc",
     "app.watchers.opening",
     "app.watchers.providers",
+    "app.watchers.proving",
     "app.watchers.rpc",
+    "app.watchers.whole_blocks",
 }
 PURE_ELSEWHERE = {
     "app.kit.addresses",

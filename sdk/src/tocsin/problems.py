@@ -25,8 +25,9 @@ True
     ├── RequestTimeout 408
     ├── Conflict 409
     │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
-    │   └── DeliveryConcluded · TooManySubscriptions
-    ├── PayloadGone 410
+    │   └── DeliveryConcluded · TooManySubscriptions · NotProvable
+    ├── Gone 410
+    │   └── PayloadGone · BlockGone
     ├── PreconditionFailed 412
     ├── ContentTooLarge 413
     ├── UnsupportedMediaType 415
@@ -38,7 +39,8 @@ True
     ├── TooManyRequests 429
     ├── InternalError 500
     └── Unavailable 503
-        └── DatabaseUnavailable · DatabaseFull · FacilitatorUnavailable · PaymentPending
+        ├── DatabaseUnavailable · DatabaseFull · FacilitatorUnavailable · PaymentPending
+        └── ProviderUnavailable
 """
 
 import re
@@ -261,10 +263,23 @@ class DeliveryConcluded(Conflict):
     """Leave it: the delivery has come to its end. To send it once more: POST /v1/deliveries/{id}/redeliver."""
 
 
-class PayloadGone(Problem):
-    """Publish it anew: the relay has the record of this delivery, and not what it said."""
+class NotProvable(Conflict):
+    """Check it in the way that the detail names: nothing that the relay can get shows that this is so."""
+
+
+class Gone(Problem):
+    """Do without it: it was here, and is no more."""
 
     status = 410
+
+
+class PayloadGone(Gone):
+    """Publish it anew: the relay has the record of this delivery, and not what it said."""
+
+
+class BlockGone(Gone):
+    """Ask a node of your own for the block `hash`: none of the relay's providers has it any more. Where `retracted` is
+    true that is as expected, because a reorganisation took the block from the chain."""
 
 
 class PreconditionFailed(Problem):
@@ -379,6 +394,10 @@ class FacilitatorUnavailable(Unavailable):
 class PaymentPending(Unavailable):
     """Whether the payment has settled is not known yet. Repeat the request with the same `PAYMENT-SIGNATURE`: it is
     served once the payment is found. Do not sign another one, or you may pay twice."""
+
+
+class ProviderUnavailable(Unavailable):
+    """No provider of the chain answers the relay at the moment. Repeat the request after `Retry-After`."""
 
 
 def problem_from(

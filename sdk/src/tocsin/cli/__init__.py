@@ -24,6 +24,7 @@ from tocsin.cli.recoveries import recoveries
 from tocsin.cli.schedules import schedules
 from tocsin.cli.session import Session, begin
 from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
+from tocsin.cli.verify import verify
 from tocsin.problems import Problem, UnknownKey
 
 __all__ = ["main"]
@@ -66,6 +67,7 @@ app.add_typer(endpoints, name="endpoints")
 app.add_typer(messages, name="messages")
 app.add_typer(deliveries, name="deliveries")
 app.add_typer(recoveries, name="recoveries")
+app.add_typer(verify, name="verify")
 for command in (watchers, events, prices, payments):
     app.command()(command)
 app.command(no_args_is_help=True)(call)

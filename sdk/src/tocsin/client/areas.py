@@ -43,6 +43,7 @@ from tocsin.schemas.messages import (
     PublishedMessages,
 )
 from tocsin.schemas.payments import Payment, PriceList
+from tocsin.schemas.proofs import EventProof
 from tocsin.schemas.recoveries import NewRecovery, NewRedrive, RecoverableState, Recovery, RecoveryState
 from tocsin.schemas.schedules import (
     AskedPreview,
@@ -506,6 +507,11 @@ class Events(Area[C]):
     def list(self, kind: str | None = None, subject: str | None = None) -> Call[Page[Event]]:
         """What happened, oldest first."""
         return get("/v1/events", Page[Event], kind=kind, subject=subject, limit=100)
+
+    @operation
+    def proof(self, id: str) -> Call[EventProof]:
+        """The proof of an event on a chain that a subscription of yours was told; `tocsin.proofs.verify` checks it."""
+        return get(f"/v1/events/{segment(id)}/proof", EventProof)
 
 
 def _jwk(key: PrivateKey) -> Jwk:

@@ -3,6 +3,7 @@
 ProofError
 ├── Malformed           not in the form that this page or the chain's protocol describes
 ├── Unprovable          a node's own answers do not add up to its header: there is nothing to prove with them
+├── NoProof             events of this kind are about something that no block commits to
 └── Refuted             well-formed, but it does not prove what it should
     ├── WrongBlock          another block or chain than the one you trust
     ├── WrongPath           the nodes do not lead from the header's root to anything
@@ -13,6 +14,7 @@ ProofError
 
 __all__ = [
     "Malformed",
+    "NoProof",
     "ProofError",
     "Refuted",
     "Unprovable",
@@ -40,6 +42,10 @@ class Malformed(ProofError):
 
 class Unprovable(ProofError):
     """The node contradicts itself, or its chain computes this in a way that we do not know: ask another node."""
+
+
+class NoProof(ProofError):
+    """No proof says anything of such an event: check it in the way that is named here, or take the relay's word."""
 
 
 class Refuted(ProofError):

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from tocsin.proofs.errors import Malformed
 
-__all__ = ["as_bytes", "as_list", "as_object", "octets", "present", "quantity"]
+__all__ = ["as_bytes", "as_list", "as_object", "octets", "present", "quantity", "quantity_bytes_max"]
 
 quantity_bytes_max = 32
 

@@ -38,7 +38,11 @@ class Receipt:
     """A receipt, as a block commits to it."""
 
     type: int
+    succeeded: bool | None
+    """None before Byzantium, when receipts did not say."""
     logs: tuple[Log, ...]
+    deposit_nonce: int | None = None
+    """Of a deposit of the OP Stack since Canyon: the nonce that its sender had."""
 
     @classmethod
     def parse(cls, value: bytes, part: str = "receipt") -> "Receipt":
@@ -48,11 +52,19 @@ class Receipt:
         sizes = (4, 6) if type_ == _DEPOSIT else (4,)
         if not isinstance(fields, list) or len(fields) not in sizes:
             raise Malformed(part, f"it is no list of {' or '.join(map(str, sizes))} fields")
+        if fields[0] not in (b"", b"\1") and (not isinstance(fields[0], bytes) or len(fields[0]) != 32):
+            raise Malformed(part, "it says neither whether the transaction succeeded nor what the state was after it")
         logs = tuple(_logs(fields[3], part))
         # A receipt holds the bloom of its logs. One that does not is something else that only looks like it.
         if fields[2] != bloom(_bloomed(logs)):
             raise Malformed(part, "its bloom is not that of its logs")
-        return cls(type_, logs)
+        nonce = fields[4] if len(fields) == max(sizes) > 4 else None
+        return cls(
+            type=type_,
+            succeeded=None if len(fields[0]) == 32 else fields[0] == b"\1",
+            logs=logs,
+            deposit_nonce=int.from_bytes(nonce, "big") if isinstance(nonce, bytes) else None,
+        )
 
 
 def receipt_value(receipt: Mapping[str, Any], part: str = "receipt") -> bytes:

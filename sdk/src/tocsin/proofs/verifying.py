@@ -1,96 +1,58 @@
 """Checking proofs. Nothing is believed but what the caller says is trusted: that a chain has this block."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from tocsin.proofs.documents import Proof, hexadecimal
+from pydantic import BaseModel
+
+from tocsin.proofs.documents import Inclusion, Proof, hexadecimal
 from tocsin.proofs.errors import WrongBlock, WrongEvent, WrongLog, WrongTransaction
 from tocsin.proofs.event_ids import event_id
 from tocsin.proofs.headers import Header
 from tocsin.proofs.keccak import keccak
-from tocsin.proofs.receipts import Log, Receipt
+from tocsin.proofs.proven import Proven
+from tocsin.proofs.receipts import Receipt
+from tocsin.proofs.telling import compared
 from tocsin.proofs.trie import value_at
 
-__all__ = ["Proven", "verify"]
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """What is true of the chain if it has the block. Hexadecimal is lower case, after 0x."""
-
-    event_id: str
-    chain: str
-    block_number: int
-    block_hash: str
-    parent_hash: str
-    timestamp: int
-    transaction_hash: str
-    transaction_index: int
-    log_index: int
-    """The log's place among those of its transaction."""
-    address: str
-    topics: tuple[str, ...]
-    data: str
-    unchecked: tuple[str, ...] = ()
-    """Members of the event's payload that are the relay's word only, such as `verified`."""
-
-    @property
-    def payload(self) -> dict[str, Any]:
-        """What the payload of an event of kind `evm.log` says of this."""
-        return {
-            "chain": self.chain,
-            "block": {
-                "number": self.block_number,
-                "hash": self.block_hash,
-                "parent_hash": self.parent_hash,
-                "timestamp": self.timestamp,
-            },
-            "transaction": {"hash": self.transaction_hash, "index": self.transaction_index},
-            "log": {
-                "index": self.log_index,
-                "address": self.address,
-                "topics": list(self.topics),
-                "data": self.data,
-            },
-        }
+__all__ = ["verify"]
 
 
 def verify(
-    proof: Proof | str | bytes | Mapping[str, Any],
+    proof: Proof | str | bytes | Mapping[str, Any] | BaseModel,
     *,
     trusted_chain: str,
     trusted_block_hash: str,
-    event: Mapping[str, Any] | None = None,
+    event: Mapping[str, Any] | BaseModel | None = None,
+    signature: str | None = None,
 ) -> Proven:
     """What this proves; a `ProofError`, which says what is wrong, if it does not prove all that it claims.
 
     `trusted_block_hash` is of a block that you know to be on `trusted_chain`: from a node, a light client or a contract
-    that you believe. `event` is a ring's `data`, or that of an event that was read: then it must say what the log says.
+    that you believe. `event` is a ring's `data`, or that of an event that was read: then it must say what the chain says.
+    `signature` is that of the event which your filter names; what a log was decoded to is checked with it.
     """
     claim = proof if isinstance(proof, Proof) else Proof.parse(proof)
     header = _header(claim, trusted_chain, trusted_block_hash)
-    value = value_at(header.transactions_root, claim.transaction_index, claim.transaction_path, "transaction.path")
-    if keccak(value) != claim.transaction_hash:
-        raise WrongTransaction("transaction.hash", "it is not that of the transaction which the path leads to")
-    log = _log(claim, header)
     proven = Proven(
-        event_id=event_id(claim.chain, hexadecimal(header.hash), claim.transaction_index, claim.log_index),
+        event_id=event_id(claim.chain, hexadecimal(header.hash), *claim.place),
         chain=claim.chain,
         block_number=header.number,
         block_hash=hexadecimal(header.hash),
         parent_hash=hexadecimal(header.parent_hash),
         timestamp=header.timestamp,
-        transaction_hash=hexadecimal(claim.transaction_hash),
-        transaction_index=claim.transaction_index,
-        log_index=claim.log_index,
-        address=hexadecimal(log.address),
-        topics=tuple(map(hexadecimal, log.topics)),
-        data=hexadecimal(log.data),
     )
+    if claim.transaction is not None:
+        proven = _with_transaction(proven, claim.transaction, header)
+    if claim.log_index is not None:
+        proven = _with_log(proven, claim.log_index)
     if claim.event_id != proven.event_id:
         raise WrongEvent("event_id", f"the event at this place is {proven.event_id}")
-    return proven if event is None else _telling(proven, event)
+    if event is None:
+        return proven
+    told = event.model_dump(mode="json", by_alias=True) if isinstance(event, BaseModel) else event
+    return replace(proven, unchecked=compared(proven, told, signature))
 
 
 def _header(claim: Proof, trusted_chain: str, trusted_block_hash: str) -> Header:
@@ -106,39 +68,30 @@ def _header(claim: Proof, trusted_chain: str, trusted_block_hash: str) -> Header
     return header
 
 
-def _log(claim: Proof, header: Header) -> Log:
-    value = value_at(header.receipts_root, claim.transaction_index, claim.receipt_path, "receipt.path")
-    logs = Receipt.parse(value, "receipt").logs
-    if claim.log_index >= len(logs):
+def _with_transaction(proven: Proven, claim: Inclusion, header: Header) -> Proven:
+    value = value_at(header.transactions_root, claim.index, claim.path, "transaction.path")
+    if keccak(value) != claim.hash:
+        raise WrongTransaction("transaction.hash", "it is not that of the transaction which the path leads to")
+    receipt = Receipt.parse(value_at(header.receipts_root, claim.index, claim.receipt_path, "receipt.path"), "receipt")
+    return replace(
+        proven,
+        transaction_hash=hexadecimal(claim.hash),
+        transaction_index=claim.index,
+        transaction_value=value,
+        receipt=receipt,
+        succeeded=receipt.succeeded,
+    )
+
+
+def _with_log(proven: Proven, log_index: int) -> Proven:
+    logs = proven.receipt.logs if proven.receipt is not None else ()
+    if log_index >= len(logs):
         raise WrongLog("log.index", f"the transaction has {len(logs)} logs")
-    return logs[claim.log_index]
-
-
-# --- what was told
-
-
-def _telling(proven: Proven, event: Mapping[str, Any]) -> Proven:
-    """The same, if the event tells it."""
-    for name, expected in (("event_id", proven.event_id), ("kind", "evm.log")):
-        if event.get(name) != expected:
-            raise WrongEvent(f"event.{name}", f"it is {str(event.get(name))[:80]!r}, not {expected!r}")
-    unchecked = tuple(_unchecked(event.get("payload"), proven.payload, "payload"))
-    return replace(proven, unchecked=unchecked)
-
-
-def _unchecked(said: object, expected: Mapping[str, object], part: str) -> Iterator[str]:
-    """Names of members that are said beyond what is expected; all that is expected must be said, exactly."""
-    members: Mapping[str, object] = cast(Mapping[str, object], said) if isinstance(said, Mapping) else {}
-    for name, value in expected.items():
-        here = f"{part}.{name}"
-        if isinstance(value, dict):
-            yield from _unchecked(members.get(name), cast(Mapping[str, object], value), here)
-        elif not _same(members.get(name), value):
-            told, true = str(members.get(name))[:80], str(value)[:80]
-            raise WrongEvent(f"event.{here}", f"it is {told!r}, and on the chain {true!r}")
-    yield from (f"{part}.{name}" for name in members if name not in expected)
-
-
-def _same(said: object, expected: object) -> bool:
-    # Python takes True, 1 and 1.0 for equal.
-    return type(said) is type(expected) and said == expected
+    log = logs[log_index]
+    return replace(
+        proven,
+        log_index=log_index,
+        address=hexadecimal(log.address),
+        topics=tuple(map(hexadecimal, log.topics)),
+        data=hexadecimal(log.data),
+    )

@@ -1,0 +1,68 @@
+"""Proofs of what agents were told: made of the block itself, and checked before they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.kit.clock import Clock
+from app.kit.database import Transaction
+from app.subscriptions.service import Subscriptions
+from app.watchers.providers import Chain
+from app.watchers.unproven import refusal
+from app.watchers.whole_blocks import WholeBlocks
+from tocsin import proofs
+from tocsin.problems import NotProvable
+from tocsin.schemas.proofs import EventProof
+
+__all__ = ["Proving"]
+
+
+class Proving:
+    """Makes proofs, whenever an agent asks for one: nothing is kept of them."""
+
+    def __init__(
+        self, transaction: Transaction, clock: Clock, subscriptions: Subscriptions, chains: Mapping[str, Chain]
+    ) -> None:
+        self._transaction = transaction
+        self._subscriptions = subscriptions
+        self._chains = chains
+        self._blocks = WholeBlocks(chains, clock)
+
+    async def proof(self, agent_id: str, event_id: str) -> EventProof:
+        """The proof of an event that a subscription of the agent's was told. May take seconds: holds no transaction."""
+        async with self._transaction() as db:
+            type, said = await self._subscriptions.told(db, agent_id, event_id)
+        if said["kind"] not in proofs.RULES:
+            why = proofs.NO_PROOF.get(said["kind"], "they are of nothing that a chain commits to")
+            raise NotProvable(f"events of kind {said['kind']}: {why}")
+        payload, retracted = said["payload"], type == "event.retracted"
+        chain, block_hash = payload["chain"], payload["block"]["hash"]
+        if chain not in self._chains:
+            raise NotProvable(f"this relay does not watch {chain} any more: ask a node of your own")
+        place = _place(payload)
+        found = await self._blocks.read(chain, block_hash, whole=bool(place))
+        if not isinstance(found, proofs.Contents):
+            raise refusal(chain, block_hash, found, retracted=retracted)
+        event = {name: said[name] for name in ("event_id", "kind", "observed_at", "payload")}
+        try:
+            proof = found.proof(chain, *place)
+            proofs.verify(proof, trusted_chain=chain, trusted_block_hash=block_hash, event=event)
+        except proofs.ProofError as error:
+            # Told as a node answered that could not be checked: better to say so than to give what proves otherwise.
+            raise NotProvable(
+                f"the block says otherwise than the event: {error.part}: {error.reason}. Do not rely on the event"
+            ) from error
+        return EventProof.model_validate({"event": event, "retracted": retracted, "proof": proof.document()})
+
+    async def close(self) -> None:
+        """Stop reading blocks."""
+        await self._blocks.close()
+
+
+def _place(payload: Mapping[str, Any]) -> tuple[int, ...]:
+    """Where in its block an event is: of all of it, of a transaction, or of a log."""
+    if payload.get("transaction") is None:
+        return ()
+    index: int = payload["transaction"]["index"]
+    return (index,) if payload.get("log") is None else (index, payload["log"]["index"])

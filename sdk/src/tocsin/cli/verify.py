@@ -1,0 +1,309 @@
+"""Checking what a relay told you, without believing it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from tocsin.cli import show
+from tocsin.cli.session import AsJson, client
+from tocsin.problems import Problem
+
+if TYPE_CHECKING:
+    from tocsin.cli.anchors import Canonical
+    from tocsin.proofs import Proven
+
+__all__ = ["verify"]
+
+verify = typer.Typer(no_args_is_help=True, help="Check what a relay told you, without believing it.")
+
+refuted_code, undecided_code = 1, 3
+
+
+@verify.callback()
+def _verify() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event as it was told, and whether it was then taken back."""
+
+    event: Mapping[str, Any]
+    retracted: bool = False
+    proof: Any = None
+    """Where it came with one."""
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """The hash that the check rests on, and who says that it is the chain's."""
+
+    block_hash: str
+    said_by: str | None = None
+    """None: nobody but the relay."""
+    canonical: Canonical | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one event."""
+
+    told: Told
+    said: str
+    code: int = 0
+    hint: str | None = None
+    proven: Proven | None = None
+    trusted: Trusted = field(default_factory=lambda: Trusted(""))
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """For programs."""
+        verdict = {0: "proven", refuted_code: "refuted", undecided_code: "undecided"}[self.code]
+        members: dict[str, Any] = {"event_id": self.told.event.get("event_id"), "kind": self.told.event.get("kind")}
+        members |= {"verdict": verdict, "retracted": self.told.retracted, "said": self.said}
+        if self.proven is not None:
+            members |= self.proven.payload | {"unchecked": list(self.proven.unchecked)}
+        canonical = self.trusted.canonical
+        members["trusted"] = {"block_hash": self.trusted.block_hash, "said_by": self.trusted.said_by}
+        if canonical is not None:
+            members["trusted"] |= {"canonical_hash": canonical.block_hash, "head": canonical.head}
+            members["trusted"]["finalized"] = canonical.finalized
+        return members
+
+
+@verify.command("event")
+def verify_event(
+    event: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE_OR_ID",
+            help="A file with a ring's body, its data, or an answer with a proof; - for stdin; or an event's id, evt_…",
+        ),
+    ],
+    rpc: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOCSIN_RPC",
+            show_default=False,
+            help="A node of your own: which block of this height is on the chain. Its URL is shown to nobody.",
+        ),
+    ] = None,
+    proof: Annotated[
+        str | None, typer.Option(help="A file with the proof; default: it is asked of the relay.", show_default=False)
+    ] = None,
+    block_hash: Annotated[
+        str | None, typer.Option(help="Instead of --rpc: the hash of the block, from wherever you trust it.")
+    ] = None,
+    signature: Annotated[
+        str | None, typer.Option(help="The event's signature that your filter names, to check what was decoded.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check an event against its chain: that its block holds exactly this, and that the block is on the chain.
+
+    All is computed here. The proof may come from anybody; what has to be trusted is the hash of the block, which --rpc
+    asks of a node of your own. Of a retraction it is checked that the block is not on the chain any more.
+
+    Exits with 0 if it is so, with 1 if it is not: do not act on it then; and with 3 if it could not be decided, as
+    there is no proof, or nobody answers.
+
+        tocsin verify event evt_6bx… --rpc https://my-node.example
+
+        tocsin verify event ring.json --proof proof.json --block-hash 0x92a4…
+    """
+    from tocsin.client import ClientError
+
+    try:
+        told = _told(event)
+    except Problem as problem:
+        show.refusal(problem)
+        raise typer.Exit(undecided_code) from None
+    except ClientError as error:
+        show.failure(str(error))
+        raise typer.Exit(undecided_code) from None
+    if proof is not None and len(told) > 1:
+        raise typer.BadParameter(f"there are {len(told)} events, and a proof is of one", param_hint="--proof")
+    given = None if proof is None else _read(proof, "--proof")
+    verdicts = [_judged(each, given, rpc if block_hash is None else None, block_hash, signature) for each in told]
+    for each in verdicts:
+        if as_json:
+            show.json_line(each.members)
+        else:
+            _show(each)
+    raise typer.Exit(max((each.code for each in verdicts), key=(0, undecided_code, refuted_code).index))
+
+
+def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, signature: str | None) -> Verdict:
+    """What is to be thought of one event."""
+    from tocsin.abi import BadSignature, read_event
+    from tocsin.cli.anchors import NoAnswer, ask
+    from tocsin.proofs import NO_PROOF, RULES, NoProof, ProofError
+    from tocsin.proofs import verify as verified
+
+    kind = str(told.event.get("kind"))
+    if kind not in RULES:
+        why = NO_PROOF.get(kind, "what it is about is not known to this version")
+        return Verdict(told, f"an event of kind {kind} has no proof: {why}", undecided_code)
+    if signature is not None:
+        try:
+            read_event(signature)
+        except BadSignature as bad:
+            raise typer.BadParameter(str(bad), param_hint="--signature") from None
+    chain, named = _block(told.event)
+    document = _document(told, given)
+    if isinstance(document, Verdict):
+        return document
+    trusted = Trusted(block_hash or named["hash"], None if block_hash is None else "you")
+    if rpc is not None:
+        try:
+            canonical = ask(rpc, chain, named["number"])
+        except NoAnswer as none:
+            return Verdict(told, str(none), undecided_code, trusted=trusted)
+        trusted = Trusted(named["hash"], canonical.said_by, canonical)
+    try:
+        proven = verified(
+            document, trusted_chain=chain, trusted_block_hash=trusted.block_hash, event=told.event, signature=signature
+        )
+    except NoProof as none:
+        return Verdict(told, none.reason, undecided_code, trusted=trusted)
+    except ProofError as error:
+        return Verdict(told, f"{error.part}: {error.reason}", refuted_code, str(type(error).__doc__), trusted=trusted)
+    return _anchored(told, proven, trusted)
+
+
+def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
+    """What follows once it is proven that the block holds the event."""
+    place = f"block {proven.block_number} of {proven.chain}"
+    canonical = trusted.canonical
+    if canonical is None:
+        said = f"{place} holds it, if the chain has a block {trusted.block_hash}"
+        hint = None
+        if trusted.said_by is None:
+            hint = "Whether the chain has this block only the relay says so far: --rpc URL asks a node of yours."
+        elif told.retracted:
+            hint = "It was told as taken back: whether the block has gone, --rpc URL asks a node of yours."
+        return Verdict(told, said, hint=hint, proven=proven, trusted=trusted)
+    stands = canonical.block_hash == proven.block_hash
+    if stands == told.retracted:
+        if told.retracted:
+            said = f"it is told as taken back, and {place} stands and holds it, says {canonical.said_by}"
+            hint = "If the chain has come back to this block, it will be told once more."
+            return Verdict(told, said, refuted_code, hint, proven, trusted)
+        other = f"is {canonical.block_hash}" if canonical.block_hash else "is not there yet"
+        said = f"{place} {other}, says {canonical.said_by}; the event is in {proven.block_hash}"
+        hint = "A reorganisation may have taken it, or the node is on another fork: ask again, and look for a retraction."
+        return Verdict(told, said, refuted_code, hint, proven, trusted)
+    if told.retracted:
+        said = f"it was in {place}, and that block is not on the chain, says {canonical.said_by}"
+        return Verdict(told, said, proven=proven, trusted=trusted)
+    depth = "" if canonical.head is None else f", {max(0, canonical.head - proven.block_number)} blocks below its head"
+    final = canonical.finalized is not None and proven.block_number <= canonical.finalized
+    said = f"{place} holds it and is on the chain, says {canonical.said_by}{depth}{', and final' if final else ''}"
+    return Verdict(told, said, proven=proven, trusted=trusted)
+
+
+def _document(told: Told, given: Any) -> Any:
+    """The proof: the one that was given, the one that came with the event, or the relay's. Or why there is none."""
+    from tocsin.client import ClientError
+
+    if given is not None:
+        # An answer of the relay has the document within.
+        return given.get("proof", given) if isinstance(given, dict) else given
+    if told.proof is not None:
+        return told.proof
+    try:
+        with client() as relay:
+            return relay.events.proof(str(told.event.get("event_id"))).proof
+    except Problem as problem:
+        return Verdict(told, f"the relay gives no proof: {problem.detail}", undecided_code, problem.advice())
+    except ClientError as error:
+        return Verdict(told, f"the relay gives no proof: {error}", undecided_code)
+
+
+def _told(named: str) -> Sequence[Told]:
+    """The events that a file or an id stands for."""
+    if named.startswith("evt_") and not Path(named).exists():
+        with client() as relay:
+            found = relay.events.proof(named)
+        event = found.event.model_dump(mode="json")
+        return [Told(event, found.retracted, found.proof)]
+    return _events(_read(named, "FILE_OR_ID"))
+
+
+def _events(said: Any) -> Sequence[Told]:
+    """The events of a ring, its data, or an answer with a proof."""
+    match said:
+        case {"event": {"event_id": str()} as event, "proof": proof}:
+            return [Told(cast(Mapping[str, Any], event), said.get("retracted") is True, proof)]
+        case {"data": {"items": [*items]}}:
+            return [told for each in items for told in _events({"type": _type(each), "data": each})]
+        case {"data": {"event_id": str()} as event}:
+            return [Told(cast(Mapping[str, Any], event), said.get("type") == "event.retracted")]
+        case {"items": [*items]}:
+            return [told for each in items for told in _events(each)]
+        case {"event_id": str()}:
+            return [Told(said, "retracts" in said)]
+        case _:
+            raise typer.BadParameter(
+                "no event: give a ring's body, its data, or what GET /v1/events/{id}/proof answers",
+                param_hint="FILE_OR_ID",
+            )
+
+
+def _type(item: Any) -> Any:
+    """Which an item of a batch says itself."""
+    return item.get("type") if isinstance(item, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+
+
+def _block(event: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The chain and the block that an event names."""
+    match event.get("payload"):
+        case {"chain": str() as chain, "block": {"number": int(), "hash": str()} as block}:
+            return chain, cast(Mapping[str, Any], block)
+        case _:
+            raise typer.BadParameter("the event names no block of a chain", param_hint="FILE_OR_ID")
+
+
+def _read(path: str, option: str) -> Any:
+    from pydantic_core import from_json
+
+    try:
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return from_json(content, allow_inf_nan=False)
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=option) from None
+    except ValueError:
+        raise typer.BadParameter(f"{path} is no JSON", param_hint=option) from None
+
+
+def _show(verdict: Verdict) -> None:
+    """For people."""
+    named = f"{verdict.told.event.get('event_id')} ({verdict.told.event.get('kind')})"
+    match verdict.code:
+        case 0:
+            show.done(f"{named}: {verdict.said}")
+        case 1:
+            show.failure(f"{named} is not so: {verdict.said}")
+        case _:
+            show.failure(f"{named} could not be decided: {verdict.said}")
+    if verdict.code == 0 and verdict.proven is not None:
+        show.members(_told_of(verdict.proven), "  ")
+    if verdict.hint is not None:
+        show.hint(f"  {verdict.hint}")
+
+
+def _told_of(proven: Proven) -> dict[str, Any]:
+    shown: dict[str, Any] = {"block": proven.block_hash}
+    if proven.transaction_hash is not None:
+        shown["transaction"] = f"{proven.transaction_hash} (number {proven.transaction_index})"
+    if proven.log_index is not None:
+        shown["log"] = f"number {proven.log_index}, of {proven.address}"
+    if proven.unchecked:
+        shown["only said"] = ", ".join(name.removeprefix("payload.") for name in proven.unchecked)
+    return shown

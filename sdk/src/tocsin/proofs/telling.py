@@ -1,0 +1,54 @@
+"""Whether an event tells what is proven: nothing that a block commits to may be told otherwise, or left out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from tocsin.proofs.errors import NoProof, WrongEvent
+from tocsin.proofs.kinds import NO_PROOF, RULES, Said, sent
+from tocsin.proofs.proven import Proven
+
+__all__ = ["compared"]
+
+_SENT = ("from", "to", "value")
+
+
+def compared(proven: Proven, event: Mapping[str, Any], signature: str | None) -> tuple[str, ...]:
+    """Names of members that are the relay's word only; `WrongEvent` where the event tells something else."""
+    if event.get("event_id") != proven.event_id:
+        raise WrongEvent("event.event_id", f"it is {str(event.get('event_id'))[:80]!r}, not {proven.event_id!r}")
+    kind = event.get("kind")
+    rule = RULES.get(kind) if isinstance(kind, str) else None
+    if rule is None:
+        raise NoProof("event.kind", NO_PROOF.get(str(kind), f"events of kind {str(kind)[:80]!r} are not known here"))
+    payload = event.get("payload")
+    said: Said = cast(Said, payload) if isinstance(payload, Mapping) else {}
+    expected = _joined(proven.payload, rule(proven, said, signature))
+    transaction: object = said.get("transaction")
+    if isinstance(transaction, Mapping) and any(cast(Said, transaction).get(name) is not None for name in _SENT):
+        expected = _joined(expected, {"transaction": sent(proven)})
+    return tuple(_unchecked(said, expected, "payload"))
+
+
+def _joined(one: Said, other: Said) -> dict[str, Any]:
+    """Both, where objects of the same name are one."""
+    return {**one, **other} | {
+        name: {**one[name], **value} for name, value in other.items() if isinstance(value, dict) and name in one
+    }
+
+
+def _unchecked(said: object, expected: Mapping[str, object], part: str) -> Iterator[str]:
+    """Names of members that are said beyond what is expected; all that is expected must be said, exactly."""
+    members: Mapping[str, object] = cast(Mapping[str, object], said) if isinstance(said, Mapping) else {}
+    for name, value in expected.items():
+        here = f"{part}.{name}"
+        if isinstance(value, dict):
+            yield from _unchecked(members.get(name), cast(Mapping[str, object], value), here)
+        elif not _same(members.get(name), value):
+            told, true = str(members.get(name))[:80], str(value)[:80]
+            raise WrongEvent(f"event.{here}", f"it is {told!r}, and on the chain {true!r}")
+    yield from (f"{part}.{name}" for name in members if name not in expected)
+
+
+def _same(said: object, expected: object) -> bool:
+    # Python takes True, 1 and 1.0 for equal.
+    return type(said) is type(expected) and said == expected
