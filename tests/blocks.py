@@ -4,9 +4,11 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from eth_account import Account
+
 from tocsin import proofs
 
-__all__ = ["block_of"]
+__all__ = ["block_of", "holding", "log_of", "receipt_of", "signed"]
 
 transfer_topic = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 no_uncles = "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347"
@@ -16,7 +18,13 @@ def block_of(chance: random.Random, count: int) -> tuple[dict[str, Any], list[di
     """A block as `eth_getBlockByHash` gives it, with its transactions, and its receipts."""
     contracts = [_hex(chance, 20) for _ in range(40)]
     receipts = [_receipt(chance, contracts, index) for index in range(count)]
-    transactions = [_transaction(chance, index) for index in range(count)]
+    return holding(chance, [_transaction(chance, index) for index in range(count)], receipts)
+
+
+def holding(
+    chance: random.Random, transactions: list[dict[str, Any]], receipts: list[dict[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block with these transactions, each with its receipt."""
     logs = [log for receipt in receipts for log in receipt["logs"]]
     block = {
         "parentHash": _hex(chance, 32),
@@ -47,15 +55,32 @@ def block_of(chance: random.Random, count: int) -> tuple[dict[str, Any], list[di
     return block, receipts
 
 
+def receipt_of(index: int, *logs: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """A receipt with these logs."""
+    common = {"type": "0x2", "status": "0x1", "cumulativeGasUsed": hex(21_000 * (index + 1))}
+    return common | {"logsBloom": _bloom(logs), "logs": list(logs)} | members
+
+
+def log_of(address: str, topics: Sequence[str], *words: int) -> dict[str, Any]:
+    """A log with words of data."""
+    return {"address": address, "topics": list(topics), "data": "0x" + "".join(f"{word:064x}" for word in words)}
+
+
+def signed(key: str, **members: Any) -> dict[str, Any]:
+    """A transaction that somebody signed, as `eth_getBlockByHash` gives it."""
+    fees = {"maxPriorityFeePerGas": 10**9, "maxFeePerGas": 10**11}
+    common = {"type": 2, "chainId": 1, "nonce": 0, "gas": 100_000, "to": "0x" + "51" * 20, "value": 0, "data": b""}
+    wanted: dict[str, Any] = {**common, **fees, **members}
+    made = Account.from_key(key).sign_transaction({name: value for name, value in wanted.items() if value is not None})
+    numbers = {name: hex(value) for name, value in wanted.items() if isinstance(value, int)}
+    signature = {"yParity": hex(made.v), "r": hex(made.r), "s": hex(made.s)}
+    whole = numbers | {"to": wanted["to"], "input": "0x" + wanted["data"].hex(), "accessList": []} | signature
+    return whole | {"hash": "0x" + proofs.keccak(proofs.transaction_value(whole)).hex()}
+
+
 def _receipt(chance: random.Random, contracts: Sequence[str], index: int) -> dict[str, Any]:
     logs = [_log(chance, chance.choice(contracts)) for _ in range(min(int(chance.expovariate(0.2)), 40))]
-    return {
-        "type": chance.choice(("0x0", "0x2", "0x2", "0x2")),
-        "status": "0x1",
-        "cumulativeGasUsed": hex(21_000 * (index + 1)),
-        "logsBloom": _bloom(logs),
-        "logs": logs,
-    }
+    return receipt_of(index, *logs, type=chance.choice(("0x0", "0x2", "0x2", "0x2")))
 
 
 def _log(chance: random.Random, address: str) -> dict[str, Any]:

@@ -11,6 +11,9 @@ import pytest
 import rlp
 from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_keys.datatypes import PrivateKey, Signature
+from eth_keys.exceptions import BadSignature
+from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +25,7 @@ from tests.blocks import block_of
 from tocsin import proofs
 from tocsin.proofs import trie
 from tocsin.proofs.rlp import decode, encode
+from tocsin.proofs.secp256k1 import recovered
 
 KEY = "0x" + "4c" * 32
 TO = "0x" + "51" * 20
@@ -159,6 +163,33 @@ def test_transactions_are_encoded_as_eth_account_does(name: str) -> None:
     as_answered = answered(bytes(signed.raw_transaction), wanted)
     assert proofs.transaction_value(as_answered) == bytes(signed.raw_transaction)
     assert proofs.keccak(proofs.transaction_value(as_answered)) == bytes(signed.hash)
+    parsed = proofs.Transaction.parse(bytes(signed.raw_transaction))
+    assert parsed.sender == raw(account.address)
+    assert (parsed.nonce, parsed.value) == (wanted["nonce"], wanted["value"])
+    assert parsed.to == (raw(wanted["to"]) if wanted["to"] else None)
+    contract = bytes(Web3.keccak(rlp.encode([parsed.sender, wanted["nonce"]])))[12:]
+    assert parsed.created() == (None if parsed.to else contract)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
+def test_who_signed_is_whom_eth_keys_finds(secret: bytes, hashed: bytes) -> None:
+    try:
+        key = PrivateKey(secret)
+        public = key.public_key
+    except ValidationError:
+        return
+    signature = key.sign_msg_hash(hashed)
+    assert recovered(hashed, signature.r, signature.s, bool(signature.v)) == public.to_bytes()
+    assert recovered(hashed, signature.r, signature.s, not signature.v) != public.to_bytes()
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 2**256), st.integers(0, 2**256), st.booleans())
+def test_signatures_of_nobody_are_those_that_eth_keys_refuses(hashed: bytes, r: int, s: int, y_is_odd: bool) -> None:
+    try:
+        found = Signature(vrs=(int(y_is_odd), r, s)).recover_public_key_from_msg_hash(hashed).to_bytes()
+    except (BadSignature, ValidationError):
+        found = None
+    assert recovered(hashed, r, s, y_is_odd) == found
 
 
 def answered(signed: bytes, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,14 @@ def made(place: tuple[int, int]) -> dict[str, Any]:
 
 PROOF = made(PLACES[-1])
 TEXT = orjson.dumps(PROOF)
+# Of the log, of its transaction and of the block alone.
+TEXTS = [
+    TEXT,
+    orjson.dumps(
+        proofs.prove(CHAIN, BLOCK, RECEIPTS, BLOCK["transactions"], transaction_index=PLACES[-1][0]).document()
+    ),
+    orjson.dumps(proofs.prove(CHAIN, BLOCK).document()),
+]
 
 
 def verified(document: Any, **members: Any) -> proofs.Proven:
@@ -52,20 +60,23 @@ def test_every_log_of_a_block_has_a_proof(place: tuple[int, int]) -> None:
     assert proven.unchecked == ()
 
 
+@pytest.mark.parametrize("text", TEXTS, ids=("log", "transaction", "block"))
 @pytest.mark.parametrize("flipped", [0x01, 0x08])
-def test_each_byte_of_the_text_counts(flipped: int) -> None:
-    for at in range(len(TEXT)):
-        altered = bytearray(TEXT)
+def test_each_byte_of_the_text_counts(flipped: int, text: bytes) -> None:
+    assert verified(text)
+    for at in range(len(text)):
+        altered = bytearray(text)
         altered[at] ^= flipped
         with pytest.raises(proofs.ProofError):
             verified(bytes(altered))
 
 
-@given(st.integers(0, len(TEXT) - 1), st.integers(0, 255))
-def test_no_byte_of_the_text_can_be_another(at: int, byte: int) -> None:
-    assume(TEXT[at] != byte)
+@given(st.sampled_from(TEXTS), st.integers(0), st.integers(0, 255))
+def test_no_byte_of_the_text_can_be_another(text: bytes, at: int, byte: int) -> None:
+    at %= len(text)
+    assume(text[at] != byte)
     with pytest.raises(proofs.ProofError):
-        verified(TEXT[:at] + bytes([byte]) + TEXT[at + 1 :])
+        verified(text[:at] + bytes([byte]) + text[at + 1 :])
 
 
 def members(value: Any, *way: Any) -> Iterator[tuple[Any, ...]]:

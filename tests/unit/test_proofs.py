@@ -233,7 +233,6 @@ def test_the_block_that_is_trusted_may_be_written_in_capitals() -> None:
         ({"trusted_chain": "eip155:10"}, "chain"),
         ({"trusted_block_hash": "0x" + "00" * 32}, "block.header"),
         ({"event": {}}, "event.event_id"),
-        ({"event": {"event_id": proof()["event_id"], "kind": "http.json"}}, "event.kind"),
         ({"event": {"event_id": proof()["event_id"], "kind": "evm.log"}}, "event.payload.chain"),
     ],
 )
@@ -242,6 +241,12 @@ def test_a_proof_of_something_else_is_refused(members: dict[str, Any], part: str
         verified(proof(), **members)
     assert refusal.value.part == part
     assert str(refusal.value).endswith(str(type(refusal.value).__doc__))
+
+
+@pytest.mark.parametrize("kind", [*proofs.NO_PROOF, "evm.unheard-of", None, ["evm.log"]])
+def test_what_no_block_commits_to_has_no_proof(kind: Any) -> None:
+    with pytest.raises(proofs.NoProof):
+        verified(proof(), event={"event_id": proof()["event_id"], "kind": kind})
 
 
 def replaced(**members: Any) -> Callable[[dict[str, Any]], Any]:

@@ -1,0 +1,47 @@
+"""Check an event that a relay told you, with one hash from a node of your own.
+
+    export TOCSIN_URL=http://127.0.0.1:8585 TOCSIN_KEY=agent.key
+    python -m examples.prove_event evt_… https://node.example
+
+The relay is asked what it told, and for the proof. Everything that it told is then computed again from the hash of the
+block that the node has at that height: whoever made the proof, and whatever is wrong with it, nothing else is believed.
+`tocsin verify event` does the same by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import httpx
+
+from tocsin import Client
+from tocsin.proofs import ProofError, verify
+
+
+def main(event_id: str, node: str) -> None:
+    with Client() as relay:
+        found = relay.events.proof(event_id)
+    told = found.proof
+    try:
+        proven = verify(
+            told,
+            trusted_chain=told.chain,
+            trusted_block_hash=canonical(node, told.block.number),
+            event=found.event,
+        )
+    except ProofError as error:
+        sys.exit(f"not so: {error}")
+    print(f"{found.event.kind} in block {proven.block_number}, transaction {proven.transaction_hash}")
+    print("only said:", ", ".join(proven.unchecked))
+
+
+def canonical(node: str, number: int) -> str:
+    """The hash of the block that our own node has at this height."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": [hex(number), False]}
+    return httpx.post(node, json=body).raise_for_status().json()["result"]["hash"]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,261 @@
+"""What `tocsin verify event` makes of an event, a proof and a node: what it says, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.blocks import block_of
+from tests.unit.test_cli_schedules import Relay
+from tocsin import PrivateKey, cli, proofs
+from tocsin.problems import BlockGone, NotFound, NotProvable
+from tocsin.schemas.proofs import EventProof
+
+KEY = PrivateKey.from_seed(bytes(32))
+CHAIN = "eip155:1"
+BLOCK, RECEIPTS = block_of(random.Random(21), 9)
+INDEX = next(n for n, receipt in enumerate(RECEIPTS) if len(receipt["logs"]) > 1)
+HASH, NUMBER = BLOCK["hash"], int(BLOCK["number"], 16)
+OTHER_HASH = "0x" + "0d" * 32
+
+
+def proof(log_index: int = 0) -> dict[str, Any]:
+    contents = proofs.Contents.read(BLOCK, RECEIPTS, BLOCK["transactions"])
+    return contents.proof(CHAIN, INDEX, log_index).document()
+
+
+def event(log_index: int = 0, **members: Any) -> dict[str, Any]:
+    proven = proofs.verify(proof(log_index), trusted_chain=CHAIN, trusted_block_hash=HASH)
+    payload = proven.payload | {"verified": "receipts-root"}
+    told = {"event_id": proven.event_id, "kind": "evm.log", "observed_at": "2026-11-22T09:00:00.000Z"}
+    return told | {"payload": payload} | members
+
+
+def ring(type: str = "event.matched", **members: Any) -> dict[str, Any]:
+    return {"type": type, "timestamp": "2026-11-22T09:00:00.000Z", "data": event(**members)}
+
+
+class Node(Relay):
+    """A node of the user's own. Its URL has a key in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: dict[str, Any] = {
+            "eth_chainId": "0x1",
+            "eth_blockNumber": hex(NUMBER + 12),
+            hex(NUMBER): {"number": hex(NUMBER), "hash": HASH},
+            "finalized": {"number": hex(NUMBER + 5)},
+        }
+        self.secret = f"{self.url}/v3/a-secret?key=another-secret"
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        call = json.loads(body)
+        name = call["params"][0] if call["method"] == "eth_getBlockByNumber" else call["method"]
+        said = self.said[name]
+        if isinstance(said, bytes):
+            return 502, said
+        return 200, json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": said}).encode()
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    opened = Relay()
+    answer = EventProof.model_validate({"event": event(), "retracted": False, "proof": proof()})
+    opened.answers[f"GET /v1/events/{event()['event_id']}/proof"] = answer
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    opened = Node()
+    yield opened
+    opened.close()
+
+
+Type = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typing(
+    relay: Relay, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Type:
+    """Types `tocsin verify event …`, and gives how it ends and all that it prints. What is no text goes to a file."""
+
+    def type_(*typed: Any) -> tuple[int, str]:
+        words = list[str]()
+        for place, word in enumerate(typed):
+            if not isinstance(word, str):
+                (tmp_path / str(place)).write_text(json.dumps(word))
+            words.append(word if isinstance(word, str) else str(tmp_path / str(place)))
+        monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, "verify", "event", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capfd.readouterr()
+        assert "secret" not in told.out + told.err
+        assert KEY.text not in told.out + told.err
+        return int(ended.value.code or 0), told.out + told.err
+
+    return type_
+
+
+def test_by_its_id_an_event_is_fetched_with_its_proof(typing: Type, node: Node) -> None:
+    code, said = typing(event()["event_id"], "--rpc", node.secret)
+    assert code == 0
+    assert "holds it and is on the chain, says 127.0.0.1, 12 blocks below its head, and final" in said
+    assert "only said" in said
+    assert "verified" in said
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ring(),
+        event(),
+        {"event": event(), "retracted": False, "proof": proof()},
+        {"items": [ring()], "next": "x"},
+        {"type": "event.batch", "data": {"items": [{"type": "event.matched", **event()}]}},
+    ],
+)
+def test_an_event_may_come_in_any_form_that_it_is_told_in(typing: Type, node: Node, told: Any) -> None:
+    assert typing(told, "--rpc", node.secret)[0] == 0
+
+
+def test_with_the_proof_at_hand_nobody_is_asked(typing: Type, relay: Relay) -> None:
+    code, said = typing(ring(), "--proof", proof(), "--block-hash", HASH)
+    assert (code, relay.asked) == (0, [])
+    assert f"holds it, if the chain has a block {HASH}" in said
+    answer = {"event": event(), "retracted": False, "proof": proof()}
+    assert typing(ring(), "--proof", answer, "--block-hash", HASH)[0] == 0
+
+
+def test_without_a_node_it_is_said_what_remains_to_be_trusted(typing: Type) -> None:
+    code, said = typing(event()["event_id"])
+    assert code == 0
+    assert "Whether the chain has this block only the relay says so far" in said
+
+
+def test_programs_get_json(typing: Type, node: Node) -> None:
+    code, said = typing(event()["event_id"], "--rpc", node.secret, "--json")
+    assert code == 0
+    told = json.loads(said)
+    assert told["verdict"] == "proven"
+    assert told["log"] == event()["payload"]["log"]
+    assert told["unchecked"] == ["payload.verified"]
+    assert told["trusted"] == {
+        "block_hash": HASH,
+        "said_by": "127.0.0.1",
+        "canonical_hash": HASH,
+        "head": NUMBER + 12,
+        "finalized": NUMBER + 5,
+    }
+
+
+def altered(**log: Any) -> dict[str, Any]:
+    payload = event()["payload"]
+    return ring(payload=payload | {"log": payload["log"] | log})
+
+
+@pytest.mark.parametrize(
+    ("told", "given", "said"),
+    [
+        (altered(data="0x"), proof(), "event.payload.log.data"),
+        (altered(address="0x" + "00" * 20), proof(), "event.payload.log.address"),
+        (ring(), proof(1), "event.event_id"),
+        (ring(), proof() | {"receipt": {"path": []}}, "receipt.path"),
+        (ring(), {"version": 2}, "proof"),
+        (ring(), [], "proof"),
+    ],
+)
+def test_what_is_not_so_exits_with_1(typing: Type, node: Node, told: Any, given: Any, said: str) -> None:
+    code, printed = typing(told, "--proof", given, "--rpc", node.secret)
+    assert code == 1
+    assert said in printed
+
+
+def test_another_hash_than_the_one_that_is_trusted_is_refused(typing: Type) -> None:
+    code, said = typing(ring(), "--proof", proof(), "--block-hash", OTHER_HASH)
+    assert code == 1
+    assert OTHER_HASH in said
+
+
+@pytest.mark.parametrize("there", [None, {"number": hex(NUMBER), "hash": OTHER_HASH}])
+def test_a_block_that_is_not_on_the_chain_proves_nothing_of_it(typing: Type, node: Node, there: Any) -> None:
+    node.said[hex(NUMBER)] = there
+    code, said = typing(ring(), "--rpc", node.secret)
+    assert code == 1
+    assert (OTHER_HASH if there else "is not there yet") in said
+    assert "reorganisation" in said
+
+
+def test_of_a_retraction_it_is_checked_that_the_block_has_gone(typing: Type, node: Node) -> None:
+    code, said = typing(ring("event.retracted"), "--rpc", node.secret)
+    assert code == 1
+    assert "stands and holds it" in said
+    node.said[hex(NUMBER)]["hash"] = OTHER_HASH
+    code, said = typing(ring("event.retracted"), "--rpc", node.secret)
+    assert code == 0
+    assert "that block is not on the chain" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "said"),
+    [
+        ("eth_chainId", "0x2", "a node of another chain"),
+        ("eth_chainId", b"<html>", "something else than JSON"),
+        (hex(NUMBER), {"number": "0x1", "hash": HASH}, "another block"),
+        ("eth_blockNumber", b"[]", "refuses"),
+    ],
+)
+def test_a_node_that_does_not_say_decides_nothing(typing: Type, node: Node, name: str, answer: Any, said: str) -> None:
+    node.said[name] = answer
+    code, printed = typing(ring(), "--rpc", node.secret)
+    assert code == 3
+    assert said in printed
+
+
+def test_a_node_that_knows_nothing_of_finality_is_enough(typing: Type, node: Node) -> None:
+    node.said["finalized"] = b"{}"
+    code, said = typing(ring(), "--rpc", node.secret)
+    assert code == 0
+    assert "final" not in said
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/secret", "ftp://secret", "secret", "http://[secret"])
+def test_a_node_that_cannot_be_asked_decides_nothing(typing: Type, url: str) -> None:
+    assert typing(ring(), "--rpc", url)[0] == 3
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [NotFound("no such event"), NotProvable("events of kind evm.call"), BlockGone("no provider has it")],
+)
+@pytest.mark.parametrize("by", ["id", "file"])
+def test_without_a_proof_nothing_is_decided(typing: Type, relay: Relay, problem: Any, by: str) -> None:
+    relay.answers[f"GET /v1/events/{event()['event_id']}/proof"] = problem
+    code, said = typing(event()["event_id"] if by == "id" else ring())
+    assert code == 3
+    assert problem.detail in said
+
+
+def test_a_kind_without_proofs_says_what_can_be_done(typing: Type, relay: Relay) -> None:
+    code, said = typing(ring(kind="http.json"))
+    assert (code, relay.asked) == (3, [])
+    assert "body_sha256" in said
+
+
+def test_what_was_decoded_is_checked_with_a_signature(typing: Type) -> None:
+    code, said = typing(ring(), "--proof", proof(), "--signature", "Sync(uint112 reserve0, uint112 reserve1)")
+    assert code == 1
+    assert "the log is not of Sync" in said
+    assert typing(ring(), "--proof", proof(), "--signature", "Sync(")[0] == 2
+
+
+@pytest.mark.parametrize("typed", [("/no/such/file",), ("nothing",), ({},), (ring(payload={}),)])
+def test_what_is_no_event_is_refused(typing: Type, typed: tuple[Any, ...]) -> None:
+    assert typing(*typed)[0] == 2
