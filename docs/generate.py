@@ -226,8 +226,8 @@ _EXAMPLES: tuple[Problem, ...] = (
     problems.InvalidKey.at("/public_key", "an Ed25519 public key has 32 bytes, this one 31"),
     problems.TooManyRequests(headers={"Retry-After": "12"}),
     problems.NotProvable(
-        "events of kind evm.call: a block does not commit to what contracts answer; ask a node of your own by eth_call, "
-        "at this block"
+        "events of kind evm.call: a block does not commit to what contracts answer; ask a node of your own by "
+        "eth_call at this block"
     ),
     problems.BlockGone(
         "no provider has block 0x" + "5e" * 32 + " of eip155:8453 any more: a reorganisation took it from the chain",

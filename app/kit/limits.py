@@ -72,6 +72,7 @@ backfill_wait_seconds = 5  # until more may be final
 
 # Proofs of events: blocks that are read whole, and kept for whoever asks for another event of theirs
 proof_timeout_seconds = 20
+proofs_per_agent_at_once = 8  # at one process
 proof_blocks_at_once = 2  # that one process reads
 proof_waiting_max = 50
 proof_receipts_max = 1_000  # of a block, that are asked for one by one where a provider has none of whole blocks

@@ -451,7 +451,7 @@ async def entries(db: AsyncSession, feed_id: str, after: int, limit: int) -> Seq
 
 
 async def told(db: AsyncSession, agent_id: str, event_id: str) -> str | None:
-    """The latest entry about an event among those that the agent's subscriptions were told; None where there is none."""
+    """The latest entry about an event, of those that the agent's subscriptions were told; None where there is none."""
     statement = sql(
         """
         select e.body from feed_entries e

@@ -7,8 +7,8 @@
     rpc             as the node answered
 
 A chain is held to what its blocks have shown for a while, or to what its operator says. From then on an answer that
-shows less is refused: whoever could lower the demand by answering worse would not be held to anything. It is kept in the
-database, because a relay that starts anew would have to be told by those very answers what to demand of them.
+shows less is refused: whoever could lower the demand by answering worse would not be held to anything. It is kept in
+the database, because a relay that starts anew would have to be told by those very answers what to demand of them.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class Held:
 class Rpc:
     """One provider of one chain: how to ask it, what it can do, and how it fares.
 
-    What it can do is learned from its refusals, and forgotten with the process: it may be able to do more tomorrow. What
-    its answers have to show is not: see `held`.
+    What it can do is learned from its refusals, and forgotten with the process: it may be able to do more tomorrow.
+    What its answers have to show is not: see `held`.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Block(SQLModel, table=True):
 
 
 class LearnedChain(SQLModel, table=True):
-    """What the answers about a chain have shown, and have to show from then on: whoever looks, and whoever begins to."""
+    """What the answers about a chain have shown, and so have to show, whoever looks and whoever begins to."""
 
     __tablename__ = "learned_chains"  # pyright: ignore[reportAssignmentType]
 

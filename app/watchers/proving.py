@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.subscriptions.service import Subscriptions
@@ -12,7 +14,7 @@ from app.watchers.providers import Chain
 from app.watchers.unproven import refusal
 from app.watchers.whole_blocks import WholeBlocks
 from tocsin import proofs
-from tocsin.problems import NotProvable
+from tocsin.problems import NotProvable, TooManyRequests
 from tocsin.schemas.proofs import EventProof
 
 __all__ = ["Proving"]
@@ -28,9 +30,26 @@ class Proving:
         self._subscriptions = subscriptions
         self._chains = chains
         self._blocks = WholeBlocks(chains, clock)
+        self._asking = Counter[str]()
 
     async def proof(self, agent_id: str, event_id: str) -> EventProof:
         """The proof of an event that a subscription of the agent's was told. May take seconds: holds no transaction."""
+        if self._asking[agent_id] >= limits.proofs_per_agent_at_once:
+            busy = f"{limits.proofs_per_agent_at_once} proofs are being made for you at this moment"
+            raise TooManyRequests(busy, headers={"Retry-After": "1"})
+        self._asking[agent_id] += 1
+        try:
+            return await self._proof(agent_id, event_id)
+        finally:
+            self._asking[agent_id] -= 1
+            # Agents come and go.
+            self._asking += Counter()
+
+    async def close(self) -> None:
+        """Stop reading blocks."""
+        await self._blocks.close()
+
+    async def _proof(self, agent_id: str, event_id: str) -> EventProof:
         async with self._transaction() as db:
             type, said = await self._subscriptions.told(db, agent_id, event_id)
         if said["kind"] not in proofs.RULES:
@@ -54,10 +73,6 @@ class Proving:
                 f"the block says otherwise than the event: {error.part}: {error.reason}. Do not rely on the event"
             ) from error
         return EventProof.model_validate({"event": event, "retracted": retracted, "proof": proof.document()})
-
-    async def close(self) -> None:
-        """Stop reading blocks."""
-        await self._blocks.close()
 
 
 def _place(payload: Mapping[str, Any]) -> tuple[int, ...]:

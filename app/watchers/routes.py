@@ -16,7 +16,7 @@ async def list_watchers(call: Call[Watchers], query: WatcherQuery) -> Page[Watch
 async def get_event_proof(call: Call[Watchers], id: str) -> EventProof:
     """Get the proof of an event on a chain.
 
-    Of one that a subscription of yours was told, by its `event_id`. What you have to trust then is the hash of its block.
+    Of one that a subscription of yours was told, by its `event_id`. What you then have to trust is its block's hash.
     """
     return await call.service.proof(call.agent.id, id)
 

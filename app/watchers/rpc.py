@@ -152,7 +152,8 @@ class Node:
         """All logs of a block, by its hash, so that a reorganisation in between cannot mix two forks."""
         if not of.transactions:
             return no_logs(of)
-        if self._rpc.has_block_receipts:
+        # Where nothing less will do, a method that was missing is asked for again.
+        if self._rpc.has_block_receipts or self._rpc.capability.demanded == "receipts-root":
             outcome = await self._call("eth_getBlockReceipts", of.block.hash)
             if not isinstance(outcome, Refused):
                 return logs_of_receipts(of, _known(outcome, "eth_getBlockReceipts"))

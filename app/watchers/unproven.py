@@ -78,13 +78,13 @@ def refusal(chain: str, block_hash: str, unread: Sequence[Unread], *, retracted:
 _LASTING = (
     (
         Why.OTHERWISE,
-        "what the providers answer does not make the roots that the block's header has, so nothing can be proven with it: "
-        "the chain may count what its nodes do not list, as Arbitrum and Polygon do, or its headers have what is not known "
-        "here. Compare with a node of your own",
+        "what the providers answer does not make the roots that the block's header has, so nothing can be proven with "
+        "it: the chain may count what its nodes do not list, as Arbitrum and Polygon do, or its headers have what is "
+        "not known here. Compare with a node of your own",
     ),
     (
         Why.UNABLE,
-        "no provider of the chain gives all receipts of a block, and a proof is made of all of them. Give its operator, or "
-        "tocsin.proofs.prove, a node that does",
+        "no provider of the chain gives all receipts of a block, and a proof is made of all of them. Ask the relay's "
+        "operator for one that does, or give tocsin.proofs.prove what a node of your own answers",
     ),
 )

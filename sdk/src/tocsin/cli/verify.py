@@ -197,7 +197,7 @@ def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
             return Verdict(told, said, refuted_code, hint, proven, trusted)
         other = f"is {canonical.block_hash}" if canonical.block_hash else "is not there yet"
         said = f"{place} {other}, says {canonical.said_by}; the event is in {proven.block_hash}"
-        hint = "A reorganisation may have taken it, or the node is on another fork: ask again, and look for a retraction."
+        hint = "A reorganisation may have taken it, or the node is on another fork: ask again, or look for a retraction."
         return Verdict(told, said, refuted_code, hint, proven, trusted)
     if told.retracted:
         said = f"it was in {place}, and that block is not on the chain, says {canonical.said_by}"
@@ -258,7 +258,7 @@ def _events(said: Any) -> Sequence[Told]:
 
 def _type(item: Any) -> Any:
     """Which an item of a batch says itself."""
-    return item.get("type") if isinstance(item, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return cast(dict[str, Any], item).get("type") if isinstance(item, dict) else None
 
 
 def _block(event: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

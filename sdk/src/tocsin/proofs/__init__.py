@@ -6,8 +6,8 @@
 
 A block's hash is that of its header; the header holds the roots of its transactions and receipts; a path of nodes leads
 from a root to one of them; and a receipt holds the logs. `verify` recomputes all of it, and raises a `ProofError` that
-says which part is wrong. An event's payload is computed again from what is proven, by the rules in `RULES`; what no block
-commits to is named in `proven.unchecked`. `prove` makes proofs, out of what any node answers. Neither does any I/O.
+says which part is wrong. An event's payload is computed again from what is proven, by the rules in `RULES`; what no
+block commits to is named in `proven.unchecked`. `prove` makes proofs, out of what any node answers. Neither does I/O.
 
 The same code checks whole blocks in the relay: `header_rlp`, `receipt_value` and `transaction_value` encode what a node
 answers, `root` and `bloom` make of it what a header must say. The format is in docs/protocol/event-proofs.md.

@@ -37,7 +37,7 @@ class Inclusion:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What shows that a log, a transaction or only a header is of a block. By itself it proves nothing: see `verify`."""
+    """What shows that a log or a transaction is in a block, or what the block is. By itself it proves nothing."""
 
     event_id: str
     chain: str
@@ -87,14 +87,11 @@ class Proof:
             "hash": hexadecimal(self.block_hash),
             "header": hexadecimal(self.header),
         }
-        document = {"version": version, "event_id": self.event_id, "chain": self.chain, "block": block}
+        document: dict[str, Any] = {"version": version, "event_id": self.event_id, "chain": self.chain, "block": block}
         if self.transaction is not None:
-            path, receipt_path = (
-                [hexadecimal(node) for node in nodes] for nodes in (self.transaction.path, self.transaction.receipt_path)
-            )
-            hashed = hexadecimal(self.transaction.hash)
+            hashed, path = hexadecimal(self.transaction.hash), [hexadecimal(node) for node in self.transaction.path]
             document["transaction"] = {"index": self.transaction.index, "hash": hashed, "path": path}
-            document["receipt"] = {"path": receipt_path}
+            document["receipt"] = {"path": [hexadecimal(node) for node in self.transaction.receipt_path]}
         if self.log_index is not None:
             document["log"] = {"index": self.log_index}
         return document

@@ -1,15 +1,15 @@
 """What the payload of each kind of event has to say, computed again from what was proven.
 
-| kind                   | proof of    | computed again, beside chain, block, transaction and log                        |
-|------------------------|-------------|---------------------------------------------------------------------------------|
-| `evm.block`            | block       |                                                                                 |
-| `evm.log`              | log         | with the event's signature: `event`, `decoded`, `undecoded`                     |
-| `evm.transfer`         | log         | `transfer`; of `amount`: that it is `units` with its decimal point moved        |
-| `evm.transfer`, native | transaction | `transfer`; that the transaction succeeded, and who sent it                     |
-| `evm.contract_created` | transaction | `created`; that the transaction succeeded, and who sent it                      |
-| `evm.nft_mint`         | log         | `mint`                                                                          |
-| `evm.liquidity`        | log         | `liquidity`                                                                     |
-| `evm.price`            | log         | of `price`: `pool`, `version`, and that `price` is the pool's, whatever its unit |
+| kind                   | proof of    | computed again, beside chain, block, transaction and log                     |
+|------------------------|-------------|------------------------------------------------------------------------------|
+| `evm.block`            | block       |                                                                              |
+| `evm.log`              | log         | with the event's signature: `event`, `decoded`, `undecoded`                  |
+| `evm.transfer`         | log         | `transfer`; of `amount`: that it is `units` with its decimal point moved     |
+| `evm.transfer`, native | transaction | `transfer`; that the transaction succeeded, and who sent it                  |
+| `evm.contract_created` | transaction | `created`; that the transaction succeeded, and who sent it                   |
+| `evm.nft_mint`         | log         | `mint`                                                                       |
+| `evm.liquidity`        | log         | `liquidity`                                                                  |
+| `evm.price`            | log         | of `price`: `pool`, `version`, and that `price` is the pool's, in some unit  |
 
 `transaction` is compared with who sent it, to whom and how much, where the payload says so. Of a price, what it is
 compared with (`previous`, `change_percent`, `since`), and that the log is the pool's last in the block, remain the
@@ -49,7 +49,7 @@ Rule: TypeAlias = Callable[[Proven, Said, str | None], Said]
 
 NO_PROOF: Mapping[str, str] = MappingProxyType(
     {
-        "evm.call": "a block does not commit to what contracts answer; ask a node of your own by eth_call, at this block",
+        "evm.call": "a block does not commit to what contracts answer; ask a node of your own by eth_call at this block",
         "http.json": "nobody commits to a document; fetch its URL yourself, and compare body_sha256",
         "http.feed": "nobody commits to a feed; fetch its URL yourself, and compare body_sha256",
         "inbox": "nobody commits to what is posted; ask its sender, or compare body_sha256 with what it sent",
@@ -149,8 +149,8 @@ def _price(proven: Proven, said: Said, signature: str | None) -> Said:
     price = _object(said.get("price")).get("price")
     if not all(ratio):
         raise WrongEvent("event.kind", "the pool has no price")
-    prices = [_digits(*ratio), _digits(*reversed(ratio))]
-    true = price if _as_digits(price) in prices else f"{prices[0]} and powers of ten, or {prices[1]}"
+    prices = _prices(*ratio)
+    true = price if _digits(price) in prices else f"{' or '.join(prices)}, with its point somewhere"
     return {"price": {"pool": log.address, "version": version, "price": true}}
 
 
@@ -207,15 +207,18 @@ def _object(value: object) -> Said:
     return value if isinstance(value, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
-def _digits(over: int, under: int) -> str:
-    """The digits of a price, as many as are told; its decimals only move the point."""
+def _prices(over: int, under: int) -> list[str]:
+    """The digits of a price and of its inverse, as many as are told: the decimals of the tokens only move the point."""
     with localcontext(_PRECISE):
-        return _as_digits(str(_SHOWN.plus(Decimal(over) / Decimal(under))))
+        price = Decimal(over) / Decimal(under)
+        return [_digits(str(_SHOWN.plus(each))) for each in (price, 1 / price)]
 
 
-def _as_digits(price: object) -> str:
+def _digits(price: object) -> str:
+    """Those of a number that is more than nothing, without zeros at either end; none of anything else."""
     try:
         number = Decimal(price) if isinstance(price, str) else Decimal(0)
     except InvalidOperation:
         return ""
-    return "".join(map(str, number.as_tuple().digits)).strip("0") if number > 0 else ""
+    is_price = number.is_finite() and number > 0
+    return "".join(map(str, number.as_tuple().digits)).strip("0") if is_price else ""

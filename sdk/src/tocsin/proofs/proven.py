@@ -38,7 +38,7 @@ class Proven:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the payload of an event says of the place: of its block, and of its transaction and log where it has them."""
+        """What the payload of an event says of its place: of the block, and where they are of it, transaction and log."""
         block = {
             "number": self.block_number,
             "hash": self.block_hash,

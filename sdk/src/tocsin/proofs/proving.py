@@ -33,8 +33,8 @@ class Contents:
     ) -> "Contents":
         """What a node's answers are, if they make the block's hash and roots; `Unprovable` where they do not.
 
-        `block` is as `eth_getBlockByHash` gives it, `receipts` as `eth_getBlockReceipts`, all of them, and `transactions`
-        are those of the block, whole. Without transactions, nothing but the block itself can be proven.
+        `block` is as `eth_getBlockByHash` gives it, `receipts` as `eth_getBlockReceipts`, all of them, and
+        `transactions` are those of the block, whole. Without them, nothing but the block itself can be proven.
         """
         encoded = header_rlp(block)
         header = Header.parse(encoded, "block")

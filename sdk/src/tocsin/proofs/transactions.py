@@ -72,7 +72,7 @@ class Transaction:
         )
 
     def created(self, nonce: int | None = None) -> bytes | None:
-        """The contract that it creates, if it does and succeeds; of a deposit, with the `nonce` that its receipt says."""
+        """The contract that it creates, if it does and succeeds; of a deposit, by the `nonce` that its receipt says."""
         nonce = self.nonce if nonce is None else nonce
         if self.to is not None or nonce is None:
             return None

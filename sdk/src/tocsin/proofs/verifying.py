@@ -30,8 +30,8 @@ def verify(
     """What this proves; a `ProofError`, which says what is wrong, if it does not prove all that it claims.
 
     `trusted_block_hash` is of a block that you know to be on `trusted_chain`: from a node, a light client or a contract
-    that you believe. `event` is a ring's `data`, or that of an event that was read: then it must say what the chain says.
-    `signature` is that of the event which your filter names; what a log was decoded to is checked with it.
+    that you believe. `event` is a ring's `data`, or that of an event that was read: then it must say what the chain
+    says. `signature` is that of the event which your filter names; what a log was decoded to is checked with it.
     """
     claim = proof if isinstance(proof, Proof) else Proof.parse(proof)
     header = _header(claim, trusted_chain, trusted_block_hash)
