@@ -71,7 +71,8 @@ def signed(key: str, **members: Any) -> dict[str, Any]:
     fees = {"maxPriorityFeePerGas": 10**9, "maxFeePerGas": 10**11}
     common = {"type": 2, "chainId": 1, "nonce": 0, "gas": 100_000, "to": "0x" + "51" * 20, "value": 0, "data": b""}
     wanted: dict[str, Any] = {**common, **fees, **members}
-    made = Account.from_key(key).sign_transaction({name: value for name, value in wanted.items() if value is not None})
+    to = bytes.fromhex(wanted["to"][2:]) if wanted["to"] else b""
+    made = Account.from_key(key).sign_transaction(wanted | {"to": to})
     numbers = {name: hex(value) for name, value in wanted.items() if isinstance(value, int)}
     signature = {"yParity": hex(made.v), "r": hex(made.r), "s": hex(made.s)}
     whole = numbers | {"to": wanted["to"], "input": "0x" + wanted["data"].hex(), "accessList": []} | signature

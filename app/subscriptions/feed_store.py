@@ -456,7 +456,7 @@ async def told(db: AsyncSession, agent_id: str, event_id: str) -> str | None:
         """
         select e.body from feed_entries e
         join subscriptions s on s.feed_id = e.feed_id and s.agent_id = :agent_id and s.after_seq < e.seq
-        where e.event_ids @> array[cast(:event_id as text)]
+        where e.event_ids @> array[cast(:event_id as varchar)]
         order by e.made_at desc, e.seq desc limit 1
         """
     )

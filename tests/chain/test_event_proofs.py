@@ -22,6 +22,7 @@ from tests.chain.test_second_node import ganache
 from tests.conftest import NewAgent
 from tests.world import OwnClock, TestAgent
 from tocsin import proofs
+from tocsin.problems import BlockGone
 
 final = 20
 
@@ -57,9 +58,7 @@ def refused(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].removeprefix("/problems/")
 
 
-async def test_an_event_that_was_told_has_a_proof(
-    agent: TestAgent, town: Town, chain: DevChain, token: Token
-) -> None:
+async def test_an_event_that_was_told_has_a_proof(agent: TestAgent, town: Town, chain: DevChain, token: Token) -> None:
     events = await told(agent, town, chain, token, 5, 6, 7)
     head = await chain.head()
     for event in events:
@@ -143,8 +142,32 @@ async def test_what_a_reorganisation_took_is_said_to_be_gone(
     assert answer.json()["hash"] == event["payload"]["block"]["hash"]
 
 
+async def test_what_was_taken_back_is_proven_as_long_as_a_provider_has_it(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    [event] = await told(agent, town, chain, token)
+    block_hash = event["payload"]["block"]["hash"]
+    kept = {
+        "eth_getBlockByHash": await chain.call("eth_getBlockByHash", block_hash, True),
+        "eth_getBlockReceipts": await chain.call("eth_getBlockReceipts", block_hash),
+    }
+    replacement = await chain.reorg(1)
+    await town.turn()
+
+    async def remembering(call: Any) -> Any:
+        if call["method"] in kept and call["params"][0] == block_hash:
+            return {"jsonrpc": "2.0", "id": call["id"], "result": kept[call["method"]]}
+        return await proxy.ask(call)
+
+    proxy.node = remembering
+    answer = await proof_of(agent, event)
+    assert answer.json()["retracted"] is True
+    assert answer.json()["event"]["payload"]["replaced_by"] == replacement["hash"]
+    assert "payload.replaced_by" in verified(answer, answer.json()["event"]).unchecked
+
+
 class TestWithGanache:
-    """A node that keeps what it takes back, and has no receipts of whole blocks."""
+    """A node that has no receipts of whole blocks, and of blocks that it took back nothing."""
 
     @pytest.fixture
     async def chain(self) -> AsyncIterator[DevChain]:
@@ -157,27 +180,20 @@ class TestWithGanache:
         followed = ChainSettings.model_validate({"rpc_url": proxy.url, "finality": "depth", "finality_depth": 20})
         return settings.model_copy(update={"chains": {NETWORK: followed}})
 
-    async def test_what_was_taken_back_is_proven_as_long_as_somebody_has_it(
+    async def test_a_proof_shows_more_than_could_be_checked_when_it_was_told(
         self, agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
     ) -> None:
         snapshot = await chain.call("evm_snapshot")
         [event] = await told(agent, town, chain, token)
         assert event["payload"]["verified"] == "bloom"
-        assert (await proof_of(agent, event)).json()["retracted"] is False
+        verified(await proof_of(agent, event), event)
+        assert proxy.calls["eth_getTransactionReceipt"] == 1
         await chain.call("evm_revert", snapshot)
         await chain.mine(3)
         await town.turn(limits.chain_doubts_max + 2)
         async with open_services(town.services.settings, NoBell(), name="another", clock=town.clock) as services:
-            found = await services.watchers.proof(agent.id, event["event_id"])
-        assert found.retracted
-        proven = proofs.verify(
-            found.proof,
-            trusted_chain=NETWORK,
-            trusted_block_hash=event["payload"]["block"]["hash"],
-            event=found.event,
-        )
-        assert "payload.replaced_by" in proven.unchecked
-        assert proxy.calls["eth_getTransactionReceipt"] == 2
+            with pytest.raises(BlockGone, match="reorganisation"):
+                await services.watchers.proof(agent.id, event["event_id"])
 
 
 async def test_a_provider_without_receipts_of_blocks_is_asked_for_each(

@@ -32,11 +32,11 @@ def topics(event: Any, *addresses: str) -> list[str]:
 NOBODY = "0x" + "0" * 40
 LOGS = [
     log_of(TOKEN, topics(meanings.TRANSFER, ALICE, BOB), 1_500_000),
-    log_of(COLLECTION, topics(meanings.MINTED_721, NOBODY, BOB, "0x" + "7" * 40)),
-    log_of(COLLECTION, topics(meanings.MINTED_1155, ALICE, NOBODY, BOB), 8, 3),
-    log_of(COLLECTION, topics(meanings.MINTED_1155_BATCH, ALICE, NOBODY, BOB), 64, 160, 2, 8, 9, 2, 3, 4),
+    log_of(COLLECTION, topics(meanings.MINTED, NOBODY, BOB, "0x" + "7" * 40)),
+    log_of(COLLECTION, topics(meanings.MINTED_MULTI, ALICE, NOBODY, BOB), 8, 3),
+    log_of(COLLECTION, topics(meanings.MINTED_BATCH, ALICE, NOBODY, BOB), 64, 160, 2, 8, 9, 2, 3, 4),
     log_of(POOL, topics(meanings.ADDED_V2, ALICE), 1, 2),
-    log_of(POOL, topics(meanings.REMOVED_V3, ALICE, "0x" + "1" * 40, "0x" + "2" * 40), 5, 6, 7),
+    log_of(POOL, topics(meanings.REMOVED_V3, ALICE, "0x" + "0" * 39 + "1", "0x" + "0" * 39 + "2"), 5, 6, 7),
     log_of(POOL, topics(meanings.PRICED_V2), 3 * 10**18, 7 * 10**6),
     log_of(POOL, topics(meanings.PRICED_V3, ALICE, BOB), 1, 2, 3 * 2**95, 4, 5),
 ]
@@ -57,13 +57,12 @@ def contract_of(index: int) -> str:
     return "0x" + made.hex()
 
 
-def proof(*place: int) -> dict[str, Any]:
-    return proofs.Contents.read(BLOCK, RECEIPTS, TRANSACTIONS).proof(CHAIN, *place).document()
+CONTENTS = proofs.Contents.read(BLOCK, RECEIPTS, TRANSACTIONS)
 
 
 def verified(*place: int, **members: Any) -> proofs.Proven:
     trusted = {"trusted_chain": CHAIN, "trusted_block_hash": BLOCK["hash"]}
-    return proofs.verify(proof(*place), **trusted, **members)
+    return proofs.verify(CONTENTS.proof(CHAIN, *place), **trusted, **members)
 
 
 def sent(index: int) -> dict[str, Any]:
@@ -185,22 +184,18 @@ def ways(value: Any, *way: Any) -> Iterator[tuple[Any, ...]]:
             yield from ways(each, *way, name)
 
 
-ALTERED = [(name, way) for name, (_, told) in EVENTS.items() for way in ways(told["payload"])]
-
-
-@pytest.mark.parametrize(("name", "way"), ALTERED, ids=[f"{n}: {'.'.join(map(str, w))}" for n, w in ALTERED])
-@pytest.mark.parametrize("value", ["0x" + "00" * 20, "1", 1, None, [], {}, True])
-def test_no_member_can_say_something_else(name: str, way: tuple[Any, ...], value: Any) -> None:
+@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("value", ["0x" + "00" * 20, 1, None, [], True])
+def test_no_member_can_say_something_else(name: str, value: Any) -> None:
     place, told = EVENTS[name]
-    altered = copy.deepcopy(told)
-    holder = altered["payload"]
-    for step in way[:-1]:
-        holder = holder[step]
-    if type(holder[way[-1]]) is type(value) and holder[way[-1]] == value:
-        return
-    holder[way[-1]] = value
-    with pytest.raises(proofs.WrongEvent):
-        verified(*place, event=altered)
+    for way in ways(told["payload"]):
+        altered = copy.deepcopy(told)
+        holder = altered["payload"]
+        for step in way[:-1]:
+            holder = holder[step]
+        holder[way[-1]] = (value,) if repr(holder[way[-1]]) == repr(value) else value
+        with pytest.raises(proofs.WrongEvent):
+            verified(*place, event=altered)
 
 
 @pytest.mark.parametrize(

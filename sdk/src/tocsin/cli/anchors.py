@@ -46,7 +46,7 @@ def ask(url: str, chain: str, number: int) -> Canonical:
             final = _block(_result(http, url, host, "eth_getBlockByNumber", "finalized", False))
         except NoAnswer:
             # Older nodes know no such word.
-            final = {}
+            final = _block(None)
     hashed = block.get("hash")
     return Canonical(host, hashed.lower() if isinstance(hashed, str) else None, head, _number(final.get("number")))
 
@@ -54,12 +54,11 @@ def ask(url: str, chain: str, number: int) -> Canonical:
 def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        if parts.hostname and parts.scheme in ("http", "https"):
+            return parts.hostname
     except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https"):
-        raise NoAnswer("--rpc is not the http or https URL of a node")
-    return host
+        pass
+    raise NoAnswer("--rpc is not the http or https URL of a node")
 
 
 def _result(http: httpx.Client, url: str, host: str, method: str, *params: object) -> object:

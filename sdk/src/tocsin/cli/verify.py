@@ -197,7 +197,9 @@ def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
             return Verdict(told, said, refuted_code, hint, proven, trusted)
         other = f"is {canonical.block_hash}" if canonical.block_hash else "is not there yet"
         said = f"{place} {other}, says {canonical.said_by}; the event is in {proven.block_hash}"
-        hint = "A reorganisation may have taken it, or the node is on another fork: ask again, or look for a retraction."
+        hint = (
+            "A reorganisation may have taken it, or the node is on another fork: ask again, or look for a retraction."
+        )
         return Verdict(told, said, refuted_code, hint, proven, trusted)
     if told.retracted:
         said = f"it was in {place}, and that block is not on the chain, says {canonical.said_by}"
@@ -214,7 +216,7 @@ def _document(told: Told, given: Any) -> Any:
 
     if given is not None:
         # An answer of the relay has the document within.
-        return given.get("proof", given) if isinstance(given, dict) else given
+        return cast(dict[str, Any], given).get("proof", given) if isinstance(given, dict) else given
     if told.proof is not None:
         return told.proof
     try:

@@ -49,7 +49,7 @@ Rule: TypeAlias = Callable[[Proven, Said, str | None], Said]
 
 NO_PROOF: Mapping[str, str] = MappingProxyType(
     {
-        "evm.call": "a block does not commit to what contracts answer; ask a node of your own by eth_call at this block",
+        "evm.call": "a block does not commit to what contracts answer; ask a node of yours by eth_call at this block",
         "http.json": "nobody commits to a document; fetch its URL yourself, and compare body_sha256",
         "http.feed": "nobody commits to a feed; fetch its URL yourself, and compare body_sha256",
         "inbox": "nobody commits to what is posted; ask its sender, or compare body_sha256 with what it sent",

@@ -16,9 +16,9 @@ __all__ = [
     "ADDED_V2",
     "ADDED_V3",
     "LIQUIDITY",
-    "MINTED_721",
-    "MINTED_1155",
-    "MINTED_1155_BATCH",
+    "MINTED",
+    "MINTED_BATCH",
+    "MINTED_MULTI",
     "PRICED_V2",
     "PRICED_V3",
     "REMOVED_V2",
@@ -36,11 +36,11 @@ __all__ = [
 ]
 
 TRANSFER = read_event("Transfer(address indexed from, address indexed to, uint256 value)")
-MINTED_721 = read_event("Transfer(address indexed from, address indexed to, uint256 indexed id)")
-MINTED_1155 = read_event(
+MINTED = read_event("Transfer(address indexed from, address indexed to, uint256 indexed id)")
+MINTED_MULTI = read_event(
     "TransferSingle(address indexed operator, address indexed from, address indexed to, uint256 id, uint256 value)"
 )
-MINTED_1155_BATCH = read_event(
+MINTED_BATCH = read_event(
     "TransferBatch(address indexed operator, address indexed from, address indexed to, uint256[] ids, uint256[] values)"
 )
 ADDED_V2 = read_event("Mint(address indexed sender, uint256 amount0, uint256 amount1)")
@@ -64,7 +64,7 @@ LIQUIDITY = (
     (ADDED_V3, "added", "v3"),
     (REMOVED_V3, "removed", "v3"),
 )
-_MINTS = ((MINTED_721, "erc721"), (MINTED_1155, "erc1155"), (MINTED_1155_BATCH, "erc1155"))
+_MINTS = ((MINTED, "erc721"), (MINTED_MULTI, "erc1155"), (MINTED_BATCH, "erc1155"))
 _NOBODY = "0x" + "0" * 40
 # 256 bits have 78 digits: nothing is rounded.
 _EXACT = Context(prec=120)

@@ -38,7 +38,7 @@ class Proven:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the payload of an event says of its place: of the block, and where they are of it, transaction and log."""
+        """What the payload of an event says of its place: of the block, and of transaction and log where they are."""
         block = {
             "number": self.block_number,
             "hash": self.block_hash,

@@ -17,9 +17,11 @@ def compared(proven: Proven, event: Mapping[str, Any], signature: str | None) ->
     if event.get("event_id") != proven.event_id:
         raise WrongEvent("event.event_id", f"it is {str(event.get('event_id'))[:80]!r}, not {proven.event_id!r}")
     kind = event.get("kind")
-    rule = RULES.get(kind) if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        raise WrongEvent("event.kind", "it is no text")
+    rule = RULES.get(kind)
     if rule is None:
-        raise NoProof("event.kind", NO_PROOF.get(str(kind), f"events of kind {str(kind)[:80]!r} are not known here"))
+        raise NoProof("event.kind", NO_PROOF.get(kind, f"events of kind {kind[:80]!r} are not known here"))
     payload = event.get("payload")
     said: Said = cast(Said, payload) if isinstance(payload, Mapping) else {}
     expected = _joined(proven.payload, rule(proven, said, signature))
