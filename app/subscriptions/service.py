@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from app.kit.outbound import Outbound
 from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
 from app.subscriptions import store
+from app.subscriptions.conditions import BadCondition, Condition
 from app.subscriptions.models import Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.sources import Wish, taken_apart, watched
@@ -98,6 +99,8 @@ class Subscriptions:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.subscriptions_per_agent_max} subscriptions")
+        if wish.spec["kind"] == "evm.call" and await store.calls_of(db, agent_id) >= limits.calls_per_agent_max:
+            raise TooManySubscriptions(f"an agent has at most {limits.calls_per_agent_max} calls made at every block")
         source, wanted, begun = await self._share(db, wish, now)
         row = Row(
             id=self._ids.new("sub"),
@@ -172,9 +175,15 @@ class Subscriptions:
         """The source that was taken, locked until this transaction ends; None when it is not ours any more."""
         return await store.still_ours(db, taken.id, taken.attempts)
 
-    async def wanted(self, db: AsyncSession, source_id: str) -> Sequence[Filter]:
-        """All that is wanted of a source."""
-        return await store.filters(db, source_id)
+    async def wanted(
+        self, db: AsyncSession, source_id: str, filter_ids: Collection[str] | None = None
+    ) -> Sequence[Filter]:
+        """All that is wanted of a source, or these of its filters."""
+        return await store.filters(db, source_id, filter_ids)
+
+    async def wanted_ids(self, db: AsyncSession, source_id: str) -> Set[str]:
+        """The ids of all that is wanted of a source."""
+        return await store.filter_ids(db, source_id)
 
     async def standing(self, db: AsyncSession, source_id: str, block_hashes: Collection[str]) -> Sequence[Sighting]:
         """What was told of these blocks and has not been taken back, oldest first."""
@@ -256,6 +265,13 @@ class Subscriptions:
         if wanted.chain not in self._chains:
             known = ", ".join(sorted(self._chains)) or "none"
             raise InvalidBody.at("/source/chain", f"this relay does not watch {wanted.chain}; it watches: {known}")
+        if wanted.where is not None:
+            try:
+                Condition(wanted.where)
+            except BadCondition as bad:
+                raise InvalidBody.at("/source/where", str(bad)) from bad
+        if wanted.finality != "latest":
+            raise InvalidBody.at("/source/finality", "this relay tells of the head only: latest")
         return wanted
 
     async def _share(self, db: AsyncSession, wish: Wish, now: datetime) -> tuple[Source, Filter, bool]:

@@ -7,16 +7,20 @@ are hashes: whoever wishes for the same arrives at the same row.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import orjson
+from pydantic import TypeAdapter
+
 from app.kit.ids import derived_id
-from app.subscriptions.matching import LogFilter, log_filter
+from app.subscriptions.matching import log_filter
+from tocsin.schemas.evm import EvmWatched
 from tocsin.schemas.subscriptions import EvmLog, HttpJson, Watched
 
-__all__ = ["Wish", "filter_of", "taken_apart", "watched"]
+__all__ = ["Wish", "taken_apart", "watched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +43,54 @@ class Wish:
 def taken_apart(wanted: Watched) -> Wish:
     """The source and the filter that this comes down to."""
     match wanted:
-        case EvmLog():
-            return Wish("evm", {"chain": wanted.chain}, {"kind": "evm.log", **_spelt(wanted)})
         case HttpJson():
             params = {"url": wanted.url, "interval_seconds": wanted.interval.total_seconds()}
             return Wish("http.json", params, {"kind": "http.json", "pointer": wanted.pointer})
+        case _:
+            return Wish("evm", {"chain": wanted.chain}, _spelt(wanted))
 
 
 def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Watched:
     """What was wished for, put together again."""
-    if spec["kind"] == "evm.log":
-        return EvmLog(kind="evm.log", chain=params["chain"], address=spec["address"], topics=spec["topics"])
-    interval = timedelta(seconds=params["interval_seconds"])
-    return HttpJson(kind="http.json", url=params["url"], interval=interval, pointer=spec["pointer"])
+    if spec["kind"] == "http.json":
+        interval = timedelta(seconds=params["interval_seconds"])
+        return HttpJson(kind="http.json", url=params["url"], interval=interval, pointer=spec["pointer"])
+    return _WATCHED.validate_json(orjson.dumps({**params, **spec}))
 
 
-def filter_of(spec: Mapping[str, Any]) -> LogFilter:
-    """The log filter that a spec describes."""
-    return log_filter(spec["address"], spec["topics"])
+# Of any kind: what holds addresses, one or several, and what holds one thing whose case does not matter.
+_ADDRESSES = ("address", "from", "to", "either", "creator", "collection", "pool")
+_WORDS = ("asset", "data")
+_AMOUNTS = ("min", "max")
 
 
-def _spelt(wanted: EvmLog) -> dict[str, Any]:
-    """The filter in its canonical form, as JSON has it."""
-    made = log_filter(wanted.address, wanted.topics)
-    return {
-        "address": None if made.addresses is None else list(made.addresses),
-        "topics": [None if values is None else list(values) for values in made.topics],
-    }
+def _spelt(wanted: EvmWatched) -> dict[str, Any]:
+    """The filter in its canonical form, as JSON has it: who wants the same arrives at the same text."""
+    spec = wanted.model_dump(mode="json", exclude={"chain", "finality"}, exclude_none=True)
+    for name, value in spec.items():
+        if name in _ADDRESSES and wanted.kind in _ONE_ADDRESS:
+            spec[name] = value.lower()
+        elif name in _ADDRESSES:
+            spec[name] = _one_of(value)
+        elif name in _WORDS:
+            spec[name] = value.lower()
+        elif name in _AMOUNTS and "." in value:
+            spec[name] = value.rstrip("0").rstrip(".")
+    if isinstance(wanted, EvmLog):
+        made = log_filter(wanted.address, wanted.topics)
+        spec["address"] = None if made.addresses is None else list(made.addresses)
+        spec["topics"] = [None if values is None else list(values) for values in made.topics]
+    # An empty list allows any, as none does.
+    return {name: value for name, value in spec.items() if value is not None or isinstance(wanted, EvmLog)}
+
+
+_ONE_ADDRESS = ("evm.price", "evm.call")
+_WATCHED: TypeAdapter[Watched] = TypeAdapter(Watched)
+
+
+def _one_of(values: str | Sequence[str]) -> list[str] | None:
+    given = [values] if isinstance(values, str) else values
+    return sorted({value.lower() for value in given}) or None
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from app.subscriptions.matching import Log
+from app.watchers.blocks import Extra, Needs
+
+NOTHING = Needs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,30 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """What else is needed of each of these blocks, which follow one another."""
+
+    blocks: tuple[Block, ...]
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The answer to anything that the node does not know, does not say, or says wrongly."""
 
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What else was needed, of each block in order."""
+
+    of_blocks: tuple[Extra, ...]
+
+
 Logs: TypeAlias = tuple[Log, ...]
-Ask: TypeAlias = Latest | ByNumber | ByHash | Contents
-Answer: TypeAlias = Block | tuple[Logs, ...] | Missing
+Ask: TypeAlias = Latest | ByNumber | ByHash | Contents | More
+Answer: TypeAlias = Block | tuple[Logs, ...] | Extras | Missing
 
 
 # What it decides.
@@ -110,6 +128,8 @@ class Plan:
     apply: tuple[tuple[Block, Logs], ...]
     more: bool = False
     """The head is further on: look again at once."""
+    extras: tuple[Extra, ...] = ()
+    """What else was needed of the blocks to add, in their order; nothing where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +157,7 @@ Verdict: TypeAlias = Unchanged | Plan | Abandon | Doubt | Halt
 Asking: TypeAlias = Generator[Ask, Answer, Verdict]
 
 
-def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int) -> Asking:
+def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int, needs: Needs = NOTHING) -> Asking:
     """What to do about the node's present head, after `doubts` attempts in a row that ended in doubt."""
     head = yield Latest()
     if not isinstance(head, Block):
@@ -154,10 +174,10 @@ def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int) ->
         target = yield ByNumber(ring.tip.number + span_blocks_max)
         if not isinstance(target, Block):
             return _abandoned(target)
-    return (yield from _join(ring, target, doubts < doubts_max, more=target.hash != head.hash))
+    return (yield from _join(ring, target, needs, doubts < doubts_max, more=target.hash != head.hash))
 
 
-def _join(ring: Ring, target: Block, doubtful: bool, *, more: bool) -> Asking:
+def _join(ring: Ring, target: Block, needs: Needs, doubtful: bool, *, more: bool) -> Asking:
     """Walk from the target down to a block that we know, then fetch what the new blocks hold."""
     above = ring.after(target.hash)
     if above is not None:
@@ -184,7 +204,13 @@ def _join(ring: Ring, target: Block, doubtful: bool, *, more: bool) -> Asking:
     contents = yield Contents(blocks)
     if not isinstance(contents, tuple):
         return _abandoned(contents)
-    return Plan(undo=tuple(reversed(gone)), apply=tuple(zip(blocks, contents, strict=True)), more=more)
+    extras: Answer = Extras(())
+    if needs:
+        extras = yield More(blocks, needs)
+        if not isinstance(extras, Extras):
+            return _abandoned(extras)
+    applied = tuple(zip(blocks, contents, strict=True))
+    return Plan(undo=tuple(reversed(gone)), apply=applied, more=more, extras=extras.of_blocks)
 
 
 def _abandoned(answer: Answer) -> Abandon:

@@ -35,7 +35,8 @@ async def subscribe(agent: TestAgent, source: dict[str, Any], **members: Any) ->
 
 async def test_a_subscription_is_shown_as_it_was_made(agent: TestAgent) -> None:
     created = await subscribe(agent, LOGS, description="my token")
-    assert created["source"] == {**LOGS, "address": [TOKEN.lower()], "topics": [[TOPIC.lower()]], "finality": "latest"}
+    expected = {"address": [TOKEN.lower()], "topics": [[TOPIC.lower()]], "event": None, "where": None}
+    assert created["source"] == {**LOGS, **expected, "finality": "latest"}
     assert (created["state"], created["endpoint_id"], created["description"]) == ("starting", None, "my token")
     assert (await agent.get(f"/v1/subscriptions/{created['id']}")).json() == created
     assert (await agent.get("/v1/subscriptions")).json() == {"items": [created], "next": None}

@@ -4,77 +4,54 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
+from tocsin.schemas.evm import (
+    EvmBlock,
+    EvmCall,
+    EvmContractCreated,
+    EvmLiquidity,
+    EvmLog,
+    EvmNftMint,
+    EvmPrice,
+    EvmTransfer,
+    EvmWatched,
+)
 from tocsin.schemas.webhooks import EventMatched, EventRetracted
 from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 
 __all__ = [
-    "Address",
     "BlockPosition",
     "EventPage",
     "EventsQuery",
+    "EvmBlock",
+    "EvmCall",
+    "EvmContractCreated",
+    "EvmLiquidity",
     "EvmLog",
+    "EvmNftMint",
+    "EvmPrice",
+    "EvmTransfer",
     "FetchPosition",
     "HttpJson",
     "NewSubscription",
     "SourceState",
     "Subscription",
     "SubscriptionQuery",
-    "Topic",
     "Watched",
 ]
 
-addresses_max = 32
-topic_values_max = 32
 interval_min = timedelta(seconds=5)
 interval_max = timedelta(days=1)
 wait_seconds_max = 30
 
 SourceState = Literal["starting", "active", "halted"]
 
-Address = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="20 bytes as hexadecimal; case does not matter.")
-]
-Topic = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{64}$", description="32 bytes as hexadecimal; case does not matter.")
-]
-Chain = Annotated[
-    str, Field(pattern=r"^eip155:[1-9][0-9]{0,17}$", description="CAIP-2 id, such as eip155:8453 for Base.")
-]
-
 
 def _is_pointer(value: str) -> str:
     if not re.fullmatch(r"(/([^~/]|~[01])*)*", value):
         raise ValueError("a JSON pointer (RFC 6901) is empty, or begins with a slash and escapes ~ as ~0 and / as ~1")
     return value
-
-
-class EvmLog(Wire):
-    """Logs of contracts on an EVM chain, by address and topics: at least one of the two.
-
-    `topics` go by position, as in `eth_getLogs`: a value, a list out of which any will do, or null for anything. A log
-    with fewer topics than there are positions here does not match.
-    """
-
-    kind: Literal["evm.log"]
-    chain: Chain
-    address: Address | Annotated[list[Address], Field(max_length=addresses_max)] | None = Field(
-        default=None, description="The contract, or any one out of several."
-    )
-    topics: list[Topic | Annotated[list[Topic], Field(max_length=topic_values_max)] | None] | None = Field(
-        default=None, max_length=4, description="What each topic has to be."
-    )
-    finality: Literal["latest"] = Field(
-        default="latest",
-        description="When an event is told: as soon as its block is the head. A reorganisation retracts it.",
-    )
-
-    @model_validator(mode="after")
-    def _wants_something(self) -> "EvmLog":
-        if not self.address and not any(self.topics or ()):
-            raise ValueError("name an address or a topic: all logs of a chain are too many")
-        return self
 
 
 class HttpJson(Wire):
@@ -90,7 +67,7 @@ class HttpJson(Wire):
     )
 
 
-Watched = Annotated[EvmLog | HttpJson, Field(discriminator="kind")]
+Watched = Annotated[EvmWatched | HttpJson, Field(discriminator="kind")]
 """What can be watched."""
 
 
