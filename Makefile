@@ -24,6 +24,8 @@ LAWS := $(wildcard tests/property/test_recurrence*.py tests/property/test_jitter
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Compiled modules are kept, whatever the shell says: without them each process compiles all that it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Use
 

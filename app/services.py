@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.subscriptions.service import Subscriptions
 from app.watchers.chains import Chain, Chains
 from app.watchers.documents import Documents
+from app.watchers.evidence import held_to
 from app.watchers.rpc import Rpc
 from app.watchers.service import Watchers
 
@@ -57,16 +58,7 @@ async def open_services(
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
     database = Database(settings.database.url, connections=settings.database.connections, name=f"tocsin {name}")
     clock, ids, keyring = clock or SystemClock(), Ids(), settings.secret.keyring
-    events = Events()
-    identity = Identity(clock, ids, settings.identity, settings.api.accepted_authorities)
-    payments = Payments(price_list(settings.prices), settings.payments)
-    doors = own_doors(
-        api=(settings.api.host, settings.api.port),
-        database_url=settings.database.url,
-        valkey_url=settings.valkey.url,
-        metrics_port=settings.worker.metrics_port,
-    )
-    outbound = Outbound(allow=networks(settings.outbound.allow), own=doors, resolver=resolver)
+    outbound = _outbound(settings, settings.database.url, resolver)
     deliveries = Deliveries(
         transaction=database.transaction,
         clock=clock,
@@ -88,7 +80,10 @@ async def open_services(
     )
     deliveries.listen(schedules)
     nodes = operator_client(timeout_seconds=limits.rpc_timeout_seconds)
-    chains = {name: Chain(Rpc(nodes, name, c.rpc_url), c.poll_seconds) for name, c in settings.chains.items()}
+    chains = {
+        name: Chain(Rpc(nodes, name, c.rpc_url, held_to(c.verified)), c.poll_seconds)
+        for name, c in settings.chains.items()
+    }
     subscriptions = Subscriptions(
         transaction=database.transaction,
         clock=clock,
@@ -113,9 +108,9 @@ async def open_services(
             database=database,
             clock=clock,
             wake=wake,
-            events=events,
-            identity=identity,
-            payments=payments,
+            events=Events(),
+            identity=Identity(clock, ids, settings.identity, settings.api.accepted_authorities),
+            payments=Payments(price_list(settings.prices), settings.payments),
             outbound=outbound,
             deliveries=deliveries,
             messages=Messages(deliveries),
@@ -129,3 +124,14 @@ async def open_services(
         await nodes.aclose()
         await outbound.close()
         await database.close()
+
+
+def _outbound(settings: Settings, database_url: str, resolver: Resolver | None) -> Outbound:
+    """The one way out to strangers, closed to this relay's own doors."""
+    doors = own_doors(
+        api=(settings.api.host, settings.api.port),
+        database_url=database_url,
+        valkey_url=settings.valkey.url,
+        metrics_port=settings.worker.metrics_port,
+    )
+    return Outbound(allow=networks(settings.outbound.allow), own=doors, resolver=resolver)

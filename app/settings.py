@@ -166,6 +166,10 @@ class IdentitySettings(Part):
 class ChainSettings(Part):
     rpc_url: str = Field(description="JSON-RPC endpoint of a node.")
     poll_seconds: float = Field(default=1.0, ge=0.05, le=600, description="How often the head is asked for.")
+    verified: Literal["receipts-root", "bloom", "rpc"] | None = Field(
+        default=None,
+        description="What each block has to show; less is refused. If unset, learned from what its blocks show.",
+    )
 
 
 class PaymentsSettings(Part):

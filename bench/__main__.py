@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.kit import telemetry
-from bench import backlog, deliveries, dormant, evaluation, fires, isolation, plain
+from bench import backlog, blocks, deliveries, dormant, evaluation, fires, isolation, matching, plain
 from bench.stage import Stage, stage
 
 
@@ -32,6 +32,8 @@ PARTS: Mapping[str, Part] = {
     "deliveries": Part("deliveries a second, and from a publish to the receiver", deliveries.report_all),
     "isolation": Part("what a dead and a slow endpoint cost the other 98", isolation.report_isolation),
     "backlog": Part("100,000 deliveries that are due at once, and the worker's memory", backlog.report_backlog),
+    "blocks": Part("a block of 300 receipts checked, beside pyrlp and py-trie", blocks.report_blocks),
+    "matching": Part("750 logs asked of 100,000 filters, beside a linear scan", matching.report_matching),
     "verification": Part("the CPU that a signed request costs before anything else", deliveries.report_verification),
 }
 

@@ -38,6 +38,12 @@ hypothesis_settings.load_profile("ci")
 
 NewAgent = Callable[[], Awaitable[TestAgent]]
 
+# Children before their parents. Deleting the few rows of a test takes a tenth of what truncating all tables does.
+_EMPTY = ";\n".join(
+    [f"delete from {table.name}" for table in reversed(metadata.sorted_tables)]
+    + ["select setval((schemaname || '.' || sequencename)::regclass, start_value, false) from pg_sequences"]
+)
+
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
@@ -83,9 +89,8 @@ def migrated(postgres: Postgres) -> str:
 async def database(migrated: str) -> AsyncIterator[Database]:
     """A migrated database with nothing in it."""
     opened = Database(migrated, name="tests")
-    names = ", ".join(table.name for table in metadata.sorted_tables)
     async with opened.transaction() as db:
-        await db.execute(text(f"truncate {names} restart identity cascade"))
+        await db.execute(text(_EMPTY))
     yield opened
     await opened.close()
 

@@ -141,6 +141,7 @@ HOSTILE_URLS = [
     ),
     *("//example.com/", "example.com", "/path", "", "https:example.com", "https:/example.com", "http+unix://a/"),
     "https://example.com/" + "a" * 2048,
+    "https://example.com/" + "^" * 1000,  # percent-encoded, it is three times as long
     # more dresses of 127.0.0.1 and of metadata services
     *(
         "http://0177.0.0.1/",

@@ -12,7 +12,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.deliveries import order
 from app.deliveries.ending import Ended
-from app.deliveries.models import Attempt, Delivery, Lane, Message
+from app.deliveries.models import Attempt, Delivery, Endpoint, Lane, Message
+from app.deliveries.statuses import Seen
 from app.kit import limits
 from app.kit.ids import first_of, moment_of
 from app.kit.sql import sql
@@ -37,9 +38,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Deliveries with the types and subjects of their messages, and where to go on: null when all were looked at."""
+    """Deliveries with the types and subjects of their messages and the profiles of their endpoints, where these are
+    still there; and where to go on: null when all were looked at."""
 
-    rows: Sequence[tuple[Delivery, str, str | None]]
+    rows: Sequence[tuple[Delivery, str, str | None, str | None]]
     looked_to: str | None
 
 
@@ -47,7 +49,9 @@ async def deliveries(db: AsyncSession, agent_id: str, wanted: Wanted, before: st
     """An agent's deliveries, newest first: as many as there are among the next thousands, and `limit` at most."""
     looked = _looked(agent_id, wanted, before)
     each = aliased(Delivery, looked.limit(limits.listed_rows_max).subquery())
-    question = select(each, Message.type, Message.subject).join(Message, col(Message.id) == col(each.message_id))
+    question = select(each, Message.type, Message.subject, Endpoint.profile)
+    question = question.join(Message, col(Message.id) == col(each.message_id))
+    question = question.outerjoin(Endpoint, col(Endpoint.id) == col(each.endpoint_id))
     for column, value in (
         (each.endpoint_id, wanted.endpoint_id),
         (each.message_id, wanted.message_id),
@@ -60,7 +64,7 @@ async def deliveries(db: AsyncSession, agent_id: str, wanted: Wanted, before: st
     if wanted.states is not None:
         question = question.where(col(each.state).in_(sorted(wanted.states)))
     found = await db.execute(question.order_by(col(each.id).desc()).limit(limit))
-    rows = [(row[0], row[1], row[2]) for row in found]
+    rows = [(row[0], row[1], row[2], row[3]) for row in found]
     if len(rows) == limit:
         return Found(rows, rows[-1][0].id)
     last = looked.with_only_columns(col(Delivery.id)).offset(limits.listed_rows_max - 1).limit(1)
@@ -87,8 +91,10 @@ def _looked(agent_id: str, wanted: Wanted, before: str | None) -> SelectOfScalar
 async def delivery(
     db: AsyncSession, agent_id: str, delivery_id: str, *, lock: bool = False
 ) -> tuple[Delivery, Message] | None:
-    """This agent's delivery, with its message. Locked, the message is as it is behind the lock."""
+    """This agent's delivery, with its message. Locked, with what it is ordered by, both are as they are behind the
+    lock."""
     if lock:
+        await lock_keys(db, [delivery_id])
         mine = select(Delivery.id).where(col(Delivery.id) == delivery_id, col(Delivery.agent_id) == agent_id)
         await db.execute(mine.with_for_update())
     question = select(Delivery, Message).join(Message, col(Message.id) == col(Delivery.message_id))
@@ -112,6 +118,11 @@ async def progress(db: AsyncSession, delivery_ids: Sequence[str]) -> dict[str, P
     return {id_: Progress(state, attempts) for id_, state, attempts in await db.execute(question)}
 
 
+async def profile(db: AsyncSession, endpoint_id: str) -> str | None:
+    """The profile of an endpoint; None when it is no more."""
+    return await db.scalar(select(Endpoint.profile).where(col(Endpoint.id) == endpoint_id))
+
+
 async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
     """The latest attempts of a delivery that are on record, oldest first."""
     question = select(Attempt).where(col(Attempt.delivery_id) == delivery_id)
@@ -122,12 +133,22 @@ async def attempts(db: AsyncSession, delivery_id: str) -> Sequence[Attempt]:
 # What their owners do about them
 
 
+async def lock_keys(db: AsyncSession, delivery_ids: Sequence[str]) -> None:
+    """Be alone with what these deliveries are ordered by. Call before they are locked themselves."""
+    question = select(Delivery.endpoint_id, Delivery.order_key).where(
+        col(Delivery.id).in_(delivery_ids), col(Delivery.order_key).is_not(None)
+    )
+    await order.lock(db, {(endpoint_id, key) for endpoint_id, key in await db.execute(question) if key is not None})
+
+
 async def set_off(
     db: AsyncSession, delivery_ids: Iterable[str], states: Iterable[str], now: datetime
 ) -> Sequence[Ended]:
     """Set these on their way again, due now and at the foot of the ladder: those that are in one of these states still,
     and whose endpoint and payload are still there. Returns them."""
-    named = orjson.dumps(sorted(delivery_ids)).decode()
+    ids = sorted(delivery_ids)
+    await lock_keys(db, ids)
+    named = orjson.dumps(ids).decode()
     # Locked by a statement of its own: the next one sees what has become of the payloads behind the locks.
     lock = sql(
         """
@@ -152,12 +173,13 @@ async def set_off(
     values = {"ids": named, "states": orjson.dumps(sorted(states)).decode(), "now": now}
     begun = [Ended._make(row) for row in await db.execute(statement, values)]
     # What keeps an order waits its turn, which has come where nothing else of its key is on its way.
-    await order.advance(db, {(each.endpoint_id, each.order_key) for each in begun if each.order_key is not None}, now)
+    await order.release_next(db, {each.key for each in begun if each.key is not None}, now)
     return begun
 
 
 async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now: datetime) -> Sequence[Ended]:
-    """Cancel those of these that are still on their way. An attempt in flight ends unconcluded."""
+    """Cancel those of these that are still on their way. An attempt in flight ends unconcluded. Call with their keys
+    locked."""
     statement = sql(
         """
         with cancelled as (
@@ -176,8 +198,24 @@ async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now
     return [Ended._make(row) for row in await db.execute(statement, values)]
 
 
+async def on_their_way(db: AsyncSession, endpoint_id: str, limit: int) -> Sequence[str]:
+    """What has been sent to this endpoint and has not ended, as far as that goes."""
+    # By the three partial indexes of what is pending: the table holds all that was ever sent.
+    statement = sql(
+        """
+        select id from deliveries where due_at is not null and endpoint_id = :id
+        union
+        select id from deliveries where hold = 'lane' and endpoint_id = :id
+        union
+        select id from deliveries where order_key is not null and state = 'pending' and endpoint_id = :id
+        limit :limit
+        """
+    )
+    return (await db.execute(statement, {"id": endpoint_id, "limit": limit})).scalars().all()
+
+
 async def lock_siblings(db: AsyncSession, message_id: str) -> Sequence[str]:
-    """Lock all deliveries of a message, of any agents; returns their ids."""
+    """Lock all deliveries of a message, of any agents, and what they are ordered by; returns their ids."""
     question = select(Delivery.id).where(col(Delivery.message_id) == message_id)
     if (sent := moment_of(message_id)) is not None:
         # The table is in the order of these ids, and has no index by message: it would be written for each, to be read
@@ -185,6 +223,8 @@ async def lock_siblings(db: AsyncSession, message_id: str) -> Sequence[str]:
         question = question.where(
             col(Delivery.id) >= first_of("dlv", sent), col(Delivery.id) < first_of("dlv", sent + _with_its_message)
         )
+    ids = (await db.scalars(question.order_by(col(Delivery.id)))).all()
+    await lock_keys(db, ids)
     return (await db.scalars(question.order_by(col(Delivery.id)).with_for_update())).all()
 
 
@@ -236,6 +276,27 @@ async def counts(db: AsyncSession, agent_id: str, endpoint_id: str, now: datetim
     last = sql(f"select id from ({looked}) looked offset :limit - 1")
     looked_to = await db.scalar(last, {name: values[name] for name in ("agent", "week", "limit")})
     return Counts({row.state: row.day for row in rows}, {row.state: row.week for row in rows}, looked_to)
+
+
+async def latest(db: AsyncSession, agent_id: str, endpoint_id: str) -> Seen:
+    """When an endpoint took something last, and how the latest that it has not taken has failed: among the latest
+    thousands of its agent's deliveries."""
+    statement = sql(
+        """
+        with looked as materialized (
+            select id, endpoint_id, state, concluded_at, last_status, last_error from deliveries
+            where agent_id = :agent order by id desc limit :limit
+        ), refused as (
+            select last_status, last_error from looked
+            where endpoint_id = :endpoint and state <> 'delivered' and (last_status is not null or last_error <> '')
+            order by id desc limit 1
+        )
+        select (select max(concluded_at) from looked where endpoint_id = :endpoint and state = 'delivered'),
+            (select last_status from refused), (select last_error from refused)
+        """
+    )
+    values = {"agent": agent_id, "endpoint": endpoint_id, "limit": limits.listed_rows_max}
+    return Seen(*(await db.execute(statement, values)).one())
 
 
 async def lane(db: AsyncSession, endpoint_id: str) -> Lane | None:

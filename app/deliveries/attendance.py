@@ -8,7 +8,7 @@ from app.deliveries import breaker, bucket
 from app.deliveries.breaker import Breaker, Tally
 from app.deliveries.bucket import Bucket
 
-__all__ = ["Lane", "Limits", "freed", "holding", "left", "may_go", "told"]
+__all__ = ["Lane", "Limits", "freed", "holding", "left", "may_go", "revived", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,15 @@ def told(lane: Lane, tally: Tally, now: datetime, jitter: float) -> Lane:
     """The lane after these attempts have landed."""
     state = breaker.after(lane.breaker, tally, now, jitter)
     return lane if state == lane.breaker else _looked_at_again(replace(lane, breaker=state), now)
+
+
+def revived(lane: Lane, now: datetime) -> Lane:
+    """The lane after somebody has said that its endpoint is well: one that has been left alone for its failures is
+    probed at once, and not when that time is over."""
+    state = lane.breaker
+    if state.state != "open" or state.opens == 0 or state.open_until is None or state.open_until <= now:
+        return lane
+    return replace(lane, breaker=replace(state, open_until=now), due_at=now)
 
 
 def holding(lane: Lane, now: datetime) -> Lane:

@@ -7,23 +7,27 @@ request, nor a request by a round.
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import inf
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import attendance, breaker, landings, lane_book, order, store, watching
-from app.deliveries.attempts import GiveUp, Retry, Verdict
+from app.deliveries import attendance, breaker, ending, landings, lane_book, order, store, watching
+from app.deliveries.attempts import Retry
 from app.deliveries.attendance import Lane, Limits
-from app.deliveries.conclusions import Concluded, Conclusions
+from app.deliveries.conclusions import Conclusions
+from app.deliveries.ending import endpoint_deleted
 from app.deliveries.flights import Flights
 from app.deliveries.landings import Grounded, Landing, Load
 from app.deliveries.lanes import Lanes
 from app.deliveries.notices import Notices
-from app.deliveries.profiles import shaped
+from app.deliveries.profiles import shaped, timeout_of
 from app.deliveries.relay_key import RelayKey
+from app.deliveries.rounds import Round
 from app.deliveries.secrets import Secrets
 from app.deliveries.shares import ahead
 from app.deliveries.store import Addressed, Claimed, Departure, NewMessage
@@ -58,6 +62,8 @@ orphans_max = 500
 
 content_headers = {"Content-Type": "application/json"}
 
+Carried = TypeVar("Carried", bound=Load | Landing | Grounded)
+
 
 class Courier:
     """Everything of one worker process that is in flight to endpoints."""
@@ -89,9 +95,14 @@ class Courier:
         waiting_max = ahead(settings.connections, flight_seconds_expected)
         self._flight_seconds = flight_seconds_expected
         self._lanes = Lanes[Load](settings.connections, settings.host_connections, clock.monotonic)
-        self._flights = Flights(self._attempt, places=settings.connections, ahead=waiting_max, queue=self._lanes)
+        self._flights = Flights(self._carry, places=settings.connections, ahead=waiting_max, queue=self._lanes)
         self._wait_seconds = landing_wait_seconds
         self._lanes_looked_at = self._look_at = -inf
+        # What this process has its hands on, by the claim that each is concluded by. A clock that steps ends leases of
+        # what is in flight: whoever claims that again here knows it by this, and sends nothing.
+        self._aloft = dict[str, Claimed]()
+        # Whether lanes that may have been due were not looked at, for want of room: they come first the next time.
+        self._lanes_passed_over = False
         # Endpoints that have done nothing but fail for days, to be disabled by the next round: lanes are locked after
         # endpoints. Should we die before, the next failure says so again.
         self._hopeless = set[str]()
@@ -116,34 +127,36 @@ class Courier:
     async def deliver_next(self) -> int:
         """Conclude what has landed, claim what is due and send it off. Returns how many of both, or how many are still
         in flight; 0 when nothing is due and nothing in flight."""
-        landed = await self._flights.landed(self._wait_seconds, apart_seconds=rounds_apart_seconds)
+        landed = [self._back(each) for each in await self._flights.landed(self._wait_seconds, rounds_apart_seconds)]
         # Slower than they seemed when these came: what waits for them waits better in their lanes.
-        put_back = self._lanes.give_up()
+        put_back = [self._back(each) for each in self._lanes.give_up()]
         self._in_round, began = True, self._clock.monotonic()
         try:
             async with self._transaction() as db:
-                round = _Round(await self._clock.now(db))
+                round = Round(await self._clock.now(db))
                 await self._conclude(db, landed, round)
                 await self._disable(db, round)
                 await self._claim(db, round)
                 round.put_aside(load.claimed for load in put_back)
                 await self._tend(db, round)
-                if round.is_for_lanes or self._is_time_for_lanes():
+                if round.is_for_lanes or self._lanes_passed_over or self._is_time_for_lanes():
                     await self._attend(db, round)
-                round.moved += await order.advance(db, round.freed_keys, round.now)
+                round.moved += await order.release_next(db, round.freed_keys, round.now)
                 # The last, because it locks schedules: deliveries, endpoints and lanes come before them everywhere.
                 is_heard = await self._conclusions.tell(db, round.concluded, round.now)
                 loads = await self._loaded(db, round)
         except BaseException:
             # The answers are known, only not written down: they are concluded by the next round that can.
             self._flights.put_back(landed)
-            self._flights.start(put_back)
+            self._start(put_back)
             raise
         finally:
             self._in_round = False
         # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
         self._lanes.look_again()
-        self._flights.start(loads)
+        self._start(loads)
+        self._flights.put_back([Grounded(each) for each in round.orphans])
+        self._aloft |= {each.id: self._aloft[each.id].renewed(each) for each in round.renewed if each.id in self._aloft}
         self._hopeless = round.hopeless
         if is_heard:
             self._wake.ring("schedules")
@@ -153,7 +166,7 @@ class Courier:
         watching.round_ended(took, flying=self._flights.flying, waiting=self._flights.waiting)
         if round.next_look is not None:
             self._look_in((round.next_look - round.now).total_seconds())
-        moved = len(landed) + len(loads) + len(round.aside) + len(round.hopeless) + round.moved
+        moved = len(landed) + len(loads) + len(round.aside) + len(round.orphans) + len(round.hopeless) + round.moved
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
@@ -180,9 +193,18 @@ class Courier:
         """Committed: send off what is ours. What is not, is due, and anybody's."""
         # While something is in flight, rounds follow one another; rung, they would hurry, and conclude one by one.
         rounds_go_on = self._in_round or self._flights.outstanding > 0
-        self._flights.start(loads)
+        self._start(loads)
         if others or (loads and not rounds_go_on):
             self._wake.ring("deliveries")
+
+    def _start(self, loads: Sequence[Load]) -> None:
+        self._aloft |= {load.id: load.claimed for load in loads}
+        self._flights.start(loads)
+
+    def _back(self, each: Carried) -> Carried:
+        """This, no more aloft, by the claim that it is concluded by."""
+        claimed = self._aloft.pop(each.claimed.id, each.claimed)
+        return each if claimed is each.claimed else replace(each, claimed=claimed)
 
     def _learn(self, ended: Sequence[Landing | Grounded]) -> None:
         """Let as many wait for a place as suits the pace of flights, by a running mean over a few dozen of them."""
@@ -208,24 +230,37 @@ class Courier:
 
     # The steps of a round
 
-    async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], round: "_Round") -> None:
+    async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], round: Round) -> None:
         """Write down what came of these."""
         now = round.now
-        grounded = [each.claimed for each in ended if isinstance(each, Grounded)]
-        if grounded:
-            await store.release(db, grounded, now)
-            round.ended(grounded)
         landed = [each for each in ended if isinstance(each, Landing)]
+        judged = [(each, landings.judged(each, now, self._jitter.random())) for each in landed]
+        grounded = [each.claimed for each in ended if isinstance(each, Grounded)]
+        over = [each.claimed for each, verdict in judged if not isinstance(verdict, Retry)]
+        # Before any delivery is locked: whoever has one of these keys may be waiting for its deliveries.
+        await order.lock(db, {each.key for each in [*over, *grounded] if each.key is not None})
+        if grounded:
+            await self._let_off(db, grounded, round)
         if not landed:
             return
-        judged = [(each, landings.judged(each, now, self._jitter.random())) for each in landed]
         ours = await store.conclude(db, [landings.outcome(each, verdict, now) for each, verdict in judged])
         round.landed(judged, ours)
         concluded = [(each, verdict) for each, verdict in judged if each.claimed.id in ours]
         happened = [landings.happened(each, verdict, now) for each, verdict in concluded]
         await record(db, *(each for each in happened if each is not None))
 
-    async def _disable(self, db: AsyncSession, round: "_Round") -> None:
+    async def _let_off(self, db: AsyncSession, grounded: Sequence[Claimed], round: Round) -> None:
+        """Give back what was not sent, and cancel what has no endpoint any more."""
+        orphans = [each for each in grounded if each.endpoint_state is None]
+        cancelled = await store.cancel(db, orphans, endpoint_deleted, round.now) if orphans else ()
+        await record(db, *(ending.happened(each, "cancelled", endpoint_deleted, round.now) for each in cancelled))
+        round.cancelled(cancelled)
+        left = [each for each in grounded if each.endpoint_state is not None]
+        if left:
+            await store.release(db, left, round.now)
+        round.ended(grounded)
+
+    async def _disable(self, db: AsyncSession, round: Round) -> None:
         """Disable the endpoints that say that they are gone, and those that have done nothing but fail for days."""
         rings = False
         if round.gone:
@@ -234,14 +269,20 @@ class Courier:
             ids = sorted({claimed.endpoint_id for claimed in round.gone})
             rings = await self._notices.disable(db, ids, "the endpoint answered 410 Gone", round.now, urls=urls)
         if self._hopeless:
-            reason = f"every attempt has failed for {self._settings.disable_after_days:g} days; POST …/enable"
-            rings = await self._notices.disable(db, sorted(self._hopeless), reason, round.now) or rings
+            days = self._settings.disable_after_days
+            lanes = await lane_book.look(db, self._hopeless)
+            # Looked at again: it may have answered, or have been taken up anew, since it was found to be so.
+            ids = [lane.endpoint_id for lane in lanes if breaker.is_hopeless(lane.breaker, round.now, days)]
+            reason = f"every attempt has failed for {days:g} days; POST …/enable"
+            rings = await self._notices.disable(db, ids, reason, round.now) or rings
         round.moved += rings
 
-    async def _claim(self, db: AsyncSession, round: "_Round") -> None:
+    async def _claim(self, db: AsyncSession, round: Round) -> None:
         """Take what is due; and what fell due last, while a backlog is in front of it."""
         room = 0 if self._stopping else self._flights.room
-        if room == 0:
+        if self._lanes_passed_over:
+            room -= max(1, int(room * reserve_share))
+        if room <= 0:
             return
         lease, reserve = self._settings.lease_seconds, min(int(room * reserve_share), reserve_max)
         limit = min(room - reserve, claim_batch_max)
@@ -250,15 +291,19 @@ class Courier:
             over = [*self._lanes.busy(enough_waiting), *_frequent(claimed, enough_waiting)]
             newest = await store.claim_newest(db, round.now, lease, reserve, over, newest_max)
             claimed = [*claimed, *newest]
-        if not claimed:
-            return
-        orphans = [each for each in claimed if each.endpoint_state is None]
-        if orphans:
-            await store.cancel(db, orphans, round.now)
-            round.cancelled(orphans)
-        round.sort(claimed, self._lanes)
+        if claimed:
+            round.sort(await self._new(db, claimed, round), self._lanes)
 
-    async def _tend(self, db: AsyncSession, round: "_Round") -> None:
+    async def _new(self, db: AsyncSession, claimed: Sequence[Claimed], round: Round) -> Sequence[Claimed]:
+        """Those of these that can be sent, and are not on their way from here already."""
+        again = [each for each in claimed if each.id in self._aloft]
+        if again:
+            await store.renew(db, again)
+            round.renewed += again
+        round.orphans += [each for each in claimed if each.endpoint_state is None and each.id not in self._aloft]
+        return [each for each in claimed if each.endpoint_state is not None and each.id not in self._aloft]
+
+    async def _tend(self, db: AsyncSession, round: Round) -> None:
         """Tell lanes what came of their endpoints' attempts, and hold what is for them."""
         tallies = round.tallies()
         held = await store.hold(db, round.aside) if round.aside else set[str]()
@@ -278,7 +323,7 @@ class Courier:
         if changed:
             await lane_book.write(db, changed)
 
-    def _told(self, lane: Lane, tallies: Mapping[str, breaker.Tally], round: "_Round") -> Lane:
+    def _told(self, lane: Lane, tallies: Mapping[str, breaker.Tally], round: Round) -> Lane:
         after = attendance.freed(lane, round.holders.get(lane.endpoint_id, ()), round.now)
         tally = tallies.get(lane.endpoint_id)
         if tally is None:
@@ -288,30 +333,40 @@ class Courier:
             round.hopeless.add(lane.endpoint_id)
         return after
 
-    async def _attend(self, db: AsyncSession, round: "_Round") -> None:
+    async def _attend(self, db: AsyncSession, round: Round) -> None:
         """Let go what the lanes that are due have held, as far as each of them permits and there is room."""
         self._lanes_looked_at = self._clock.monotonic()
         room = 0 if self._stopping else self._flights.room - len(round.claimed)
+        self._lanes_passed_over = room <= 0 and not self._stopping
         if room <= 0:
             return
-        lanes = await lane_book.lock_due(db, round.now, self._lanes.full(), lanes_attended_max)
+        # No more than there is room for: those that are not looked at keep their place in front of those that were.
+        lanes = await lane_book.lock_due(db, round.now, self._lanes.full(), min(room, lanes_attended_max))
         if not lanes:
             return
-        # Asked only now that the lanes are locked: whoever makes one of these endpoints active waits for us, or has
-        # committed before we look.
-        bounds = await lane_book.limits(db, [lane.endpoint_id for lane in lanes])
-        orphaned = [lane.endpoint_id for lane in lanes if lane.endpoint_id not in bounds]
-        if orphaned:
-            await lane_book.let_go(db, orphaned, round.now, orphans_max)
-            round.moved += len(orphaned)
+        bounds = await self._bounds(db, [lane.endpoint_id for lane in lanes], round)
         lanes = [lane for lane in lanes if lane.endpoint_id in bounds]
         numbers = self._numbers(lanes, bounds, room, round)
         taken = await lane_book.claim_held(db, numbers, round.now, self._settings.lease_seconds) if numbers else ()
-        round.claimed += taken
+        round.claimed += await self._new(db, taken, round)
         await self._leave(db, lanes, bounds, taken, round)
 
+    async def _bounds(self, db: AsyncSession, endpoint_ids: Sequence[str], round: Round) -> Mapping[str, Limits]:
+        """What bounds these endpoints, whose lanes are locked; without those whose lanes are not attended just now."""
+        # Asked only now that the lanes are locked: whoever makes one of these endpoints active waits for us, or has
+        # committed before we look.
+        bounds = await lane_book.limits(db, endpoint_ids)
+        orphaned = [id for id in endpoint_ids if id not in bounds]
+        if orphaned:
+            await lane_book.let_go(db, orphaned, round.now, orphans_max)
+            round.moved += len(orphaned)
+        idle = [id for id, each in bounds.items() if not each.is_active]
+        settled = await lane_book.settled(db, idle) if idle else set[str]()
+        # The lane of one that somebody is changing stays due: it is looked at again when he has.
+        return {id: each for id, each in bounds.items() if each.is_active or id in settled}
+
     def _numbers(
-        self, lanes: Sequence[Lane], bounds: Mapping[str, Limits], room: int, round: "_Round"
+        self, lanes: Sequence[Lane], bounds: Mapping[str, Limits], room: int, round: Round
     ) -> Mapping[str, int]:
         """How many of each lane may go."""
         numbers = dict[str, int]()
@@ -330,7 +385,7 @@ class Courier:
         lanes: Sequence[Lane],
         bounds: Mapping[str, Limits],
         taken: Sequence[Claimed],
-        round: "_Round",
+        round: Round,
     ) -> None:
         """Write down what has gone from these lanes, and when they are due again."""
         until = round.now + timedelta(seconds=self._settings.lease_seconds)
@@ -353,7 +408,7 @@ class Courier:
         await lane_book.write(db, after)
         round.next_look = min((lane.due_at for lane in after if lane.due_at is not None), default=None)
 
-    async def _loaded(self, db: AsyncSession, round: "_Round") -> Sequence[Load]:
+    async def _loaded(self, db: AsyncSession, round: Round) -> Sequence[Load]:
         """What is to fly."""
         if not round.claimed:
             return ()
@@ -361,6 +416,14 @@ class Courier:
         return [Load.of(claimed, keys, by) for claimed in round.claimed]
 
     # Between rounds
+
+    async def _carry(self, load: Load) -> Landing | Grounded:
+        try:
+            return await self._attempt(load)
+        except BaseException:
+            # Nothing will come of it here. When its lease has ended it is claimed again, here too.
+            self._aloft.pop(load.id, None)
+            raise
 
     async def _attempt(self, load: Load) -> Landing | Grounded:
         started = self._clock.monotonic()
@@ -377,9 +440,7 @@ class Courier:
             secrets=self._secrets.signing(delivery.endpoint_id, delivery.secrets, at),
             keys=load.keys,
         )
-        timeout = self._settings.timeout_seconds
-        if delivery.timeout_seconds is not None:
-            timeout = min(timeout, delivery.timeout_seconds)
+        timeout = timeout_of(delivery.profile, delivery.timeout_seconds, self._settings.timeout_seconds)
         theirs, leg = self._secrets.headers(delivery.endpoint_id, delivery.headers), landings.leg_of(load)
         headers = {**theirs, **content_headers, **named, **signature}
         if leg is not None:
@@ -389,95 +450,6 @@ class Courier:
         if leg is not None:
             leg.ended(landing.status, landing.error)
         return landing
-
-
-class _Round:
-    """What one round has found out so far."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-        self.judged: Sequence[tuple[Landing, Verdict]] = ()
-        self.claimed = list[Claimed]()  # to fly
-        self.aside = list[Claimed]()  # claimed, and to be held for their lanes
-        self.gone = list[Claimed]()  # whose endpoints say that they are gone
-        self.concluded = list[Concluded]()  # that somebody may want to hear of
-        self.freed_keys = set[order.Key]()  # whose first has concluded
-        self.holders = dict[str, list[str]]()  # what has come back of endpoints that are limited
-        self.hopeless = set[str]()
-        self.moved = 0  # of what is counted nowhere else
-        self.next_look: datetime | None = None
-        self._attempts = defaultdict[str, list[tuple[int | None, Verdict]]](list)
-        self._straight = defaultdict[str, int](int)
-        self._watched = set[str]()
-
-    @property
-    def is_for_lanes(self) -> bool:
-        """Whether there is something new for lanes, or nothing else to do."""
-        return bool(self.aside or self.holders) or not (self.claimed or self._attempts)
-
-    def landed(self, judged: Sequence[tuple[Landing, Verdict]], ours: Collection[str]) -> None:
-        """These attempts have ended; of those that were ours the outcome is written down."""
-        self.judged = judged
-        for landing, verdict in judged:
-            claimed = landing.claimed
-            self._attempts[claimed.endpoint_id].append((landing.status, verdict))
-            if claimed.is_watched or not landing.is_success:
-                self._watched.add(claimed.endpoint_id)
-            if claimed.id not in ours:
-                continue
-            if isinstance(verdict, GiveUp) and verdict.gone:
-                self.gone.append(claimed)
-            told = landings.about(landing, verdict)
-            if told is not None:
-                self.concluded.append(told)
-            if claimed.key is not None and not isinstance(verdict, Retry):
-                self.freed_keys.add(claimed.key)
-        self.ended([landing.claimed for landing, _ in judged])
-
-    def ended(self, claimed: Sequence[Claimed]) -> None:
-        """These fly no more."""
-        for each in claimed:
-            if each.is_limited:
-                self.holders.setdefault(each.endpoint_id, []).append(each.id)
-
-    def cancelled(self, claimed: Sequence[Claimed]) -> None:
-        """These are cancelled, as their endpoints are no more."""
-        self.concluded += [Concluded(c.subject, c.id, "cancelled") for c in claimed if c.subject is not None]
-        self.freed_keys |= {each.key for each in claimed if each.key is not None}
-        self.moved += len(claimed)
-
-    def sort(self, claimed: Sequence[Claimed], lanes: Lanes[Load]) -> None:
-        """What of this goes straight, and what its lane is to let go."""
-        for each in claimed:
-            if each.endpoint_state is None:
-                continue
-            if each.is_for_its_lane or lanes.is_over(each.endpoint_id, self._straight[each.endpoint_id] + 1):
-                self.aside.append(each)
-            else:
-                self.claimed.append(each)
-                self._straight[each.endpoint_id] += 1
-
-    def put_aside(self, claimed: Iterable[Claimed]) -> None:
-        """These have waited here, and go back to their lanes."""
-        claimed = list(claimed)
-        self.aside += claimed
-        self.ended(claimed)
-
-    def claimed_for(self, endpoint_id: str) -> int:
-        """How many go straight to this endpoint."""
-        return self._straight[endpoint_id]
-
-    def withdraw(self, endpoint_ids: Collection[str]) -> Sequence[Claimed]:
-        """Those that would have flown to these endpoints, and do not."""
-        if not endpoint_ids:
-            return ()
-        withdrawn = [each for each in self.claimed if each.endpoint_id in endpoint_ids]
-        self.claimed = [each for each in self.claimed if each.endpoint_id not in endpoint_ids]
-        return withdrawn
-
-    def tallies(self) -> Mapping[str, breaker.Tally]:
-        """What came of the attempts at endpoints that are in trouble, or were."""
-        return {id: breaker.tallied(self._attempts[id]) for id in self._watched}
 
 
 def _frequent(claimed: Sequence[Claimed], least: int) -> Sequence[str]:

@@ -100,7 +100,7 @@ class Flights(Generic[T, R]):
         self._waiting.put(items)
         self._fill()
 
-    async def landed(self, wait_seconds: float, *, apart_seconds: float = 0.0) -> Sequence[R]:
+    async def landed(self, wait_seconds: float, apart_seconds: float = 0.0) -> Sequence[R]:
         """What has landed, after waiting that long for more to land; or less, when nothing flies or one is nudged.
 
         Unless nudged, not sooner than `apart_seconds` after something was last collected: under load, what lands in

@@ -1,7 +1,6 @@
 """What became of deliveries, read back by their owners, and what they do about it."""
 
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +9,7 @@ from app.deliveries import archive, register
 from app.deliveries.archive import Counts, Wanted
 from app.deliveries.conclusions import Conclusions
 from app.deliveries.ending import tell_of
-from app.deliveries.models import Attempt, Delivery, Endpoint, Message
+from app.deliveries.models import Delivery, Endpoint, Message
 from app.events import Happened, record
 from app.kit import pages
 from app.kit.ids import moment_of
@@ -46,7 +45,7 @@ class History:
         """One page of an agent's deliveries, newest first."""
         before = pages.decode(query.cursor)
         found = await archive.deliveries(db, agent_id, _wanted(query), before, query.limit + 1)
-        page = pages.page(found.rows, query.limit, lambda row: shown_delivery(*row), lambda row: row[0].id)
+        page = pages.page(found.rows, query.limit, lambda row: _shown(*row), lambda row: row[0].id)
         if page.next is None and found.looked_to is not None:
             return Page(items=page.items, next=pages.encode(found.looked_to))
         return page
@@ -54,7 +53,7 @@ class History:
     async def get(self, db: AsyncSession, agent_id: str, delivery_id: str) -> wire.DeliveryDetail:
         """One delivery with its message and its attempts."""
         delivery, message = require(await archive.delivery(db, agent_id, delivery_id), "delivery")
-        return _detailed(delivery, message, await archive.attempts(db, delivery_id))
+        return await _detailed(db, delivery, message)
 
     async def redeliver(self, db: AsyncSession, agent_id: str, delivery_id: str, now: datetime) -> wire.Delivery:
         """Send a concluded delivery again, with the same webhook-id and a new ladder of retries."""
@@ -70,7 +69,7 @@ class History:
         await db.refresh(delivery)
         told = {"endpoint_id": delivery.endpoint_id, "message_id": delivery.message_id}
         await record(db, Happened("delivery.redelivered", delivery.id, agent_id, now, told))
-        return shown_delivery(delivery, message.type, message.subject)
+        return await shown_delivery(db, delivery, message)
 
     async def cancel(self, db: AsyncSession, agent_id: str, delivery_id: str, now: datetime) -> wire.Delivery:
         """Let a delivery that is on its way end here. An attempt in flight changes nothing any more."""
@@ -81,7 +80,7 @@ class History:
         cancelled = await archive.cancel(db, [delivery_id], reason, now)
         await tell_of(db, self._conclusions, cancelled, "cancelled", reason, now)
         await db.refresh(delivery)
-        return shown_delivery(delivery, message.type, message.subject)
+        return await shown_delivery(db, delivery, message)
 
     async def expunge(self, db: AsyncSession, agent_id: str, delivery_id: str, now: datetime) -> wire.DeliveryDetail:
         """Remove a message's payload for good, for all its deliveries, and what its receivers answered. The records
@@ -90,6 +89,8 @@ class History:
         if agent_id not in (message.agent_id, message.sender_id):
             raise Conflict("this payload is not yours to expunge: the same was sent to others, or by another agent")
         siblings = await archive.lock_siblings(db, message.id)
+        # As it is behind the locks: another may have expunged it while we waited for them.
+        await db.refresh(message)
         if message.expunged_at is None:
             reason = "the payload was expunged"
             cancelled = await archive.cancel(db, siblings, reason, now)
@@ -98,7 +99,7 @@ class History:
             await record(db, Happened("message.expunged", message.id, agent_id, now, {"deliveries": len(siblings)}))
         await db.refresh(delivery)
         await db.refresh(message)
-        return _detailed(delivery, message, await archive.attempts(db, delivery_id))
+        return await _detailed(db, delivery, message)
 
     async def stats(self, db: AsyncSession, agent_id: str, endpoint_id: str, now: datetime) -> wire.EndpointStats:
         """How an endpoint does."""
@@ -142,17 +143,24 @@ def _counted(by_state: dict[str, int], since: datetime, counts: Counts) -> dict[
     return {**states, "since": since if oldest is None else max(since, oldest)}
 
 
-def shown_delivery(delivery: Delivery, type: str, subject: str | None) -> wire.Delivery:
-    return wire.Delivery.model_validate(_members(delivery, type, subject))
+async def shown_delivery(db: AsyncSession, delivery: Delivery, message: Message) -> wire.Delivery:
+    profile = await archive.profile(db, delivery.endpoint_id)
+    return _shown(delivery, message.type, message.subject, profile)
 
 
-def _detailed(delivery: Delivery, message: Message, attempts: Sequence[Attempt]) -> wire.DeliveryDetail:
+def _shown(delivery: Delivery, type: str, subject: str | None, profile: str | None) -> wire.Delivery:
+    return wire.Delivery.model_validate(_members(delivery, type, subject, profile))
+
+
+async def _detailed(db: AsyncSession, delivery: Delivery, message: Message) -> wire.DeliveryDetail:
+    attempts = await archive.attempts(db, delivery.id)
+    profile = await archive.profile(db, delivery.endpoint_id)
     gone = message.expunged_at is not None
     # An attempt that was in flight then has written down later what was answered.
     hidden = {"delivery_id"} | ({"response_excerpt"} if gone else set[str]())
     return wire.DeliveryDetail.model_validate(
         {
-            **_members(delivery, message.type, message.subject),
+            **_members(delivery, message.type, message.subject, profile),
             "body": None if gone else json.loads(message.body),
             "expunged_at": message.expunged_at,
             "history": [attempt.model_dump(exclude=hidden) for attempt in attempts],
@@ -160,10 +168,11 @@ def _detailed(delivery: Delivery, message: Message, attempts: Sequence[Attempt])
     )
 
 
-def _members(delivery: Delivery, type: str, subject: str | None) -> dict[str, object]:
+def _members(delivery: Delivery, type: str, subject: str | None, profile: str | None) -> dict[str, object]:
+    bound = f"{delivery.endpoint_id}_{delivery.message_id}"
     return {
         "id": delivery.id,
-        "webhook_id": f"{delivery.endpoint_id}_{delivery.message_id}",
+        "webhook_id": delivery.message_id if profile == "mcp" else bound,
         "endpoint_id": delivery.endpoint_id,
         "message_id": delivery.message_id,
         "type": type,

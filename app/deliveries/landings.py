@@ -23,6 +23,7 @@ __all__ = [
     "attempted",
     "carried",
     "happened",
+    "host_of",
     "judged",
     "leg_of",
     "outcome",
@@ -46,7 +47,7 @@ class Load:
     @classmethod
     def of(cls, claimed: Claimed, keys: Sequence[PrivateKey], take_off_by: float) -> "Load":
         assert claimed.url is not None, "an endpoint that is no more is not rung"
-        return cls(claimed, keys, take_off_by, claimed.id, claimed.endpoint_id, _host(claimed.url))
+        return cls(claimed, keys, take_off_by, claimed.id, claimed.endpoint_id, host_of(claimed.url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Landing:
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """A delivery that waited for a place for so long that its lease might have ended in flight. Nothing was sent."""
+    """A delivery that is not sent: it waited for a place for so long that its lease might have ended in flight, or its
+    endpoint is no more."""
 
     claimed: Claimed
 
@@ -233,7 +235,7 @@ def _excerpt(body: bytes) -> str | None:
 
 # Fan-out and retries name the same few URLs again and again.
 @lru_cache(maxsize=4096)
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """Where a URL leads, whoever's it is."""
     try:
         parsed = parse_url(url)

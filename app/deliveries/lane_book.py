@@ -3,7 +3,8 @@
 Nothing held is ever forgotten, by this: who commits a held delivery makes its lane due in the same transaction, and so
 does who makes an endpoint active. Both take the lane's row lock for it. Only an attendant clears `due_at`: it holds
 that lock, and looks with a snapshot taken since. What was committed before, it sees; what comes later waits for the
-lock, and makes the lane due again.
+lock, and makes the lane due again. Of an endpoint that is not active it clears it only while nobody is about to change
+that (`settled`): he may have looked for what is held before there was any, and is yet to commit.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,7 +34,6 @@ async def lock(db: AsyncSession, endpoint_ids: Collection[str]) -> Sequence[Lane
         insert into lanes (endpoint_id) select json_array_elements_text(cast(:ids as json)) on conflict do nothing
         """
     )
-    await db.execute(make, {"ids": ids})
     take = sql(
         f"""
         select {_COLUMNS} from lanes l
@@ -41,7 +41,24 @@ async def lock(db: AsyncSession, endpoint_ids: Collection[str]) -> Sequence[Lane
         order by l.endpoint_id for update
         """
     )
-    return [_lane(row) for row in await db.execute(take, {"ids": ids})]
+    await db.execute(make, {"ids": ids})
+    rows = (await db.execute(take, {"ids": ids})).all()
+    if len(rows) < len(endpoint_ids):
+        # One was let go of between the two, as its endpoint is no more. What is made now, is there until we commit.
+        await db.execute(make, {"ids": ids})
+        rows = (await db.execute(take, {"ids": ids})).all()
+    return [_lane(row) for row in rows]
+
+
+async def look(db: AsyncSession, endpoint_ids: Collection[str]) -> Sequence[Lane]:
+    """The lanes of these endpoints as they are, in the order of ids; others may be changing them."""
+    statement = sql(
+        f"""
+        select {_COLUMNS} from lanes l
+        where l.endpoint_id in (select json_array_elements_text(cast(:ids as json))) order by l.endpoint_id
+        """
+    )
+    return [_lane(row) for row in await db.execute(statement, {"ids": orjson.dumps(list(endpoint_ids)).decode()})]
 
 
 async def lock_due(db: AsyncSession, now: datetime, passed_over: Sequence[str], limit: int) -> Sequence[Lane]:
@@ -67,6 +84,19 @@ async def limits(db: AsyncSession, endpoint_ids: Sequence[str]) -> Mapping[str, 
     )
     rows = await db.execute(statement, {"ids": orjson.dumps(endpoint_ids).decode()})
     return {row.id: Limits(row.state == "active", row.max_in_flight, row.rate_per_second) for row in rows}
+
+
+async def settled(db: AsyncSession, endpoint_ids: Sequence[str]) -> set[str]:
+    """Those of these endpoints that are not active, and stay so until we commit; without those that somebody is
+    changing, for whom we do not wait: endpoints are locked before lanes."""
+    statement = sql(
+        """
+        select id from endpoints
+        where id in (select json_array_elements_text(cast(:ids as json))) and state <> 'active'
+        for share skip locked
+        """
+    )
+    return set((await db.execute(statement, {"ids": orjson.dumps(endpoint_ids).decode()})).scalars())
 
 
 async def claim_held(
@@ -139,6 +169,52 @@ async def make_due(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime)
     await db.execute(statement, {"ids": orjson.dumps(sorted(endpoint_ids)).decode(), "now": now})
 
 
+async def begin_anew(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
+    """As `make_due`, and what these endpoints were like before they were taken up counts no more: an endpoint that was
+    disabled for failing, or failed before it was paused, is not disabled again by its next failure."""
+    statement = sql(
+        """
+        update lanes set breaker = 'closed', failures = 0, failing_since = null, opens = 0, open_until = null
+        where endpoint_id in (
+            select endpoint_id from lanes where endpoint_id in (select json_array_elements_text(cast(:ids as json)))
+            order by endpoint_id for update
+        )
+        """
+    )
+    await db.execute(statement, {"ids": orjson.dumps(endpoint_ids).decode()})
+    await make_due(db, endpoint_ids, now)
+
+
+async def leave(db: AsyncSession, endpoint_id: str, now: datetime) -> None:
+    """This endpoint is about to be deleted: whoever attends its lane lets go of what is held, and then of the lane.
+    How it did is forgotten at once, as a subscription of MCP Events may be made anew under the same id."""
+    statement = sql(
+        """
+        update lanes set due_at = :now, breaker = 'closed', failures = 0, failing_since = null, opens = 0,
+            open_until = null, tokens = null, tokens_at = null, holders = '{}'
+        where endpoint_id = :id
+        """
+    )
+    await db.execute(statement, {"id": endpoint_id, "now": now})
+
+
+async def leave_orphaned(db: AsyncSession, now: datetime) -> int:
+    """As `leave`, for endpoints that are no more: what was in flight to one when it was deleted has made its lane anew.
+    Returns how many."""
+    statement = sql(
+        """
+        update lanes set due_at = :now
+        where endpoint_id in (
+            select endpoint_id from lanes l
+            where due_at is null and not exists (select from endpoints e where e.id = l.endpoint_id)
+            for update skip locked
+        )
+        returning 1
+        """
+    )
+    return len((await db.execute(statement, {"now": now})).all())
+
+
 async def let_go(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime, limit: int) -> None:
     """Make what is held for these endpoints due, which are no more: whoever claims it finds that it is to be cancelled.
     Their lanes, which are locked, go when nothing is held any more."""
@@ -154,16 +230,22 @@ async def let_go(db: AsyncSession, endpoint_ids: Sequence[str], now: datetime, l
     )
     ids = orjson.dumps(endpoint_ids).decode()
     await db.execute(statement, {"ids": ids, "now": now, "limit": limit})
-    gone = [id for id in endpoint_ids if id not in await holding(db, endpoint_ids)]
+    held = await holding(db, endpoint_ids)
+    gone = [id for id in endpoint_ids if id not in held]
     statement = sql("delete from lanes where endpoint_id in (select json_array_elements_text(cast(:ids as json)))")
     await db.execute(statement, {"ids": orjson.dumps(gone).decode()})
+
+
+def breaker_of(row: Any) -> Breaker:
+    """The breaker of a lane, from its row."""
+    return Breaker(row.breaker, row.failures, row.failing_since, row.opens, row.open_until)
 
 
 def _lane(row: Any) -> Lane:
     return Lane(
         endpoint_id=row.endpoint_id,
         due_at=row.due_at,
-        breaker=Breaker(row.breaker, row.failures, row.failing_since, row.opens, row.open_until),
+        breaker=breaker_of(row),
         bucket=None if row.tokens is None else Bucket(row.tokens, row.tokens_at),
         holders={id: datetime.fromisoformat(until) for id, until in row.holders.items()},
     )

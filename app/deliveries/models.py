@@ -18,7 +18,11 @@ def _json(*, default: str | None = None) -> Column[Any]:
 
 
 class Endpoint(SQLModel, table=True):
-    """Where an agent wants to be rung. Due while it has to be challenged; `attempts` as in Delivery."""
+    """Where an agent wants to be rung. Due while it has to be challenged; `attempts` as in Delivery.
+
+    Of MCP Events, due too while its host has to be told that the subscription has ended: disabled, by its time or with
+    its agent; or `ended`, by its owner's deletion. The latter is nobody's any more, and goes when that is done.
+    """
 
     __tablename__ = "endpoints"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -33,7 +37,7 @@ class Endpoint(SQLModel, table=True):
     agent_id: str = Field(foreign_key="agents.id")
     url: str
     description: str | None = None
-    state: str  # pending, active, paused or disabled
+    state: str  # pending, active, paused or disabled; or ended
     state_reason: str | None = None
     secret: str | None = None  # as releases before sealing left it; null once it is in `secrets`
     # Sealed, the one that signs first in front: [{"key", "sealed", "created_at", "expires_at"}].
@@ -49,7 +53,7 @@ class Endpoint(SQLModel, table=True):
     retry_seconds: Any = Field(default=None, sa_column=_json())  # waits before the 2nd, 3rd, … attempt
     timeout_seconds: float | None = None
     profile: str = Field(default="standard", sa_column_kwargs={"server_default": "standard"})  # or mcp
-    subscription_id: str | None = None
+    subscription_id: str | None = None  # of one that has ended: its id until then
     expires_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     due_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     attempts: int = 0

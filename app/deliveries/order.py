@@ -2,7 +2,11 @@
 
 Whoever adds to a key or takes its first away holds the key's lock, from before it looks until it commits. So the one
 who adds sees whether there is a first that will let go of it, and the one who concludes sees who is next: neither
-misses the other. The lock is the last but schedules in the order of locks, and keys are locked in the order of hashes.
+misses the other.
+
+Keys are the first that is locked, in the order of their hashes; then come deliveries, endpoints, lanes and schedules.
+So what waits behind another is locked only by one who holds its key, and never waited for by one who does. A claim has
+no key, and waits for nothing: what it finds to be over is concluded by the next round, which locks the key first.
 """
 
 from collections.abc import Collection
@@ -19,13 +23,18 @@ Key = tuple[str, str]  # an endpoint's id and the order key
 
 async def lock(db: AsyncSession, keys: Collection[Key]) -> None:
     """Be alone with these keys until the transaction ends. Look only afterwards, in another statement."""
+    if not keys:
+        return
     hashes = sorted({_hash(key) for key in keys})
     statement = sql("select pg_advisory_xact_lock(value::bigint) from json_array_elements_text(cast(:hashes as json))")
     await db.execute(statement, {"hashes": orjson.dumps(hashes).decode()})
 
 
 async def release_next(db: AsyncSession, keys: Collection[Key], now: datetime) -> int:
-    """Set the next of each of these keys on its way, unless one is already. Returns how many; call with keys locked."""
+    """Set the next of each of these keys on its way, unless one is already. Returns how many; call with keys locked,
+    when what was first of them has concluded in this transaction."""
+    if not keys:
+        return 0
     statement = sql(
         """
         update deliveries d set due_at = :now, hold = null
@@ -45,14 +54,6 @@ async def release_next(db: AsyncSession, keys: Collection[Key], now: datetime) -
     named = [{"endpoint_id": endpoint_id, "order_key": key} for endpoint_id, key in sorted(set(keys))]
     released = await db.execute(statement, {"keys": orjson.dumps(named).decode(), "now": now})
     return len(released.scalars().all())
-
-
-async def advance(db: AsyncSession, keys: Collection[Key], now: datetime) -> int:
-    """These keys' firsts have concluded in this transaction: set the next ones on their way. Returns how many."""
-    if not keys:
-        return 0
-    await lock(db, keys)
-    return await release_next(db, keys, now)
 
 
 def _hash(key: Key) -> int:

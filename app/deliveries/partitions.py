@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries import order
 from app.deliveries.ending import Ended
 from app.deliveries.weeks import PREFIXES, Week
 from app.kit import limits
@@ -80,19 +82,29 @@ async def has_pending(db: AsyncSession, before: datetime) -> bool:
 async def expire(db: AsyncSession, before: datetime, reason: str, now: datetime, limit: int) -> Sequence[Ended]:
     """Give up what was sent before then and is still on its way. An attempt in flight ends unconcluded."""
     # By the three partial indexes of what is pending: the table holds all that was sent, and most of it has arrived.
+    old = sql(
+        """
+        select id, endpoint_id, order_key from deliveries where due_at is not null and id < :first
+        union
+        select id, endpoint_id, order_key from deliveries where hold = 'lane' and id < :first
+        union
+        select id, endpoint_id, order_key from deliveries
+        where order_key is not null and state = 'pending' and id < :first
+        order by id limit :limit
+        """
+    )
+    found = (await db.execute(old, {"first": first_of("dlv", before), "limit": limit})).all()
+    if not found:
+        return ()
+    await order.lock(db, {(row.endpoint_id, row.order_key) for row in found if row.order_key is not None})
     statement = sql(
         """
         with expired as (
             update deliveries set state = 'failed', reason = :reason, due_at = null, hold = null, concluded_at = :now
             where id in (
-                -- In the order in which a courier locks those that it concludes.
-                select id from deliveries where state = 'pending' and id in (
-                    select id from deliveries where due_at is not null and id < :first
-                    union all
-                    select id from deliveries where hold = 'lane' and id < :first
-                    union all
-                    select id from deliveries where order_key is not null and state = 'pending' and id < :first
-                ) order by id limit :limit for update skip locked
+                select id from deliveries
+                where state = 'pending' and id in (select json_array_elements_text(cast(:ids as json)))
+                for update skip locked
             )
             returning id, agent_id, endpoint_id, message_id, order_key
         )
@@ -100,7 +112,7 @@ async def expire(db: AsyncSession, before: datetime, reason: str, now: datetime,
         from expired e left join messages m on m.id = e.message_id
         """
     )
-    values = {"first": first_of("dlv", before), "reason": reason, "now": now, "limit": limit}
+    values = {"ids": orjson.dumps([row.id for row in found]).decode(), "reason": reason, "now": now}
     return [Ended._make(row) for row in await db.execute(statement, values)]
 
 

@@ -15,10 +15,37 @@ from app.deliveries.attempts import Profile
 from app.kit.ids import derived_id
 from tocsin.schemas.webhooks import Challenge, EndpointVerification
 
-__all__ = ["Shaped", "challenge", "expiry", "shaped", "subscription_id"]
+__all__ = [
+    "DELETED",
+    "ENDED",
+    "EXPIRED",
+    "REVOKED",
+    "Shaped",
+    "challenge",
+    "expiry",
+    "farewell",
+    "shaped",
+    "subscription_id",
+    "timeout_of",
+]
 
 ttl_seconds_min = 60
 ttl_seconds_max = 86_400
+# A host answers as soon as it has an event, and acts on it afterwards.
+mcp_timeout_seconds = 5.0
+
+# Why a subscription of MCP Events has ended, as it stands in its endpoint's row; the last has no row that is shown.
+EXPIRED = "expired: POST …/refresh takes it up again"
+REVOKED = "the agent was revoked"
+DELETED = "deleted"
+ENDED = (EXPIRED, REVOKED, DELETED)
+
+# What a host is told of it, as a JSON-RPC error: that it is no more, or that its principal may not have it any more.
+_ERRORS: dict[str, dict[str, Any]] = {
+    EXPIRED: {"code": -32011, "message": "NotFound", "data": {"kind": "subscription", "reason": "expired"}},
+    REVOKED: {"code": -32012, "message": "Forbidden", "data": {"reason": "Access revoked"}},
+    DELETED: {"code": -32011, "message": "NotFound", "data": {"kind": "subscription", "reason": "deleted"}},
+}
 
 
 class Shaped(NamedTuple):
@@ -52,6 +79,22 @@ def challenge(profile: str, endpoint_id: str, message_id: str, nonce: str, at: d
         return Shaped(f"msg_verification_{message_id.removeprefix('msg_')}", body, _of(endpoint_id))
     ring = EndpointVerification(timestamp=at, data=Challenge(endpoint_id=endpoint_id, challenge=nonce))
     return Shaped(f"{endpoint_id}_{message_id}", ring.model_dump_json().encode(), {})
+
+
+def farewell(subscription: str, ending: str, reason: str) -> Shaped:
+    """The news that a subscription of MCP Events has ended, for one of `ENDED`. The same over all attempts at it:
+    `ending` is what this one has, and no other."""
+    told = derived_id("msg", subscription, ending, reason).removeprefix("msg_")
+    body = to_json({"type": "terminated", "error": _ERRORS[reason]})
+    return Shaped(f"msg_terminated_{told}", body, _of(subscription))
+
+
+def timeout_of(profile: str | None, own_seconds: float | None, most_seconds: float) -> float:
+    """How long an attempt may take: what the endpoint's owner chose, or what its profile suggests; and never more than
+    the relay permits."""
+    if own_seconds is not None:
+        return min(own_seconds, most_seconds)
+    return min(mcp_timeout_seconds, most_seconds) if profile == "mcp" else most_seconds
 
 
 def subscription_id(agent_id: str, url: str, name: str, arguments: object) -> str:

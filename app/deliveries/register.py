@@ -8,12 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
 from app.deliveries.models import Endpoint, SigningKey
+from app.deliveries.profiles import ENDED
 from app.kit.sql import sql
+
+# What is left of a deleted subscription until its host has been told has an id of its own, and is shown to nobody.
+_is_there = col(Endpoint.state) != "ended"
 
 
 async def endpoint(db: AsyncSession, agent_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint | None:
     """This agent's endpoint."""
-    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id)
+    question = select(Endpoint).where(col(Endpoint.id) == endpoint_id, col(Endpoint.agent_id) == agent_id, _is_there)
     return await db.scalar(question.with_for_update() if lock else question)
 
 
@@ -21,7 +25,7 @@ async def endpoints(
     db: AsyncSession, agent_id: str, state: str | None, after: str | None, limit: int
 ) -> Sequence[Endpoint]:
     """An agent's endpoints, oldest first."""
-    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id)
+    question = select(Endpoint).where(col(Endpoint.agent_id) == agent_id, _is_there)
     if state is not None:
         question = question.where(col(Endpoint.state) == state)
     if after is not None:
@@ -30,20 +34,37 @@ async def endpoints(
 
 
 async def count_endpoints(db: AsyncSession, agent_id: str) -> int:
-    """How many endpoints an agent has."""
+    """How many endpoints an agent has, with those that are only there until their hosts know that they are not."""
     question = select(func.count()).select_from(Endpoint).where(col(Endpoint.agent_id) == agent_id)
     return (await db.scalars(question)).one()
 
 
+async def forget_farewells(db: AsyncSession, agent_id: str, subscription_id: str) -> None:
+    """Tell the host of this subscription no more that it has ended: it is made anew."""
+    statement = sql(
+        "delete from endpoints where agent_id = :agent and state = 'ended' and subscription_id = :subscription"
+    )
+    await db.execute(statement, {"agent": agent_id, "subscription": subscription_id})
+
+
+async def remove(db: AsyncSession, endpoint_ids: Sequence[str]) -> None:
+    """Remove these, which nothing refers to."""
+    statement = sql("delete from endpoints where id = any(cast(:ids as text[]))")
+    await db.execute(statement, {"ids": list(endpoint_ids)})
+
+
 async def orphaned(db: AsyncSession) -> Sequence[str]:
-    """The endpoints whose agents have been revoked, and that are rung all the same."""
+    """The endpoints whose agents have been revoked, and that are rung all the same; or whose hosts believe so."""
     statement = sql(
         """
         select e.id from endpoints e join agents a on a.id = e.agent_id
-        where a.revoked_at is not null and e.state <> 'disabled' order by e.id
+        where a.revoked_at is not null and (
+            e.state not in ('disabled', 'ended')
+            or e.state = 'disabled' and e.profile = 'mcp' and e.state_reason <> all(cast(:ended as text[]))
+        ) order by e.id
         """
     )
-    return list((await db.execute(statement)).scalars())
+    return list((await db.execute(statement, {"ended": [*ENDED]})).scalars())
 
 
 class Disabled(NamedTuple):
@@ -57,80 +78,61 @@ class Disabled(NamedTuple):
 async def disable(
     db: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime, urls: Sequence[str] | None = None
 ) -> Sequence[Disabled]:
-    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them."""
+    """Disable those of these endpoints that are not, or only those still at one of `urls`; returns them.
+
+    A challenge in flight counts no more. Where the reason ends a subscription of MCP Events, it does so for one that is
+    disabled, too, and its host, if it ever wanted to be told of anything, is due to be told of that.
+    """
     statement = sql(
         """
-        update endpoints set state = 'disabled', state_reason = :reason, due_at = null, updated_at = :now
+        update endpoints set state = 'disabled', state_reason = :reason, updated_at = :now,
+            attempts = attempts + 1, attempts_before = attempts + 1,
+            due_at = case when :ends and profile = 'mcp' and verified_at is not null
+                then cast(:now as timestamptz) end
         where id in (select id from endpoints where id = any(cast(:ids as text[])) order by id for update)
-            and state <> 'disabled' and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
+            and (state <> 'disabled' or :ends and state_reason <> all(cast(:ended as text[])))
+            and (cast(:urls as text[]) is null or url = any(cast(:urls as text[])))
         returning id, agent_id, url
         """
     )
-    at = None if urls is None else list(urls)
-    rows = await db.execute(statement, {"ids": list(endpoint_ids), "reason": reason, "now": now, "urls": at})
-    return [Disabled._make(row) for row in rows]
+    values = {
+        "ids": list(endpoint_ids),
+        "reason": reason,
+        "now": now,
+        "urls": None if urls is None else list(urls),
+        "ends": reason in ENDED,
+        "ended": [*ENDED],
+    }
+    return [Disabled._make(row) for row in await db.execute(statement, values)]
 
 
 async def expired(db: AsyncSession, now: datetime, limit: int) -> Sequence[str]:
-    """Endpoints whose time is over, locked, and rung all the same; without those that somebody is about to refresh."""
+    """Endpoints whose time is over, locked, of which that is not written down; without those that somebody is about to
+    refresh."""
     statement = sql(
         """
-        select id from endpoints where expires_at <= :now and state <> 'disabled'
+        select id from endpoints
+        where expires_at <= :now and (state <> 'disabled' or state_reason <> all(cast(:ended as text[])))
         order by id limit :limit for update skip locked
         """
     )
-    return list((await db.execute(statement, {"now": now, "limit": limit})).scalars())
+    values = {"now": now, "limit": limit, "ended": [*ENDED]}
+    return list((await db.execute(statement, values)).scalars())
 
 
 async def active_of(db: AsyncSession, agent_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The endpoints of these agents that can be rung with what the relay itself has to say."""
+    """The endpoints of these agents that can be rung with what the relay itself has to say. Not those that fail, too:
+    a host with a thousand endpoints that vanishes would be owed half a million notices."""
     statement = sql(
         """
-        select agent_id, array_agg(id order by id) as ids from endpoints
-        where agent_id = any(cast(:agents as text[])) and state = 'active' and profile = 'standard' group by agent_id
+        select e.agent_id, array_agg(e.id order by e.id) as ids
+        from endpoints e left join lanes l on l.endpoint_id = e.id
+        where e.agent_id = any(cast(:agents as text[])) and e.state = 'active' and e.profile = 'standard'
+            and coalesce(l.failures, 0) = 0
+        group by e.agent_id
         """
     )
     return {row.agent_id: row.ids for row in await db.execute(statement, {"agents": list(agent_ids)})}
-
-
-class Cancelled(NamedTuple):
-    """A delivery that has just been cancelled, what its message was about, and what it was ordered by."""
-
-    id: str
-    subject: str | None
-    order_key: str | None
-
-
-async def cancel_all(db: AsyncSession, endpoint_id: str, now: datetime) -> Sequence[Cancelled]:
-    """Cancel what has not been delivered to this endpoint; returns that.
-
-    An attempt in flight ends unconcluded.
-    """
-    # In parts, by the partial indexes of what is pending: the table holds all that was ever delivered.
-    statement = sql(
-        """
-        with cancelled as (
-            update deliveries
-            set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null,
-                concluded_at = :now
-            where id in (
-                -- In the order in which a courier locks those that it concludes.
-                select id from deliveries where state = 'pending' and id in (
-                    select id from deliveries where due_at is not null and endpoint_id = :id
-                    union all
-                    select id from deliveries where hold = 'lane' and endpoint_id = :id
-                    union all
-                    select id from deliveries
-                    where order_key is not null and state = 'pending' and endpoint_id = :id
-                ) order by id for update
-            )
-            returning id, message_id, order_key
-        )
-        select c.id, m.subject, c.order_key from cancelled c join messages m on m.id = c.message_id
-        """
-    )
-    rows = await db.execute(statement, {"id": endpoint_id, "now": now})
-    return [Cancelled._make(row) for row in rows]
 
 
 # Secrets

@@ -50,7 +50,7 @@ async def list_endpoints(call: Call[Deliveries], query: EndpointQuery) -> Page[E
 
 async def get_endpoint(call: Call[Deliveries], id: str) -> Endpoint:
     """Show an endpoint."""
-    return await call.service.endpoints.get(call.db, call.agent.id, id)
+    return await call.service.endpoints.get(call.db, call.agent.id, id, call.now)
 
 
 async def change_endpoint(call: Call[Deliveries], id: str, body: PatchEndpoint) -> Endpoint:
@@ -65,10 +65,12 @@ async def change_endpoint(call: Call[Deliveries], id: str, body: PatchEndpoint) 
 async def delete_endpoint(call: Call[Deliveries], id: str) -> None:
     """Delete an endpoint.
 
-    What was on its way to it is cancelled, and stays readable.
+    What was on its way to it is cancelled, and stays readable. The host of a subscription of MCP Events is told that it
+    has ended.
     """
     # Runs that wait for those that are cancelled may begin.
     call.ring("schedules")
+    call.ring("endpoints")
     await call.service.endpoints.delete(call.db, call.agent.id, id, call.now)
 
 
@@ -118,6 +120,7 @@ async def refresh_endpoint(call: Call[Deliveries], id: str, body: RefreshEndpoin
     """Let a subscription of MCP Events hold for longer.
 
     With a `secret`, that one signs from now on. One that was disabled or has expired is taken up again.
+    `delivery_status` says how it did until now.
     """
     call.ring("endpoints")
     call.ring("deliveries")
@@ -222,7 +225,7 @@ OPERATIONS = (
     Operation("DELETE", "/v1/endpoints/{id}", delete_endpoint, status=204),
     Operation("POST", "/v1/endpoints/{id}/rotate-secret", rotate_endpoint_secret, problems=(Conflict,)),
     Operation("POST", "/v1/endpoints/{id}/verify", verify_endpoint, problems=(EndpointNotActive,)),
-    Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint),
+    Operation("POST", "/v1/endpoints/{id}/enable", enable_endpoint, problems=(Conflict,)),
     Operation("POST", "/v1/endpoints/{id}/pause", pause_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/resume", resume_endpoint, problems=(EndpointNotActive,)),
     Operation("POST", "/v1/endpoints/{id}/refresh", refresh_endpoint, problems=(Conflict,)),

@@ -80,6 +80,14 @@ class Secrets:
         """The secret itself."""
         return self._keyring.open(Sealed(entry["key"], entry["sealed"]), _SECRET, endpoint_id).decode()
 
+    def handed_over(self, endpoint_id: str, entries: Sequence[Entry], to: str) -> list[Entry]:
+        """These entries, as another endpoint has them."""
+        return [self._sealed_for(to, entry, _SECRET, endpoint_id) for entry in entries]
+
+    def headers_handed_over(self, endpoint_id: str, headers: Entry | None, to: str) -> Entry | None:
+        """These headers, as another endpoint has them."""
+        return None if headers is None else self._sealed_for(to, headers, _HEADERS, endpoint_id)
+
     def resealed(self, endpoint_id: str, entries: Sequence[Entry]) -> list[Entry]:
         """These entries under the current key."""
         return [self._resealed(entry, _SECRET, endpoint_id) for entry in entries]
@@ -89,10 +97,11 @@ class Secrets:
         return None if headers is None else self._resealed(headers, _HEADERS, endpoint_id)
 
     def _resealed(self, entry: Entry, purpose: str, owner: str) -> Entry:
-        if entry["key"] == self._keyring.current:
-            return entry
+        return entry if entry["key"] == self._keyring.current else self._sealed_for(owner, entry, purpose, owner)
+
+    def _sealed_for(self, to: str, entry: Entry, purpose: str, owner: str) -> Entry:
         opened = self._keyring.open(Sealed(entry["key"], entry["sealed"]), purpose, owner)
-        again = self._keyring.seal(opened, purpose, owner)
+        again = self._keyring.seal(opened, purpose, to)
         return {**entry, "key": again.key, "sealed": again.text}
 
     def _open_all(self, endpoint_id: str, stored: str) -> Sequence[_Opened]:

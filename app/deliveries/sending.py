@@ -107,9 +107,15 @@ def _message(id: str, one: Outgoing, to: Sequence[Addressed]) -> NewMessage:
         one.subject,
         one.sender_id,
         one.order_key,
-        tracing.current(),
+        tracing.current() or _begun(id, one),
         delivery_ids,
     )
+
+
+def _begun(id: str, one: Outgoing) -> str | None:
+    """The trace of a message that no request caused, such as a fire."""
+    about = {} if one.subject is None else {"tocsin.subject": one.subject}
+    return tracing.begin(one.type, {"tocsin.message": id, **about})
 
 
 def _addressed(id: str, message_id: str, one: Outgoing, endpoint_id: str, seen: set[tuple[str, str]]) -> Addressed:

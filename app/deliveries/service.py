@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import archive, register, relay_key, watching
+from app.deliveries import archive, lane_book, register, relay_key, spans, watching
 from app.deliveries.archive import Progress
 from app.deliveries.challenger import Challenger
 from app.deliveries.conclusions import Conclusions
@@ -102,8 +102,11 @@ class Deliveries:
     # Secrets and keys
 
     async def forget(self, db: AsyncSession, now: datetime) -> int:
-        """Drop secrets and keys whose time is over. Returns how many."""
-        return await register.forget_ended_secrets(db, now) + await register.forget_retired_keys(db, now)
+        """Drop secrets, keys and recoveries whose time is over, and have lanes of endpoints that are no more let go.
+        Returns how many."""
+        secrets, keys = await register.forget_ended_secrets(db, now), await register.forget_retired_keys(db, now)
+        recoveries = await spans.forget_ended(db, now - self.retention.kept)
+        return secrets + keys + recoveries + await lane_book.leave_orphaned(db, now)
 
     async def keys(self, db: AsyncSession, now: datetime) -> JwkSet:
         """The public keys that verify `v1a` signatures, now or soon."""

@@ -58,6 +58,11 @@ async def running(db: AsyncSession, agent_id: str) -> int:
     return (await db.scalars(question)).one()
 
 
+async def forget_ended(db: AsyncSession, before: datetime) -> int:
+    """Drop recoveries that have ended before then. Returns how many."""
+    return len((await db.execute(sql("delete from recoveries where ended_at < :at returning 1"), {"at": before})).all())
+
+
 async def next_due(db: AsyncSession, now: datetime) -> Recovery | None:
     """The recovery that is most overdue, locked. One that another worker is at is passed by."""
     question = select(Recovery).where(col(Recovery.due_at) <= now).order_by(col(Recovery.due_at)).limit(1)

@@ -36,10 +36,12 @@ async def standing(db: AsyncSession, now: datetime, counted_max: int) -> Standin
                 where order_key is not null and state = 'pending' and hold = 'order' limit :max
             ) behind),
             (select coalesce(json_object_agg(breaker, n), '{}') from (
-                select breaker, count(*) as n from lanes where breaker <> 'closed' group by breaker
+                -- Of those that would be rung otherwise: what is disabled for failing stays as it is for good.
+                select l.breaker, count(*) as n from lanes l join endpoints e on e.id = l.endpoint_id
+                where l.breaker <> 'closed' and e.state = 'active' group by l.breaker
             ) by_breaker),
             (select coalesce(json_object_agg(state, n), '{}') from (
-                select state, count(*) as n from endpoints group by state
+                select state, count(*) as n from endpoints where state <> 'ended' group by state
             ) by_state)
         """
     )

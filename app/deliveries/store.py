@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import order
 from app.deliveries.attempts import Profile
+from app.deliveries.ending import Ended
 from app.kit.sql import sql
 
 
@@ -48,6 +49,13 @@ class Claimed(NamedTuple):
     def key(self) -> order.Key | None:
         """What it is ordered by."""
         return None if self.order_key is None else (self.endpoint_id, self.order_key)
+
+    def renewed(self, by: "Claimed") -> "Claimed":
+        """This by a later claim of the same delivery: it is the same attempt, and concluded by that claim."""
+        later = by.attempts - self.attempts
+        return self._replace(
+            attempts=by.attempts, attempts_before=self.attempts_before + later, unsent=self.unsent + later
+        )
 
     @property
     def is_for_its_lane(self) -> bool:
@@ -145,9 +153,7 @@ async def add(
     those that are due it is asked when they are claimed whether they go straight: a lane is not touched here, as who
     sends may hold locks that come after a lane's.
     """
-    keys = {(each.endpoint_id, each.order_key) for each in addressed if each.order_key is not None}
-    if keys:
-        await order.lock(db, keys)
+    await order.lock(db, {(each.endpoint_id, each.order_key) for each in addressed if each.order_key is not None})
     # One statement and two JSON texts: arrays are escaped element by element in Python, and each statement costs a
     # round trip.
     statement = sql(
@@ -271,12 +277,14 @@ async def claim_newest(
 
 async def hold(db: AsyncSession, claimed: Iterable[Claimed]) -> set[str]:
     """Hold these for their lanes, which the caller makes due; returns the endpoints of those that were still ours. The
-    claim does not count as an attempt. What another has locked is left to its lease: nothing here waits."""
+    claim does not count as an attempt. What another has locked is left to its lease: nothing here waits. What is held
+    already, by a commit of which we never heard, stays as it is."""
     statement = sql(
         """
         with mine as materialized (
             select d.id from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+            where d.hold is null
             for update of d skip locked
         )
         update deliveries d set due_at = null, hold = 'lane', attempts_before = d.attempts_before + 1,
@@ -289,7 +297,11 @@ async def hold(db: AsyncSession, claimed: Iterable[Claimed]) -> set[str]:
 
 
 async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -> None:
-    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt; else as `hold`."""
+    """Give these back, due at once. Nothing was sent, so the claim does not count as an attempt; else as `hold`.
+
+    They move on by a claim of nobody's: so what is given back twice, after a commit of which we never heard, is given
+    back once.
+    """
     statement = sql(
         """
         with mine as materialized (
@@ -297,24 +309,44 @@ async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
             for update of d skip locked
         )
-        update deliveries d set due_at = :now, attempts_before = d.attempts_before + 1,
-            unsent = d.unsent + 1
+        update deliveries d set due_at = :now, attempts = d.attempts + 1, attempts_before = d.attempts_before + 2,
+            unsent = d.unsent + 2
         from mine where d.id = mine.id
         """
     )
     await db.execute(statement, {"mine": _tokens(claimed), "now": now})
 
 
-async def cancel(db: AsyncSession, claimed: Sequence[Claimed], now: datetime) -> None:
-    """Cancel these: their endpoint is no more."""
+async def renew(db: AsyncSession, claimed: Iterable[Claimed]) -> None:
+    """These have just been claimed by one who carries them already: the claim is no attempt, only a longer lease."""
     statement = sql(
         """
-        update deliveries
-        set state = 'cancelled', reason = 'the endpoint was deleted', due_at = null, hold = null, concluded_at = :now
-        where id = any(cast(:ids as text[])) and state = 'pending'
+        update deliveries d set attempts_before = d.attempts_before + 1, unsent = d.unsent + 1
+        from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
+        where d.id = mine.id and d.attempts = mine.attempts
         """
     )
-    await db.execute(statement, {"ids": [c.id for c in claimed], "now": now})
+    await db.execute(statement, {"mine": _tokens(claimed)})
+
+
+async def cancel(db: AsyncSession, claimed: Iterable[Claimed], reason: str, now: datetime) -> Sequence[Ended]:
+    """Cancel those of these that are still ours; returns them. Call with their keys locked; else as `hold`."""
+    statement = sql(
+        """
+        with mine as materialized (
+            select d.id, m.subject from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
+                join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+                join messages m on m.id = d.message_id
+            for update of d skip locked
+        )
+        update deliveries d
+        set state = 'cancelled', reason = :reason, due_at = null, hold = null, concluded_at = :now
+        from mine where d.id = mine.id
+        returning d.id, d.agent_id, d.endpoint_id, d.message_id, d.order_key, mine.subject
+        """
+    )
+    rows = await db.execute(statement, {"mine": _tokens(claimed), "reason": reason, "now": now})
+    return [Ended._make(row) for row in rows]
 
 
 async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
@@ -341,7 +373,8 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
             on conflict do nothing
         )
         update deliveries d
-        set state = o.state, reason = o.reason, due_at = o.due_at, concluded_at = o.concluded_at,
+        -- Held it is only where that was committed and we never heard of it, and sent it all the same.
+        set state = o.state, reason = o.reason, due_at = o.due_at, hold = null, concluded_at = o.concluded_at,
             last_status = o.status, last_error = o.error
         from outcome o
         where d.id = o.id and d.attempts = o.attempts and d.state = 'pending'

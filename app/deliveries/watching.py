@@ -3,14 +3,14 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict
 from app.deliveries.standing import Standing
 from app.kit import telemetry, tracing
 from app.kit.outbound import Timings
 
-__all__ = ["Attempted", "attempted", "round_ended", "stands"]
+__all__ = ["Attempted", "Challenged", "attempted", "challenged", "round_ended", "stands"]
 
 endpoints_shown = 20
 failures_seconds = 300
@@ -56,6 +56,25 @@ def attempted(attempts: Sequence[Attempted], now: datetime) -> None:
     if logged == "all" or (failed and logged == "failures"):
         wanted = attempts if logged == "all" else [one for one in attempts if not isinstance(one.verdict, Delivered)]
         telemetry.lines(__name__, "attempt", now, map(_row, wanted))
+
+
+class Challenged(NamedTuple):
+    """A challenge that has ended, and what became of its endpoint; or the word that a subscription is over."""
+
+    endpoint_id: str
+    agent_id: str
+    number: int
+    duration_ms: int
+    outcome: Literal["verified", "again", "unverified", "disabled", "told", "untold"]
+    status: int | None
+    error: str | None
+
+
+def challenged(challenges: Sequence[Challenged], now: datetime) -> None:
+    """These challenges are concluded, and will be said once."""
+    for one in challenges:
+        telemetry.challenges.labels(one.outcome, one.error or _status_class(one.status)).inc()
+    telemetry.lines(__name__, "challenge", now, map(_challenge_row, challenges))
 
 
 def round_ended(seconds: float, *, flying: int, waiting: int) -> None:
@@ -129,6 +148,19 @@ def _status_class(status: int | None) -> str:
 def _set(gauge: Any, values: Mapping[str, int]) -> None:
     for label, value in values.items():
         gauge.labels(label).set(value)
+
+
+def _challenge_row(one: Challenged) -> Mapping[str, Any]:
+    row = {
+        "endpoint": one.endpoint_id,
+        "agent": one.agent_id,
+        "number": one.number,
+        "duration_ms": one.duration_ms,
+        "outcome": one.outcome,
+        "status": one.status,
+        "error": one.error,
+    }
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _row(one: Attempted) -> Mapping[str, Any]:

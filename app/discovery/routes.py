@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -29,11 +30,10 @@ def describe(features: Mapping[str, Sequence[Operation]], origin: str) -> dict[s
 def routes(settings: Settings, database: Database, features: Mapping[str, Sequence[Operation]]) -> list[Route]:
     """Every public page."""
     origin = settings.api.origin
-    described = json.dumps(describe(features, origin), indent=2)
     return [
-        _fixed("/", json.dumps(_index(origin), indent=2), "application/json"),
-        _fixed("/openapi.json", described, "application/json"),
-        _fixed("/llms.txt", llms.text(features, origin), "text/plain"),
+        _fixed("/", lambda: json.dumps(_index(origin), indent=2), "application/json"),
+        _fixed("/openapi.json", lambda: json.dumps(describe(features, origin), indent=2), "application/json"),
+        _fixed("/llms.txt", lambda: llms.text(features, origin), "text/plain"),
         Route("/problems/{slug}", problem_pages.show, methods=["GET"]),
         Route("/healthz", healthy, methods=["GET"]),
         Route("/readyz", _ready(database), methods=["GET"]),
@@ -60,9 +60,12 @@ def _ready(database: Database) -> Page:
     return ready
 
 
-def _fixed(path: str, content: str, media_type: str) -> Route:
+def _fixed(path: str, write: Callable[[], str], media_type: str) -> Route:
+    """A page that stays as it is. Written for its first reader: a start should not wait for what may go unread."""
+    written = cache(write)
+
     async def show(request: Request) -> Response:
-        return Response(content, media_type=media_type, headers={"cache-control": "public, max-age=60"})
+        return Response(written(), media_type=media_type, headers={"cache-control": "public, max-age=60"})
 
     return Route(path, show, methods=["GET"])
 

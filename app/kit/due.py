@@ -72,7 +72,9 @@ async def conclude(db: AsyncSession, table: type[SQLModel], outcomes: Sequence[M
         returning {name}.id
         """
     )
-    rows = await db.execute(statement, {c: [o[c] for o in outcomes] for c in ("id", "attempts", *columns)})
+    # In the order of ids, so that two that write about the same rows never wait in a circle.
+    ordered = sorted(outcomes, key=lambda outcome: outcome["id"])
+    rows = await db.execute(statement, {c: [o[c] for o in ordered] for c in ("id", "attempts", *columns)})
     return set(rows.scalars())
 
 

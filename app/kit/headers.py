@@ -16,6 +16,8 @@ __all__ = ["BadHeader", "BadHeaders", "check_headers", "header_lines"]
 headers_max = 20
 header_name_characters_max = 128
 header_value_characters_max = 4096
+# Of one endpoint. Common servers take no more, and a worker keeps those of thousands of endpoints in memory.
+headers_characters_max = 8192
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -31,10 +33,12 @@ FRAMING = frozenset(
 # What says something about the request that only its sender can know, or that somebody on the way acts on.
 RESERVED = FRAMING | {
     *("accept-encoding", "baggage", "cdn-loop", "client-ip", "content-digest", "content-encoding", "content-range"),
-    *("content-type", "cookie", "cookie2", "date", "digest", "forwarded", "idempotency-key", "max-forwards", "origin"),
-    *("range", "repr-digest", "set-cookie", "signature", "signature-agent", "signature-input", "traceparent"),
-    *("tracestate", "true-client-ip", "via", "want-content-digest", "want-repr-digest", "x-http-method"),
-    *("x-http-method-override", "x-method-override", "x-original-url", "x-real-ip", "x-rewrite-url"),
+    *("content-type", "cookie", "cookie2", "date", "digest", "fastly-client-ip", "forwarded", "idempotency-key"),
+    *("max-forwards", "metadata", "metadata-flavor", "origin", "range", "repr-digest", "set-cookie", "signature"),
+    *("signature-agent", "signature-input", "traceparent", "tracestate", "true-client-ip", "via"),
+    *("want-content-digest", "want-repr-digest", "x-client-ip", "x-cluster-client-ip", "x-forwarded", "x-host"),
+    *("x-http-method", "x-http-method-override", "x-method-override", "x-original-host", "x-original-url"),
+    *("x-originating-ip", "x-real-ip", "x-remote-addr", "x-remote-ip", "x-rewrite-url"),
 }
 RESERVED_PREFIXES = (
     "access-control-",
@@ -47,7 +51,9 @@ RESERVED_PREFIXES = (
     "svix-",
     "tocsin-",
     "webhook-",
+    "x-aws-ec2-metadata-",
     "x-b3-",
+    "x-envoy-",
     "x-forwarded-",
     "x-mcp-",
     "x-payment",
@@ -76,6 +82,8 @@ def check_headers(headers: Mapping[str, str]) -> None:
     found: list[BadHeader] = []
     if len(headers) > headers_max:
         found.append(BadHeader("", f"there are more than {headers_max} headers"))
+    if sum(len(name) + len(value) for name, value in headers.items()) > headers_characters_max:
+        found.append(BadHeader("", f"they are longer than {headers_characters_max} characters together"))
     seen: set[str] = set()
     for name, value in headers.items():
         reason = _wrong_name(name, seen) or _wrong_value(value)

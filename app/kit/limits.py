@@ -27,6 +27,7 @@ rpc_answer_bytes_max = 64 * 1024 * 1024
 rpc_calls_at_once = 8
 chain_span_blocks_max = 64  # applied in one look; also the catch-up after an outage, a stretch at a time
 chain_ring_blocks_max = 256  # a fork older than this halts the chain
+chain_blocks_until_demanded = 64  # with transactions, in a row, before a chain is held to what they have shown
 chain_doubts_max = 3  # looks in a row before a head that went back is believed
 chain_again_seconds_max = 30  # between looks at a chain that fails or is halted
 calls_per_agent_max = 20  # different calls of contracts, each made at every block
@@ -42,9 +43,12 @@ looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
 
 # Endpoints
+cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their endpoint; workers see to the rest
 standing_sweep_seconds = 10  # between looks at what is due and held
 standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000
+challenges_per_host_max = 20  # that one process begins within a second, whoever's endpoints are there
+challenge_deferred_seconds = 5  # when there are more
 mcp_secret_overlap_seconds = 600  # in which both sign, after a refresh brought another
 secrets_alive_max = 5  # of one endpoint, while one replaces another
 secrets_opened_max = 4_096  # endpoints whose secrets one process keeps opened in memory

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -200,6 +201,7 @@ class Gate(Protocol):
 _no_caller = Caller(id="", keyid="")
 
 
+@cache
 def shape(operation: Operation) -> Shape:
     """Read a handler's signature. Raises AssertionError where table and handler disagree: a bug, found at start."""
     signature = inspect.signature(operation.handler, eval_str=True)

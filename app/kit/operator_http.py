@@ -4,14 +4,23 @@ They are commonly private, so they are not vetted as strangers' URLs are (`kit/o
 no redirect is followed and no proxy variable is read: a request goes where the settings say, or nowhere.
 """
 
+import ssl
+from functools import cache
+
 import httpx
 
 
 def operator_client(*, timeout_seconds: float) -> httpx.AsyncClient:
     """A client for addresses from settings, never for one that came in with a request."""
-    return httpx.AsyncClient(timeout=timeout_seconds, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(verify=_trust(), timeout=timeout_seconds, follow_redirects=False, trust_env=False)
 
 
 def blocking_operator_client(*, timeout_seconds: float) -> httpx.Client:
     """The same for a thread: for libraries that block."""
-    return httpx.Client(timeout=timeout_seconds, follow_redirects=False, trust_env=False)
+    return httpx.Client(verify=_trust(), timeout=timeout_seconds, follow_redirects=False, trust_env=False)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """The authorities that vouch for an address: read once a process, which takes longer than all else of a client."""
+    return httpx.create_ssl_context(trust_env=False)

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-__all__ = ["Leg", "configure", "current", "leg", "record", "request", "trace_id", "use"]
+__all__ = ["Leg", "begin", "configure", "current", "leg", "record", "request", "trace_id", "use"]
 
 _name = "tocsin"
 _propagator = TraceContextTextMapPropagator()
@@ -76,6 +76,15 @@ def current() -> str | None:
     """The `traceparent` of what is going on; None when nobody asked for a trace."""
     context = trace.get_current_span().get_span_context()
     return _written(context) if context.is_valid else None
+
+
+def begin(name: str, attributes: Mapping[str, AttributeValue]) -> str | None:
+    """The `traceparent` of a trace that begins here, with what no request caused; None when nobody records."""
+    if _tracer is None:
+        return None
+    span = _tracer.start_span(name, Context(), SpanKind.PRODUCER, attributes)
+    span.end()
+    return _written(span.get_span_context())
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,11 @@ def parse_url(text: str) -> Url:
         raise BadUrl("the scheme must be https (or http, where the operator allows it)")
     host_text, port_text = _split_authority(shape["authority"])
     target = _component(shape["path"] or "/", _KEPT) + _component(shape["query"] or "", _KEPT + "?")
-    return Url(scheme, _host(host_text), _port(port_text, DEFAULT_PORTS[scheme]), target)
+    url = Url(scheme, _host(host_text), _port(port_text, DEFAULT_PORTS[scheme]), target)
+    # Written down it may have become longer, and has to be read again: what is stored is what is called.
+    if len(str(url)) > url_characters_max:
+        raise BadUrl(f"the URL is longer than {url_characters_max} characters once it is percent-encoded")
+    return url
 
 
 def _refuse_odd_characters(text: str) -> None:

@@ -32,6 +32,7 @@ async def candidates(
                 and not exists (select from agents a where a.id = e.agent_id and a.revoked_at is not null)
             )
             and (e.expires_at is null or e.expires_at > :now)
+            and e.state <> 'ended'
         order by e.id limit :limit
         """
     )

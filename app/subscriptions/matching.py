@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Log:
     transaction_index: int
     index_in_receipt: int
     """Its place among the logs of its own transaction: unlike the place in the block, a receipt proves it."""
+    verified: Literal["receipts-root", "bloom", "rpc"] = "rpc"
+    """How far the block that it is in was checked. The transaction's hash is not part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class LogFilter:
     topics: tuple[tuple[str, ...] | None, ...]
 
 
-Anchor: TypeAlias = tuple[object, ...]
+Anchor: TypeAlias = tuple[object, object]
+"""A place, such as a position among the topics, and the value there."""
 
 
 def log_filter(addresses: str | Sequence[str] | None, topics: Sequence[str | Sequence[str] | None] | None) -> LogFilter:
@@ -69,7 +72,10 @@ class Matcher:
 
     def __init__(self, filters: Mapping[str, Sequence[LogFilter]]) -> None:
         self._shapes: dict[str, Sequence[LogFilter]] = {}
-        self._listed: dict[Anchor, _Listed] = {}
+        # One table for each kind of anchor: nothing has to be made to look something up.
+        self._listed: dict[object, dict[object, _Listed]] = {place: {} for place in (0, 1, 2, 3, *_PLACES)}
+        self._topics = tuple(self._listed[position] for position in range(4))
+        self._addresses, self._events, self._anything = (self._listed[place] for place in _PLACES)
         for filter_id, shapes in filters.items():
             self.add(filter_id, shapes)
 
@@ -84,10 +90,10 @@ class Matcher:
         self._shapes[filter_id] = shapes
         for shape in shapes:
             decides = _decides(shape)
-            for anchor in anchors(shape):
-                listed = self._listed.get(anchor)
+            for place, value in anchors(shape):
+                listed = self._listed[place].get(value)
                 if listed is None:
-                    listed = self._listed[anchor] = _Listed({}, {})
+                    listed = self._listed[place][value] = _Listed({}, {})
                 if decides:
                     listed.always[filter_id] = None
                 else:
@@ -96,19 +102,24 @@ class Matcher:
     def drop(self, filter_id: str) -> None:
         """Ask for one filter less."""
         for shape in self._shapes.pop(filter_id):
-            for anchor in anchors(shape):
-                if listed := self._listed.get(anchor):
+            for place, value in anchors(shape):
+                if listed := self._listed[place].get(value):
                     listed.always.pop(filter_id, None)
                     listed.others.pop(filter_id, None)
                     if not listed.always and not listed.others:
-                        del self._listed[anchor]
+                        del self._listed[place][value]
 
     def match(self, log: Log) -> list[str]:
         """The ids of the filters that the log satisfies, in order."""
+        topics, address = log.topics, log.address
+        met = [self._addresses.get(address), self._anything.get(None)]
+        if topics:
+            met.append(self._events.get((address, topics[0])))
+            met += [table.get(topic) for table, topic in zip(self._topics, topics, strict=False)]
         # A set, because a filter of several shapes may be met by two of them.
         found: set[str] = set()
-        for anchor in _probes(log):
-            if listed := self._listed.get(anchor):
+        for listed in met:
+            if listed is not None:
                 found.update(listed.always)
                 for filter_id, shapes in listed.others.items():
                     if any(matches(shape, log) for shape in shapes):
@@ -116,6 +127,8 @@ class Matcher:
         return sorted(found) if len(found) > 1 else list(found)
 
 
+# Where filters are listed that name no argument: by a contract, by an event of a contract, and by nothing.
+_PLACES = ("address", "event", "any")
 # No filter is found by it: tokens are made out of nothing all the time.
 _NOBODY = "0x" + "0" * 64
 
@@ -132,13 +145,13 @@ def anchors(wanted: LogFilter) -> Iterator[Anchor]:
             return
     events = wanted.topics[0] if wanted.topics else None
     if wanted.addresses is not None and events is not None:
-        yield from (("event", address, event) for address in wanted.addresses for event in events)
+        yield from (("event", (address, event)) for address in wanted.addresses for event in events)
     elif wanted.addresses is not None:
         yield from (("address", address) for address in wanted.addresses)
     elif events is not None:
         yield from ((0, event) for event in events)
     else:
-        yield ("any",)
+        yield ("any", None)
 
 
 def _decides(wanted: LogFilter) -> bool:
@@ -148,15 +161,6 @@ def _decides(wanted: LogFilter) -> bool:
         nothing_else = wanted.addresses is None and not any(before)
         return nothing_else and last is not None and _NOBODY not in last
     return not wanted.topics or wanted.topics[0] is not None
-
-
-def _probes(log: Log) -> Iterator[Anchor]:
-    """Every anchor under which a filter for this log can be listed: at most seven."""
-    yield from enumerate(log.topics)
-    yield ("address", log.address)
-    if log.topics:
-        yield ("event", log.address, log.topics[0])
-    yield ("any",)
 
 
 def _one_of(values: str | Sequence[str] | None) -> tuple[str, ...] | None:

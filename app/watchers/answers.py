@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from app.subscriptions.matching import Log
 from app.watchers.blocks import Mined
+from app.watchers.evidence import (
+    Verified,
+    VerifiedHash,
+    committed,
+    shown_by_logs,
+    shown_by_receipts,
+    shown_by_transactions,
+)
 from app.watchers.follower import Block
+from tocsin import proofs
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
@@ -31,6 +40,16 @@ class Header:
     block: Block
     transactions: tuple[str, ...]
     bloom_is_empty: bool
+    committed: proofs.Header | None
+    """What the block's hash commits to; None where the fields given do not make this hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All logs of a block, and how far they are checked."""
+
+    logs: tuple[Log, ...]
+    verified: Verified
 
 
 def header(answer: object) -> Header:
@@ -43,25 +62,31 @@ def header(answer: object) -> Header:
         timestamp=_quantity(fields, "timestamp"),
     )
     hashes = tuple(_matched(each, "transaction hash", _HASH) for each in _sequence(fields, "transactions"))
-    return Header(block, hashes, bloom_is_empty=int(_text(fields, "logsBloom", _BLOOM), 16) == 0)
+    bloom_is_empty = int(_text(fields, "logsBloom", _BLOOM), 16) == 0
+    return Header(block, hashes, bloom_is_empty, committed(fields, block.hash))
 
 
-def logs_of_receipts(of: Header, answer: object) -> tuple[Log, ...]:
+def no_logs(of: Header) -> Found:
+    """Those of a block without transactions."""
+    return Found((), shown_by_receipts(of.committed, ()))
+
+
+def logs_of_receipts(of: Header, answer: object) -> Found:
     """All logs of a block, out of its receipts: one for each transaction, in order."""
-    receipts = _list(answer, "receipts")
+    receipts = [_mapping(receipt, "receipt") for receipt in _list(answer, "receipts")]
     if len(receipts) != len(of.transactions):
         raise Contradiction(f"{len(receipts)} receipts for {len(of.transactions)} transactions of {of.block.hash}")
+    verified = shown_by_receipts(of.committed, receipts)
     logs: list[Log] = []
-    for index, receipt in enumerate(receipts):
-        fields = _mapping(receipt, "receipt")
+    for index, fields in enumerate(receipts):
         _expect(fields, "blockHash", of.block.hash)
         _expect(fields, "transactionHash", of.transactions[index])
         _expect_number(fields, "transactionIndex", index)
-        logs += (_log(of, each, index, place) for place, each in enumerate(_sequence(fields, "logs")))
-    return _plausible(of, logs)
+        logs += (_log(of, each, index, place, verified) for place, each in enumerate(_sequence(fields, "logs")))
+    return Found(_plausible(of, logs), verified)
 
 
-def logs_of_block(of: Header, answer: object) -> tuple[Log, ...]:
+def logs_of_block(of: Header, answer: object) -> Found:
     """All logs of a block, as `eth_getLogs` gives them for its hash."""
     logs: list[Log] = []
     transaction, in_receipt = 0, 0
@@ -73,9 +98,10 @@ def logs_of_block(of: Header, answer: object) -> tuple[Log, ...]:
         if index < transaction:
             raise Contradiction("logs are out of order")
         transaction, in_receipt = index, in_receipt if index == transaction else 0
-        logs.append(_log(of, each, transaction, in_receipt))
+        logs.append(_log(of, fields, transaction, in_receipt, "rpc"))
         in_receipt += 1
-    return _plausible(of, logs)
+    verified = shown_by_logs(of.committed, (text for log in logs for text in (log.address, *log.topics)))
+    return Found(tuple(replace(log, verified=verified) for log in _plausible(of, logs)), verified)
 
 
 def mined(of: Header, answer: object, receipts: Mapping[int, object]) -> tuple[Mined, ...]:
@@ -85,10 +111,11 @@ def mined(of: Header, answer: object, receipts: Mapping[int, object]) -> tuple[M
     found = _sequence(fields, "transactions")
     if len(found) != len(of.transactions):
         raise Contradiction(f"{len(found)} transactions of {of.block.hash}, and {len(of.transactions)} before")
-    return tuple(_mined(of, index, each, receipts.get(index)) for index, each in enumerate(found))
+    verified = shown_by_transactions(of.committed, [_mapping(each, "transaction") for each in found])
+    return tuple(_mined(of, index, each, receipts.get(index), verified) for index, each in enumerate(found))
 
 
-def _mined(of: Header, index: int, answer: object, receipt: object) -> Mined:
+def _mined(of: Header, index: int, answer: object, receipt: object, verified: VerifiedHash) -> Mined:
     fields, outcome = _mapping(answer, "transaction"), _mapping(receipt or {}, "receipt")
     _expect(fields, "hash", of.transactions[index])
     _expect_number(fields, "transactionIndex", index)
@@ -106,6 +133,7 @@ def _mined(of: Header, index: int, answer: object, receipt: object) -> Mined:
         value=int(_text(fields, "value", _WORD), 16),
         succeeded=succeeded,
         created=None if to is not None or created is None else _matched(created, "contractAddress", _ADDRESS),
+        verified=verified,
     )
 
 
@@ -130,7 +158,7 @@ def receipts_of(answer: object) -> Mapping[int, object]:
     return dict(enumerate(_list(answer, "receipts")))
 
 
-def _log(of: Header, answer: object, transaction_index: int, index_in_receipt: int) -> Log:
+def _log(of: Header, answer: object, transaction_index: int, index_in_receipt: int, verified: Verified) -> Log:
     fields = _mapping(answer, "log")
     if transaction_index >= len(of.transactions):
         raise Contradiction(f"a log of transaction {transaction_index}, which {of.block.hash} does not have")
@@ -139,17 +167,28 @@ def _log(of: Header, answer: object, transaction_index: int, index_in_receipt: i
     _expect_number(fields, "transactionIndex", transaction_index)
     if fields.get("removed") not in (None, False):
         raise Contradiction("a log that was removed")
-    topics = tuple(_matched(each, "topic", _HASH) for each in _sequence(fields, "topics"))
-    if len(topics) > _TOPICS_MAX:
-        raise Contradiction("a log with more than four topics")
+    # Receipts that make the root are well-formed: they could not have been encoded otherwise.
+    address, topics, data = _content(fields) if verified == "receipts-root" else _checked_content(fields)
     return Log(
-        address=_text(fields, "address", _ADDRESS),
+        address=address,
         topics=topics,
-        data=_text(fields, "data", _DATA),
+        data=data,
         transaction_hash=of.transactions[transaction_index],
         transaction_index=transaction_index,
         index_in_receipt=index_in_receipt,
+        verified=verified,
     )
+
+
+def _content(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...], str]:
+    return fields["address"].lower(), tuple([topic.lower() for topic in fields["topics"]]), fields["data"].lower()
+
+
+def _checked_content(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...], str]:
+    topics = tuple(_matched(each, "topic", _HASH) for each in _sequence(fields, "topics"))
+    if len(topics) > _TOPICS_MAX:
+        raise Contradiction("a log with more than four topics")
+    return _text(fields, "address", _ADDRESS), topics, _text(fields, "data", _DATA)
 
 
 def _plausible(of: Header, logs: Sequence[Log]) -> tuple[Log, ...]:
@@ -192,11 +231,11 @@ def _quantity(fields: Mapping[str, Any], name: str) -> int:
 
 def _expect(fields: Mapping[str, Any], name: str, expected: str) -> None:
     value = fields.get(name)
-    if not isinstance(value, str) or value.lower() != expected:
+    if value != expected and (not isinstance(value, str) or value.lower() != expected):
         # Quoted, because it may hold what Postgres stores in no text.
         raise Contradiction(f"{name} is {str(value)[:80]!r}, not {expected}")
 
 
 def _expect_number(fields: Mapping[str, Any], name: str, expected: int) -> None:
-    if _quantity(fields, name) != expected:
+    if fields.get(name) != hex(expected) and _quantity(fields, name) != expected:
         raise Contradiction(f"{name} is {fields[name]}, not {hex(expected)}")

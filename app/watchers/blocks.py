@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 __all__ = ["REVERTED", "ContractCall", "Extra", "Mined", "Needs"]
 
@@ -23,6 +24,8 @@ class Mined:
     succeeded: bool
     created: str | None
     """The contract that it made."""
+    verified: Literal["transactions-root", "rpc"] = "rpc"
+    """How far its hash is checked, and with it what was signed; who signed is as the node says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class Chains:
         extras = plan.extras or (Extra(),) * len(plan.apply)
         seen: list[Seen] = []
         for (block, logs), extra in zip(plan.apply, extras, strict=True):
-            contents = Contents(block, logs, "rpc", extra)
+            contents = Contents(block, logs, extra)
             found = found_in(chain, contents, filters, prices, ring_blocks=limits.chain_ring_blocks_max)
             unknown.labels(chain).inc(found.unknown)
             seen += found.seen

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any, cast
 
-import sha3  # pyright: ignore[reportMissingTypeStubs]
-
 from app.subscriptions.matching import Log
 from tocsin.abi import Event, Kind, Malformed, decode, read_event
 from tocsin.abi.coding import elementary
+from tocsin.proofs import keccak
 
-__all__ = ["decoded", "exact", "keccak", "topic_of"]
-
-
-def keccak(data: bytes) -> bytes:
-    """The hash of Ethereum: SHA-3 as it was before it became a standard."""
-    return cast("hashlib._Hash", sha3.keccak_256(data)).digest()  # pyright: ignore
+__all__ = ["decoded", "exact", "topic_of"]
 
 
 @cache

@@ -27,7 +27,6 @@ class Contents:
 
     block: Block
     logs: Sequence[Log]
-    verified: str
     extra: Extra = field(default_factory=Extra)
 
 
@@ -181,7 +180,7 @@ class _Finder:
                 assert group[0].answer is not None
                 detail = {"current": group[0].answer(now), "previous": group[0].answer(before)}
                 payload = self._payload(call={"address": call.address, "data": call.data})
-                for told in self._told(group, payload | {"verified": "rpc"}, detail, (key_of(call),)):
+                for told in self._told(group, payload, detail, (key_of(call),)):
                     yield (_LAST, 0, 0), told
 
     def _views(self, filter_ids: Collection[str]) -> Collection[list[Wanted]]:
@@ -211,18 +210,25 @@ class _Finder:
         return verdict is True
 
     def _payload(self, **members: Detail) -> Detail:
-        return {"chain": self._chain, "block": self._block, **members, "verified": self._contents.verified}
+        return {"chain": self._chain, "block": self._block, **members, "verified": "rpc"}
 
     def _of_log(self, wanted: Wanted, log: Log) -> Detail:
         shown = {"index": log.index_in_receipt, "address": log.address, "topics": list(log.topics), "data": log.data}
-        transaction: Detail = {"hash": log.transaction_hash, "index": log.transaction_index}
+        transaction: Detail = {"hash": log.transaction_hash, "index": log.transaction_index, "verified": "rpc"}
         if wanted.full and self._contents.extra.mined is not None:
             transaction = _transaction(self._contents.extra.mined[log.transaction_index])
-        return self._payload(transaction=transaction, log=shown)
+        return self._payload(transaction=transaction, log=shown) | {"verified": log.verified}
 
 
 def _transaction(mined: Mined) -> Detail:
-    return {"hash": mined.hash, "index": mined.index, "from": mined.sender, "to": mined.to, "value": mined.value}
+    return {
+        "hash": mined.hash,
+        "index": mined.index,
+        "verified": mined.verified,
+        "from": mined.sender,
+        "to": mined.to,
+        "value": mined.value,
+    }
 
 
 def _place(log: Log) -> tuple[str, str]:

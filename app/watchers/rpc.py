@@ -15,17 +15,20 @@ from prometheus_client import Counter
 from app.kit import limits, telemetry
 from app.watchers.answers import (
     Contradiction,
+    Found,
     Header,
     header,
     logs_of_block,
     logs_of_receipts,
     matters,
     mined,
+    no_logs,
     receipts_of,
     returned,
     transactions_of,
 )
 from app.watchers.blocks import REVERTED, ContractCall, Extra, Mined, Needs
+from app.watchers.evidence import Capability, Verified, lacking, learned
 from app.watchers.follower import (
     Answer,
     Ask,
@@ -78,13 +81,15 @@ Outcome: TypeAlias = Result | Refused | Fault
 class Rpc:
     """JSON-RPC calls to the node of one chain."""
 
-    def __init__(self, http: httpx.AsyncClient, chain: str, url: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, chain: str, url: str, capability: Capability | None = None) -> None:
         self.chain = chain
         self._http = http
         self._url = url
         self._ids = itertools.count(1)
         # Learned from a refusal, and forgotten with the process.
         self.has_block_receipts = True
+        # What its blocks have to show: learned from what they have shown, unless the operator says it.
+        self.capability = capability or Capability()
 
     async def call(self, method: str, *params: object) -> Outcome:
         """Make one call, within a deadline and a bound on the answer's size."""
@@ -177,6 +182,8 @@ class Node:
 
     async def _block(self, method: str, name: str) -> Block:
         found = header(await self._result(method, name, False))
+        if found.committed is None:
+            self._demand("rpc", found.block, "the header of")
         self._headers[found.block.hash] = found
         return found.block
 
@@ -195,7 +202,7 @@ class Node:
     async def _contents(self, blocks: tuple[Block, ...]) -> tuple[Logs, ...] | Missing:
         at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
 
-        async def one(block: Block) -> Logs | Missing:
+        async def one(block: Block) -> Found | Missing:
             try:
                 async with at_once:
                     return await self._logs(self._headers[block.hash])
@@ -204,12 +211,29 @@ class Node:
 
         found = await asyncio.gather(*(one(block) for block in blocks))
         missing = next((each for each in found if isinstance(each, Missing)), None)
-        return missing or tuple(each for each in found if not isinstance(each, Missing))
+        if missing is not None:
+            return missing
+        seen = [each for each in found if not isinstance(each, Missing)]
+        for block, each in zip(blocks, seen, strict=True):
+            # A block without transactions shows nothing that all chains could not.
+            if self._headers[block.hash].transactions:
+                self._rpc.capability = learned(self._rpc.capability, each.verified)
+        return tuple(each.logs for each in seen)
 
-    async def _logs(self, of: Header) -> Logs:
+    async def _logs(self, of: Header) -> Found:
+        """All logs of a block, as far checked as its chain demands."""
+        found = await self._found(of)
+        self._demand(found.verified, of.block, "what it says of the logs of")
+        return found
+
+    def _demand(self, shown: Verified, block: Block, what: str) -> None:
+        if reason := lacking(self._rpc.capability, shown):
+            raise Contradiction(f"{what} {block.hash}: {reason}")
+
+    async def _found(self, of: Header) -> Found:
         """All logs of a block, by its hash, so that a reorganisation in between cannot mix two forks."""
         if not of.transactions:
-            return ()
+            return no_logs(of)
         if self._rpc.has_block_receipts:
             outcome = await self._call("eth_getBlockReceipts", of.block.hash)
             if not isinstance(outcome, Refused):

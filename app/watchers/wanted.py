@@ -13,9 +13,10 @@ from app.subscriptions.matching import Log, LogFilter, log_filter
 from app.subscriptions.sources import watched
 from app.watchers import decoding
 from app.watchers.blocks import REVERTED, ContractCall, Mined
-from app.watchers.decoding import decoded, keccak, topic_of
+from app.watchers.decoding import decoded, topic_of
 from app.watchers.prices import price_v2, price_v3
 from tocsin.abi import Function, Malformed, decode, encode, read_event, read_function
+from tocsin.proofs import keccak
 from tocsin.schemas.evm import (
     EvmBlock,
     EvmCall,

@@ -40,14 +40,14 @@ class DevChain:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, *, mining: bool = True, timestamp: int | None = None, chain_id: int = chain_id
+        cls, *, mining: bool = True, timestamp: int | None = None, chain_id: int = chain_id, optimism: bool = False
     ) -> AsyncIterator[DevChain]:
-        """A fresh chain, gone at exit. With `mining=False` only `mine` makes blocks.
+        """A fresh chain, gone at exit. With `mining=False` only `mine` makes blocks; `optimism` takes deposits, too.
 
         The same `timestamp` and the same calls give the same hashes in two processes; leave it out where signatures
         with a validity in real time are to be settled.
         """
-        with anvil_process(mining=mining, timestamp=timestamp, chain_id=chain_id) as url:
+        with anvil_process(mining=mining, timestamp=timestamp, chain_id=chain_id, optimism=optimism) as url:
             async with cls.connect(url) as chain:
                 yield chain
 
@@ -116,12 +116,15 @@ def anvil_binary() -> str:
 
 
 @contextmanager
-def anvil_process(*, mining: bool, timestamp: int | None, chain_id: int = chain_id) -> Iterator[str]:
+def anvil_process(
+    *, mining: bool, timestamp: int | None, chain_id: int = chain_id, optimism: bool = False
+) -> Iterator[str]:
     """The URL of an anvil that lives as long as the context, on a port the system chose."""
     # fifo: ordering by fee drops transactions of one sender. Short epochs: `finalized` moves from the first blocks on.
     command = [anvil_binary(), "--host", "127.0.0.1", "--port", "0", "--order", "fifo", "--slots-in-an-epoch", "1"]
     command += ["--chain-id", str(chain_id)]
     command += [] if mining else ["--no-mining"]
+    command += ["--optimism"] if optimism else []
     command += [] if timestamp is None else ["--timestamp", str(timestamp)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None

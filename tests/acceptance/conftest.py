@@ -45,7 +45,8 @@ def installed(place: Path, python: str) -> Path:
     uv = Path(sys.executable).parent / "uv"
     folder = place / "environment"
     wheels = build_wheels(place / "wheels")
-    install = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
+    # Compiled now: an ordinary account may write nothing here, so each of its processes would do it again.
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", folder / "bin" / "python"]
     for command in (
         [uv, "venv", "--quiet", "--python", python, folder],
         [*install, "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt"],

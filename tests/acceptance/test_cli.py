@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.relays import Account, Relay, environment, run, until
+from tests.acceptance.relays import Account, Relay, environment, free_port, run, until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("cli")]
 
@@ -223,3 +223,29 @@ def test_a_refusal_is_told_and_exits_with_one(registered: Terminal, words: list[
     assert typed.returncode == 1
     assert told in typed.stderr
     assert "Traceback" not in typed.stderr
+
+
+def test_an_endpoint_is_looked_after_from_the_terminal(registered: Terminal) -> None:
+    """One that nobody listens at: what is sent to it fails, and is sent again when asked."""
+    url = f"http://127.0.0.1:{free_port()}/hook"
+    [added] = registered.read(
+        "endpoints", "add", url, "--type", "order.*", "--filter", '{"amount": 1}', "--header", "X-Team: us", "--json"
+    )
+    [paused] = registered.read("endpoints", "pause", added["id"], "--json")
+    [rotated] = registered.read("endpoints", "rotate-secret", added["id"], "--overlap", "1h", "--json")
+    [stats] = registered.read("endpoints", "stats", added["id"], "--json")
+    [begun] = registered.read("endpoints", "recover", added["id"], "--since", "1h", "--no-wait", "--json")
+    listed = registered.read("recoveries", "ls", "--json")
+    [cancelled] = registered.read("recoveries", "cancel", begun["id"], "--json")
+    [resumed] = registered.read("endpoints", "resume", added["id"], "--json")
+    refused = registered.type("endpoints", "rotate-secret", added["id"], "--overlap", "a day")
+    removed = registered.type("endpoints", "rm", added["id"])
+
+    assert (added["types"], added["filter"], added["headers"]) == (["order.*"], {"amount": 1}, {"X-Team": "***"})
+    assert (paused["state"], resumed["state"]) == ("paused", "pending")
+    assert (rotated["secret"] != added["secret"], len(rotated["secrets"])) == (True, 2)
+    assert (stats["endpoint_id"], stats["breaker"], stats["held"]) == (added["id"], "closed", 0)
+    assert [each["id"] for each in listed] == [begun["id"]]
+    assert cancelled["state"] in ("cancelled", "done")
+    assert (refused.returncode, removed.returncode) == (2, 0)
+    assert "--overlap" in refused.stderr

@@ -148,7 +148,8 @@ async def registered(services: Services, receiver: Receiver) -> str:
 
 async def is_active(services: Services, endpoint_id: str) -> bool:
     async with services.database.transaction() as db:
-        return (await services.deliveries.endpoints.get(db, "agt_1", endpoint_id)).state == "active"
+        now = await services.clock.now(db)
+        return (await services.deliveries.endpoints.get(db, "agt_1", endpoint_id, now)).state == "active"
 
 
 async def has_concluded(relay: Relay, number: int) -> bool:

@@ -59,3 +59,33 @@ def test_up_starts_no_servers_where_the_environment_names_them(
     assert not any("postgres" in process.name() or "valkey" in process.name() for process in family)
     assert relay.interrupt() == 0
     wait_until_gone(family)
+
+
+@pytest.mark.parametrize("part", ["migrate", "api", "worker"])
+def test_no_part_starts_without_the_secret_key(home: Path, servers: dict[str, str], part: str) -> None:
+    del servers["TOCSIN_SECRET_KEY"]
+
+    refused = run([*COMMAND, part], home, US, **servers)
+
+    assert refused.returncode == 1
+    assert "TOCSIN_SECRET_KEY" in refused.stderr
+    assert "tocsin new-secret-key" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_secret_key_is_replaced_and_the_one_before_opens_nothing_any_more(
+    home: Path, servers: dict[str, str]
+) -> None:
+    before = servers.pop("TOCSIN_SECRET_KEY")
+    new = run([*COMMAND, "new-secret-key"], home, US).stdout.strip()
+    run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=before)
+    too_early = run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=new)
+    both = {"TOCSIN_SECRET_KEY": new, "TOCSIN_SECRET_KEYS_BEFORE": before}
+
+    resealed = run([*COMMAND, "reseal"], home, US, **servers, **both)
+
+    after = run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=new)
+    too_late = run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=before)
+    assert "Sealed 1 row" in resealed.stdout, resealed.stderr
+    assert [each.returncode for each in (too_early, resealed, after, too_late)] == [1, 0, 0, 1]
+    assert "TOCSIN_SECRET_KEYS_BEFORE" in too_early.stderr

@@ -1,5 +1,6 @@
 """Deliveries are found, cancelled, sent again and expunged by their owners, whatever has become of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from app.kit.due import drain
 from tests.api.test_deliver import active, delivery_of, register, send, work
 from tests.past import sent
 from tests.receivers import Receiver, receiving
+from tests.store.test_deliveries_races import blocked
 from tests.world import EPOCH
 
 HOUR = timedelta(hours=1)
@@ -169,6 +171,21 @@ async def test_an_expunged_payload_is_gone_and_its_record_stays(services, agent,
     assert len(receiver.rings) == 1
     async with services.database.transaction() as db:
         assert await db.scalar(text("select body from messages where id = :id"), {"id": past.message_id}) == ""
+
+
+async def test_two_that_expunge_at_once_expunge_once(services, agent, receiver, clock) -> None:
+    me = (await agent.get("/v1/agents/me")).json()["id"]
+    endpoint = await active(services, agent, receiver)
+    past = await sent(services.database, endpoint["id"], EPOCH, "delivered", agent_id=me)
+    async with services.database.transaction() as holding:
+        await holding.execute(text("select from deliveries where id = :id for update"), {"id": past.id})
+        asking = [asyncio.create_task(agent.post(f"/v1/deliveries/{past.id}/expunge")) for _ in range(2)]
+        await blocked(services.database, 2)
+    answers = [(await each).json() for each in asking]
+
+    kinds = [event["kind"] for event in (await agent.get("/v1/events?limit=100")).json()["items"]]
+    assert kinds.count("message.expunged") == 1
+    assert answers[0] == answers[1]
 
 
 async def test_a_payload_that_others_share_is_not_expunged(services, agent, receiver, clock) -> None:

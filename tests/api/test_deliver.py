@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 
 from app.deliveries.attempts import LADDER
 from app.deliveries.service import Outgoing
+from app.kit import limits
 from app.kit.due import drain
 from app.services import Services
 from tests.conftest import NewAgent
@@ -360,6 +361,29 @@ async def test_deleting_an_endpoint_cancels_what_is_on_its_way(services, agent, 
 
     assert (await delivery_of(agent, message_id))["state"] == "cancelled"
     assert len(receiver.rings) == 1
+
+
+async def test_what_is_too_much_for_one_request_is_cancelled_by_workers(
+    services, agent, receiver, clock, monkeypatch
+) -> None:
+    """More than a deletion cancels by itself; some of it is held, as the endpoint is paused, and has nobody to wait
+    for."""
+    monkeypatch.setattr(limits, "cancelled_at_once_max", 2)
+    endpoint = await active(services, agent, receiver)
+    await agent.post(f"/v1/endpoints/{endpoint['id']}/pause")
+    messages = [await send(services, endpoint["id"]) for _ in range(4)]
+    await work(services)
+    messages += [await send(services, endpoint["id"]) for _ in range(4)]
+
+    await agent.call("DELETE", f"/v1/endpoints/{endpoint['id']}")
+    await work(services)
+
+    shown = [await delivery_of(agent, message_id) for message_id in messages]
+    assert {(each["state"], each["reason"]) for each in shown} == {("cancelled", "the endpoint was deleted")}
+    events = (await agent.get("/v1/events?limit=100")).json()["items"]
+    concluded = [each["data"]["message_id"] for each in events if each["kind"] == "delivery.concluded"]
+    assert sorted(concluded) == sorted(messages)
+    assert receiver.rings == []
 
 
 async def test_a_moved_endpoint_is_challenged_at_its_new_url_before_it_is_rung(services, agent, receiver) -> None:

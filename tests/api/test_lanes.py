@@ -16,7 +16,7 @@ from app.kit.database import Database
 from app.kit.due import drain
 from app.kit.wake import Silence
 from app.services import Services, open_services
-from app.settings import Settings
+from app.settings import DeliverySettings, Settings
 from tests.receivers import Post, Receiver, receiving
 from tests.world import OwnClock, TestAgent
 
@@ -243,3 +243,63 @@ async def test_an_endpoint_is_tried_by_its_owners_own_ladder(services, agent, re
     assert failed["reason"] == "no success in 2 attempts"
     [first, _] = await history(agent, failed)
     assert first["next_attempt_at"] == waiting["next_attempt_at"]
+
+
+async def test_an_endpoint_that_is_enabled_again_is_not_disabled_by_its_next_failure(
+    services, agent, receiver, clock
+) -> None:
+    receiver.answers = FAILS
+    endpoint_id = await active(services, agent, receiver)
+    for _ in range(12):
+        await send(services, endpoint_id)
+        await work(services)
+        clock.advance(hours=12)
+    disabled = (await agent.get(f"/v1/endpoints/{endpoint_id}")).json()["state"]
+    await agent.post(f"/v1/endpoints/{endpoint_id}/enable")
+
+    await work(services)
+    await work(services)
+
+    shown = (await agent.get(f"/v1/endpoints/{endpoint_id}")).json()["state"]
+    stats = (await agent.get(f"/v1/endpoints/{endpoint_id}/stats")).json()
+    assert (disabled, shown) == ("disabled", "active")
+    assert stats["failures"] > 0
+    assert stats["failing_since"] == clock.wall().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def test_lanes_have_their_turn_while_a_backlog_fills_the_worker(
+    settings, services, agent, receiver, clock
+) -> None:
+    """What is held for an endpoint that was paused, and a backlog of many others that takes all the room there is."""
+    narrow = settings.model_copy(update={"delivery": DeliverySettings(connections=4)})
+
+    def takes_its_time(post: Post) -> web.Response:
+        clock.advance(seconds=0.05)
+        return web.Response(status=204)
+
+    async with receiving() as calm, open_services(narrow, Silence(), name="tests", clock=clock) as worker:
+        paused = await active(services, agent, calm)
+        await agent.post(f"/v1/endpoints/{paused}/pause")
+        await send(services, paused)
+        await work(services)
+        await agent.post(f"/v1/endpoints/{paused}/resume")
+        receiver.answers = takes_its_time
+        for endpoint_id in await many(services, agent, receiver, 100):
+            await send(services, endpoint_id, 5)
+        while not calm.rings:
+            await worker.deliveries.deliver_next()
+        behind = len(receiver.rings)
+
+    assert behind < 300
+
+
+async def many(services: Services, agent: TestAgent, receiver: Receiver, number: int) -> list[str]:
+    """So many active endpoints, without asking each."""
+    statement = """
+        insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
+        select 'ep_' || n, :agent, :url, 'active', 'whsec_YGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3', 0, 0, :now, :now
+        from generate_series(1, :number) n returning id
+    """
+    values = {"agent": agent.id, "url": receiver.url, "now": services.clock.wall(), "number": number}
+    async with services.database.transaction() as db:
+        return list((await db.execute(text(statement), values)).scalars())

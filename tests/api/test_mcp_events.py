@@ -3,18 +3,23 @@
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import text
 
+from app.deliveries.models import Endpoint
+from app.kit import due
 from app.kit.due import drain
 from app.services import Services
 from tests.conftest import NewAgent
 from tests.receivers import Post
 from tests.world import OwnClock, TestAgent
+from workers.housekeeping import tidy
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(24))).decode()
@@ -29,6 +34,7 @@ class Host:
     url: str = ""
     challenges: list[Post] = field(default_factory=list)
     events: list[Post] = field(default_factory=list)
+    farewells: list[Post] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.Response:
         post = Post(request.path, {k.lower(): v for k, v in request.headers.items()}, await request.read())
@@ -37,7 +43,7 @@ class Host:
         if post.json.get("type") == "verification":
             self.challenges.append(post)
             return web.json_response({"challenge": post.json["challenge"]})
-        self.events.append(post)
+        (self.farewells if post.json.get("type") == "terminated" else self.events).append(post)
         return web.Response(status=self.status, text="internal details")
 
     def is_signed(self, post: Post) -> bool:
@@ -247,3 +253,258 @@ async def test_a_subscription_stays_where_it_is_and_others_do_not_expire(agent: 
 
     assert (moved.status_code, moved.json()["errors"][0]["pointer"]) == (422, "/url")
     assert refreshed.status_code == 409
+
+
+async def rows(services: Services) -> int:
+    async with services.database.transaction() as db:
+        return (await db.execute(text("select count(*) from endpoints"))).scalar_one()
+
+
+GONE = {"code": -32011, "message": "NotFound", "data": {"kind": "subscription", "reason": "deleted"}}
+
+
+async def test_a_host_is_told_once_that_its_subscription_was_deleted(
+    services: Services, agent: TestAgent, host: Host
+) -> None:
+    id = (await subscribe(agent, host, arguments={"region": "eu"}))["id"]
+    await work(services)
+
+    deleted = await agent.call("DELETE", f"/v1/endpoints/{id}")
+    listed, shown = await agent.get("/v1/endpoints"), await agent.get(f"/v1/endpoints/{id}")
+    left = await rows(services)
+    await publish(agent)
+    await work(services)
+    await work(services)
+
+    [farewell] = host.farewells
+    assert (deleted.status_code, shown.status_code, listed.json()["items"], left) == (204, 404, [], 1)
+    assert farewell.json == {"type": "terminated", "error": GONE}
+    assert farewell.headers["x-mcp-subscription-id"] == id
+    assert re.fullmatch("msg_terminated_[0-9a-z]{26}", farewell.id)
+    assert "v1a," in farewell.headers["webhook-signature"]
+    assert host.events == []
+    assert await rows(services) == 0
+
+
+async def test_a_host_is_told_that_its_time_is_over_and_that_its_agent_was_revoked(
+    services: Services, new_agent: NewAgent, host: Host, clock: OwnClock
+) -> None:
+    leaving, staying = await new_agent(), await new_agent()
+    revoked = (await subscribe(leaving, host))["id"]
+    expired = (await subscribe(staying, host, ttl_seconds=60))["id"]
+    await work(services)
+    (await leaving.post("/v1/agents/me/revoke", {})).raise_for_status()
+    clock.advance(seconds=60)
+
+    await tidy(services)
+    await tidy(services)
+    await work(services)
+
+    told = {each.headers["x-mcp-subscription-id"]: each.json["error"] for each in host.farewells}
+    assert told == {
+        revoked: {"code": -32012, "message": "Forbidden", "data": {"reason": "Access revoked"}},
+        expired: {"code": -32011, "message": "NotFound", "data": {"kind": "subscription", "reason": "expired"}},
+    }
+    assert len(host.farewells) == 2
+
+
+async def test_a_farewell_is_repeated_under_one_id_until_it_is_taken_or_given_up(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host))["id"]
+    await work(services)
+    host.status = 503
+    await agent.call("DELETE", f"/v1/endpoints/{id}")
+    for _ in range(8):
+        await work(services)
+        clock.advance(minutes=11)
+
+    stamps = {each.headers["webhook-timestamp"] for each in host.farewells}
+    assert (len(host.farewells), len({each.id for each in host.farewells}), len(stamps)) == (5, 1, 5)
+    assert await rows(services) == 0
+    told = (await agent.get("/v1/events?kind=endpoint.terminated")).json()["items"]
+    assert [(each["subject"], each["data"]) for each in told] == [(id, {"told": False, "reason": "deleted"})]
+
+
+async def test_a_farewell_survives_who_was_about_to_send_it(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host))["id"]
+    await work(services)
+    await agent.call("DELETE", f"/v1/endpoints/{id}")
+    async with services.database.transaction() as db:
+        now, lease = await services.clock.now(db), services.settings.delivery.lease_seconds
+        claimed = await due.claim(db, Endpoint, now=now, lease_seconds=lease, limit=10)
+    # Whoever claimed it is dead.
+    await work(services)
+    before = len(host.farewells)
+    clock.advance(seconds=lease)
+    await work(services)
+
+    assert (len(claimed), before, len(host.farewells)) == (1, 0, 1)
+
+
+async def test_who_never_wanted_to_be_told_is_not_told_of_the_end(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    unverified = await subscribe(agent, host)
+    expiring = await subscribe(agent, host, name="order.sent", ttl_seconds=60)
+    standard = (await agent.post("/v1/endpoints", {"url": host.url, "secret": SECRET})).json()
+    await agent.call("DELETE", f"/v1/endpoints/{unverified['id']}")
+    await agent.call("DELETE", f"/v1/endpoints/{standard['id']}")
+    clock.advance(seconds=60)
+    await expire(services)
+    await work(services)
+
+    assert (host.challenges, host.events, host.farewells) == ([], [], [])
+    assert await state_of(agent, expiring["id"]) == "disabled"
+    assert await rows(services) == 1
+
+
+async def test_a_subscription_that_is_made_again_is_not_ended_by_its_old_farewell(
+    services: Services, agent: TestAgent, host: Host
+) -> None:
+    id = (await subscribe(agent, host))["id"]
+    await work(services)
+    await agent.call("DELETE", f"/v1/endpoints/{id}")
+
+    again = await subscribe(agent, host)
+    await work(services)
+
+    assert (again["id"], again["state"], await state_of(agent, id)) == (id, "pending", "active")
+    assert host.farewells == []
+    assert len(host.challenges) == 2
+
+
+async def test_one_that_has_expired_and_been_told_so_is_deleted_without_a_word(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host, ttl_seconds=60))["id"]
+    await work(services)
+    clock.advance(seconds=60)
+    await expire(services)
+    await work(services)
+    enabled = await agent.post(f"/v1/endpoints/{id}/enable", {})
+    await agent.call("DELETE", f"/v1/endpoints/{id}")
+    await work(services)
+
+    assert enabled.status_code == 409
+    assert len(host.farewells) == 1
+    assert await rows(services) == 0
+
+
+async def test_a_refresh_calls_the_farewell_off(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host, ttl_seconds=60))["id"]
+    await work(services)
+    clock.advance(seconds=60)
+    await expire(services)
+    refreshed = await agent.post(f"/v1/endpoints/{id}/refresh", {})
+    await work(services)
+
+    assert refreshed.json()["state"] == "active"
+    assert host.farewells == []
+    assert await state_of(agent, id) == "active"
+
+
+async def test_a_repeated_subscription_has_what_is_given_and_keeps_the_rest(agent: TestAgent, host: Host) -> None:
+    id = (await subscribe(agent, host))["id"]
+    asked = {"url": host.url, "secret": SECRET, "profile": "mcp", "mcp": {"name": "order.paid"}}
+
+    given = {"types": ["order.*"], "filter": {"region": "eu"}, "max_in_flight": 2, "headers": {"x-a": "b"}}
+    changed = await agent.post("/v1/endpoints", asked | given)
+    same = await agent.post("/v1/endpoints", asked)
+    reset = await agent.post("/v1/endpoints", asked | {"types": None, "filter": None})
+    refused = await agent.post("/v1/endpoints", asked | {"filter": {"$no": 1}})
+
+    shown = [(each.json()["types"], each.json()["filter"], each.json()["id"]) for each in (changed, same, reset)]
+    kept = (["order.*"], {"region": "eu"}, id)
+    assert shown == [kept, kept, (["order.paid"], None, id)]
+    assert (reset.json()["max_in_flight"], reset.json()["headers"]) == (2, {"x-a": "***"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/filter/$no")
+
+
+async def test_a_repeated_subscription_asks_again_whoever_did_not_answer(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host, secret=OTHER))["id"]
+    for _ in range(8):
+        await work(services)
+        clock.advance(hours=2)
+    given_up = await state_of(agent, id)
+    await subscribe(agent, host)
+    await work(services)
+
+    assert (given_up, await state_of(agent, id)) == ("pending", "active")
+
+
+async def test_delivery_status_tells_of_failures_by_category_and_a_refresh_ends_the_suspension(
+    services: Services, agent: TestAgent, host: Host, clock: OwnClock
+) -> None:
+    id = (await subscribe(agent, host))["id"]
+    new = (await agent.get(f"/v1/endpoints/{id}")).json()["delivery_status"]
+    await work(services)
+    await publish(agent)
+    await work(services)
+    well = (await agent.get(f"/v1/endpoints/{id}")).json()["delivery_status"]
+    host.status = 500
+    for _ in range(6):
+        await publish(agent)
+    await work(services)
+    clock.advance(seconds=1)
+    held = await publish(agent)
+    await work(services)
+    failing = (await agent.get(f"/v1/endpoints/{id}")).json()["delivery_status"]
+    refreshed = (await agent.post(f"/v1/endpoints/{id}/refresh", {})).json()["delivery_status"]
+    host.status = 200
+    await work(services)
+    probed = (await agent.get(f"/v1/endpoints/{id}")).json()["delivery_status"]
+
+    quiet = {"last_error": None, "failed_since": None, "throttled": False, "retry_after_ms": None}
+    assert new == {"active": False, "last_delivery_at": None, **quiet}
+    assert well == {"active": True, "last_delivery_at": "2026-11-22T09:00:00.000Z", **quiet}
+    assert (failing["active"], failing["last_error"], failing["throttled"]) == (False, "http_5xx", False)
+    assert failing["failed_since"] == "2026-11-22T09:00:00.000Z"
+    assert failing["retry_after_ms"] > 0
+    assert refreshed == failing
+    assert host.events[-1].id == held["id"]
+    assert (probed["active"], probed["last_error"]) == (True, None)
+    [listed] = (await agent.get("/v1/endpoints")).json()["items"]
+    assert listed["delivery_status"] is None
+
+
+async def test_delivery_status_of_a_host_that_asks_to_be_left_alone(
+    services: Services, agent: TestAgent, host: Host
+) -> None:
+    id = (await subscribe(agent, host))["id"]
+    await work(services)
+    host.status = 429
+    await publish(agent)
+    await work(services)
+
+    status = (await agent.get(f"/v1/endpoints/{id}")).json()["delivery_status"]
+    assert (status["active"], status["throttled"], status["last_error"]) == (True, True, None)
+    assert 0 < status["retry_after_ms"] <= 5_000
+
+
+async def test_delivery_status_of_a_host_that_does_not_echo(services: Services, agent: TestAgent, host: Host) -> None:
+    id = (await subscribe(agent, host, secret=OTHER))["id"]
+    await work(services)
+
+    status = (await agent.get(f"/v1/endpoints/{id}")).json()["delivery_status"]
+    assert (status["active"], status["last_error"]) == (False, "challenge_failed")
+
+
+async def test_the_deliveries_of_a_subscription_are_shown_under_their_webhook_id(
+    services: Services, agent: TestAgent, host: Host
+) -> None:
+    await subscribe(agent, host)
+    await work(services)
+    [delivery] = (await publish(agent))["deliveries"]
+    await work(services)
+
+    [event] = host.events
+    [listed] = (await agent.get("/v1/deliveries")).json()["items"]
+    shown = (await agent.get(f"/v1/deliveries/{delivery['id']}")).json()
+    assert {listed["webhook_id"], shown["webhook_id"]} == {event.id}

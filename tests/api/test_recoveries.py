@@ -330,3 +330,20 @@ async def test_two_workers_and_an_owner_send_each_delivery_once(services, agent,
     assert sorted(told) == sorted(one.id for one in past)
     assert [one["state"] for one in done] == ["done", "done"]
     assert sum(one["sent"] for one in done) + sum(one["skipped"] for one in done) == 12
+
+
+async def test_a_recovery_that_has_ended_is_forgotten_with_what_it_was_about(services, agent, receiver, clock) -> None:
+    endpoint = await active(services, agent, receiver)
+    await sent(services.database, endpoint["id"], EPOCH - HOUR)
+    asked = {"since": (EPOCH - 2 * HOUR).isoformat()}
+    ended = (await agent.post(f"/v1/endpoints/{endpoint['id']}/recover", asked)).json()["id"]
+    await recover(services)
+    found = list[int]()
+
+    for days in (29, 2):
+        clock.advance(days=days)
+        async with services.database.transaction() as db:
+            await services.deliveries.forget(db, clock.at)
+        found.append((await agent.get(f"/v1/recoveries/{ended}")).status_code)
+
+    assert found == [200, 404]

@@ -1,7 +1,14 @@
 """A revoked agent is left alone: nobody could stop its rings any more."""
 
+import asyncio
+
+from aiohttp import web
+from sqlalchemy import text
+
+from app.kit.due import drain
 from app.services import Services
 from tests.conftest import NewAgent
+from tests.receivers import Post, Receiver, echo, receiving
 from tocsin.schemas.events import EventQuery
 from workers.housekeeping import tidy
 
@@ -21,3 +28,27 @@ async def test_the_endpoints_of_a_revoked_agent_are_disabled(new_agent: NewAgent
     async with services.database.transaction() as db:
         told = await services.events.list(db, leaving.id, EventQuery(kind="endpoint.disabled"))
     assert [event.data for event in told.items] == [{"reason": "the agent was revoked"}]
+
+
+async def test_an_answer_that_comes_after_the_agent_was_revoked_makes_no_endpoint_active(
+    new_agent: NewAgent, services: Services
+) -> None:
+    leaving, asked, go = await new_agent(), asyncio.Event(), asyncio.Event()
+
+    async def answer_late(post: Post) -> web.Response:
+        asked.set()
+        await go.wait()
+        return echo(post)
+
+    async with receiving(Receiver(verifies=answer_late)) as receiver:
+        (await leaving.post("/v1/endpoints", {"url": receiver.url})).raise_for_status()
+        await services.deliveries.verify_next()
+        await asked.wait()
+        (await leaving.post("/v1/agents/me/revoke", {})).raise_for_status()
+        await tidy(services)
+        go.set()
+        await drain(services.deliveries.verify_next)
+
+    async with services.database.transaction() as db:
+        states = (await db.execute(text("select state from endpoints"))).scalars().all()
+    assert states == ["disabled"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from app.kit import limits
+from app.watchers.evidence import held_to
 from app.watchers.follower import Answer, Block, ByHash, ByNumber, Contents, Latest, Missing, Plan, Ring, follow
 from app.watchers.rpc import Fault, Node, Refused, Result, Rpc
 from examples.devchain import DevChain, Token, transfer_topic
-from tests.chain.proxy import Proxy, Raw, Tamper
+from tests.chain.proxy import Proxy, Raw, Tamper, honest
 
 
 @pytest.fixture
@@ -52,7 +55,8 @@ async def test_a_node_without_block_receipts_is_asked_for_logs(
         full = await head_and_contents(Rpc(http, "eip155:31337", chain.url))
         assert isinstance(full, tuple)
         assert len(full[0]) == 3
-        assert await head_and_contents(poorer) == full
+        assert {log.verified for log in full[0]} == {"receipts-root"}
+        assert await head_and_contents(poorer) == (tuple(replace(log, verified="bloom") for log in full[0]),)
         assert not poorer.has_block_receipts
 
 
@@ -172,3 +176,52 @@ async def test_a_lie_is_missing(chain: DevChain, token: Token, http: httpx.Async
     # It is stored, and agents are shown it.
     assert answer.reason.isprintable()
     assert "operator" not in answer.reason
+
+
+# A chain that is held to something
+
+
+WITHOUT_THE_METHOD = {"error": {"code": -32601, "message": "no such method"}}
+LESS: dict[str, Tamper] = {
+    "altered data": first_log(data="0x" + "00" * 31 + "09"),
+    "a log left out": in_receipts(lambda receipts: [receipts[0] | {"logs": []}, *receipts[1:]]),
+    "a failed transaction": in_receipts(lambda receipts: [receipts[0] | {"status": "0x0"}, *receipts[1:]]),
+    "another parent": in_headers(lambda block: {**block, "parentHash": "0x" + "12" * 32}),
+    "another time": in_headers(lambda block: {**block, "timestamp": "0x1"}),
+    "no transactions": in_headers(lambda block: {**block, "transactions": []}),
+    "no method for receipts": lambda method, answer: (
+        {"id": answer["id"], **WITHOUT_THE_METHOD} if method == "eth_getBlockReceipts" else answer
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LESS)
+async def test_what_shows_less_than_its_chain_is_held_to_is_missing(
+    chain: DevChain, token: Token, http: httpx.AsyncClient, lie: str
+) -> None:
+    async with Proxy.before(chain.url, LESS[lie]) as proxy:
+        strict = await head_and_contents(Rpc(http, "eip155:31337", proxy.url, held_to("receipts-root")))
+        assert isinstance(strict, Missing)
+        assert "held to 'receipts-root'" in strict.reason
+        proxy.tamper = honest
+        answer = await head_and_contents(Rpc(http, "eip155:31337", proxy.url, held_to("receipts-root")))
+        assert isinstance(answer, tuple)
+        assert {log.verified for log in answer[0]} == {"receipts-root"}
+
+
+async def test_a_chain_is_held_to_what_its_blocks_have_shown(
+    chain: DevChain, token: Token, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "chain_blocks_until_demanded", 3)
+    async with Proxy.before(chain.url, LESS["altered data"]) as proxy:
+        rpc = Rpc(http, "eip155:31337", proxy.url)
+        unknown = await head_and_contents(rpc)
+        assert isinstance(unknown, tuple)
+        assert {log.verified for log in unknown[0]} == {"bloom"}
+        proxy.tamper = honest
+        for _ in range(3):
+            await token.mint(chain.accounts[0], 1)
+            await chain.mine()
+            assert isinstance(await head_and_contents(rpc), tuple)
+        proxy.tamper = LESS["altered data"]
+        assert isinstance(await head_and_contents(rpc), Missing)

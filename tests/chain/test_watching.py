@@ -36,9 +36,9 @@ async def test_a_transfer_is_told(agent: TestAgent, town: Town, chain: DevChain,
     assert data["source_id"] == subscription["source_id"]
     assert data["kind"] == "evm.log"
     assert data["payload"]["block"]["hash"] == block["hash"]
-    assert data["payload"]["transaction"] == {"hash": sent, "index": 0}
+    assert data["payload"]["transaction"] == {"hash": sent, "index": 0, "verified": "rpc"}
     assert int(data["payload"]["log"]["data"], 16) == 5
-    assert data["payload"]["verified"] == "rpc"
+    assert data["payload"]["verified"] == "receipts-root"
     assert await pulled(agent, subscription["id"]) == [ring.json]
 
 

@@ -43,11 +43,12 @@ def asked_in(name: str) -> list[Requirement]:
     [
         (asked("pyproject.toml"), "runtime"),
         (asked("sdk/pyproject.toml"), "runtime"),
+        (asked("sdk/pyproject.toml", "proofs"), "runtime"),
         (asked("pyproject.toml", "payments"), "dev"),
         (asked_in("dev"), "dev"),
         (asked_in("bootstrap"), "bootstrap"),
     ],
-    ids=["relay", "sdk", "payments", "dev", "bootstrap"],
+    ids=["relay", "sdk", "proofs", "payments", "dev", "bootstrap"],
 )
 def test_every_requirement_is_pinned_within_its_bounds(requirements: list[Requirement], pinned: str) -> None:
     missed = [

@@ -124,7 +124,7 @@ async def test_a_cancelled_delivery_is_not_taken_back_by_an_answer_in_flight(dat
     await send(database, 1)
     [claimed] = await claim(database)
     async with database.transaction() as db:
-        await register.cancel_all(db, "ep_1", NOW)
+        await archive.cancel(db, ["dlv_1"], "cancelled by its owner", NOW)
 
     async with database.transaction() as db:
         await store.conclude(db, [delivered(claimed)])
@@ -142,7 +142,8 @@ async def test_conclusions_and_the_end_of_their_endpoint_never_wait_in_a_circle(
 
     async def cancel() -> set[str]:
         async with database.transaction() as db:
-            return {each.id for each in await register.cancel_all(db, "ep_1", NOW)}
+            left = await archive.on_their_way(db, "ep_1", 1_000)
+            return {each.id for each in await archive.cancel(db, left, "the endpoint was deleted", NOW)}
 
     middle = sorted(each.id for each in claimed)[200]
     async with database.transaction() as holding:

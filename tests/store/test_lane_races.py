@@ -185,8 +185,7 @@ async def test_one_added_after_the_first_of_its_key_has_concluded_is_the_first(
         await send(db, 1, key="a")
     [first] = await claim(database)
     async with database.transaction() as concluding:
-        await store.conclude(concluding, [delivered(first)])
-        await order.advance(concluding, {("ep_1", "a")}, NOW)
+        await conclude(concluding, first)
         adding = asyncio.create_task(_send(database, 2))
         await blocked(database)
     await adding
@@ -211,10 +210,16 @@ async def _hold(database: Database, claimed: Claimed) -> None:
         await hold(db, [claimed])
 
 
+async def conclude(db: AsyncSession, claimed: Claimed) -> None:
+    """As a courier does."""
+    await order.lock(db, {("ep_1", "a")})
+    await store.conclude(db, [delivered(claimed)])
+    await order.release_next(db, {("ep_1", "a")}, NOW)
+
+
 async def _conclude(database: Database, claimed: Claimed) -> None:
     async with database.transaction() as db:
-        await store.conclude(db, [delivered(claimed)])
-        await order.advance(db, {("ep_1", "a")}, NOW)
+        await conclude(db, claimed)
 
 
 async def _send(database: Database, number: int) -> None:

@@ -33,6 +33,8 @@ RESERVED = [
     *("cf-connecting-ip", "client-ip", "proxy-authorization", "proxy-anything", "sec-fetch-site", "sec-websocket-key"),
     *("x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"),
     *("cdn-loop", "max-forwards", "origin", "access-control-request-method", "if-none-match", "if-match"),
+    *("x-client-ip", "x-cluster-client-ip", "x-remote-addr", "x-forwarded", "x-host", "x-original-host"),
+    *("x-envoy-external-address", "fastly-client-ip", "metadata-flavor", "x-aws-ec2-metadata-token"),
     # state, and money
     *("cookie", "set-cookie", "cookie2", "payment-signature", "x-payment", "x-payment-response"),
 ]
@@ -148,3 +150,11 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(BadHeaders) as refusal:
         check_headers({"Host": "1", "X-A": "\n", "X-B": "fine", "a b": "1"})
     assert [each.name for each in refusal.value.found] == ["Host", "X-A", "a b"]
+
+
+def test_they_are_bounded_together() -> None:
+    half = "v" * 4000
+    check_headers({"a": half, "b": half})
+    with pytest.raises(BadHeaders, match="8192 characters together") as refused:
+        check_headers({"a": half, "b": half, "c": "v" * 200})
+    assert [each.name for each in refused.value.found] == [""]

@@ -7,6 +7,7 @@ import gzip
 import socket
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -16,6 +17,7 @@ from tests.strangers import (
     Names,
     Stranger,
     category,
+    certificate,
     drips,
     outbound,
     post,
@@ -358,3 +360,37 @@ async def test_an_answer_before_the_request_was_sent_counts_and_ends_the_connect
 async def test_names_that_take_the_place_of_addresses_are_not_dialled() -> None:
     async with outbound(resolver=Names(["hook.example"])) as out:
         assert await category(out, "https://hook.example/") == "no_public_address"
+
+
+async def test_a_trailer_is_not_taken_for_a_header() -> None:
+    trailers = b"0\r\nRetry-After: 86400\r\nX-A: forged\r\nKeep-Alive: timeout=0\r\n\r\n"
+    unwell = b"HTTP/1.1 503 X\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with stranger(says(unwell + b"1\r\na\r\n" + trailers)) as them, outbound() as out:
+        answers = [await post(out, them.url) for _ in range(2)]
+
+    for answer in answers:
+        assert isinstance(answer, Answer)
+        assert (answer.headers["x-a"], "retry-after" in answer.headers) == ("b", False)
+    assert them.connections == 1
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_a_body_without_a_length_ends_with_tls_whether_or_not_that_says_so(says_so: bool, tmp_path: Path) -> None:
+    """Many a plain server just hangs up. Its status was proven; of its body, no more than that is relied on."""
+    server, client = certificate(tmp_path)
+
+    async def talk(me: Stranger, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await me.request(reader)
+        await me.write(writer, OK + b"\r\nabc")
+        if not says_so:
+            writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+            await reader.read()
+
+    async with (
+        stranger(talk, tls=server) as them,
+        outbound(resolver=Names(["127.0.0.1"]), tls=client) as out,
+    ):
+        answer = await post(out, f"https://hook.example:{them.port}/")
+
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body) == (200, b"abc")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.kit.outbound import Answer, Fault, Outbound, Timings
+from app.kit.outbound.pool import Pool
 from tests.strangers import Names, RecordingDialer, Stranger, category, certificate, outbound, post, says, stranger
 
 EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -53,6 +54,9 @@ async def test_a_connection_is_used_again_when_its_answer_has_ended(answer: byte
         EMPTY + b"HTTP/1.1 20",
         EMPTY + b"?",
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20_000,  # cut off, and so never ended
     ],
 )
@@ -331,3 +335,8 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
         server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
     async with stranger(says(EMPTY), tls=server) as them, outbound(resolver=Names(["127.0.0.1"])) as out:
         assert await category(out, f"https://hook.example:{them.port}/") == "tls_error"
+
+
+async def test_a_certificate_proves_no_name_that_it_does_not_list() -> None:
+    pool = Pool(asyncio.get_running_loop(), RecordingDialer(), None)
+    assert not pool._trust().hostname_checks_common_name

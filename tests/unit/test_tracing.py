@@ -159,3 +159,22 @@ def test_what_our_sampler_drops_says_so_to_those_who_come_after(exporter: InMemo
 
 def test_the_trace_id_is_what_a_line_shows() -> None:
     assert tracing.trace_id(SAMPLED) == TRACE
+
+
+def test_what_no_request_caused_begins_a_trace_of_its_own(exporter: InMemorySpanExporter) -> None:
+    recording(exporter)
+
+    with tracing.request("POST", "/v1/messages", {"traceparent": SAMPLED}):
+        begun = tracing.begin("schedule.fired", {"tocsin.subject": "fir_1"})
+    tracing.leg(begun or "", "deliver", {}).ended(200, None)
+
+    fired, _, deliver = exporter.get_finished_spans()
+    assert (fired.name, fired.kind, fired.parent) == ("schedule.fired", SpanKind.PRODUCER, None)
+    assert fired.attributes == {"tocsin.subject": "fir_1"}
+    assert (begun or "").startswith(f"00-{context(fired).trace_id:032x}-{context(fired).span_id:016x}-")
+    assert deliver.parent is not None
+    assert (deliver.parent.span_id, context(deliver).trace_id) == (context(fired).span_id, context(fired).trace_id)
+
+
+def test_where_nobody_records_nothing_begins() -> None:
+    assert tracing.begin("schedule.fired", {}) is None

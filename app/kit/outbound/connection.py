@@ -53,8 +53,10 @@ class Connection(asyncio.Protocol):
         "_answer",
         "_asked_at",
         "_chunks",
+        "_codings",
         "_ended_properly",
         "_headers",
+        "_headers_count",
         "_headers_size",
         "_heard_at",
         "_in_body",
@@ -101,7 +103,8 @@ class Connection(asyncio.Protocol):
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._headers_size = self._size = self._received = self._interim = 0
+        self._codings: list[bytes] = []
+        self._headers_count = self._headers_size = self._size = self._received = self._interim = 0
         self._heard_at: float | None = None
         self._in_body = self._is_complete = self._is_truncated = self._may_go_on = False
 
@@ -197,12 +200,17 @@ class Connection(asyncio.Protocol):
             raise _Refused("there is more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        self._headers_count += 1
         self._headers_size += len(name) + len(value)
-        if self._headers_size > response_header_bytes_max or len(self._headers) > response_headers_max:
+        if self._headers_size > response_header_bytes_max or self._headers_count > response_headers_max:
             raise _Refused("the headers are too many or too long")
+        if self._in_body:
+            return  # a trailer, which is no header (RFC 9110, 6.5.1)
+        self._headers.append((name, value))
         if len(name) == 10 and name.lower() == b"keep-alive":
             self._heed(value)
+        elif len(name) == 17 and name.lower() == b"transfer-encoding":
+            self._codings.append(value.strip().lower())
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
@@ -210,7 +218,7 @@ class Connection(asyncio.Protocol):
         if self._status == 101 or not 100 <= self._status <= 599:
             raise _Refused(f"status {self._status}")
         self._in_body = self._status >= 200
-        self._may_go_on = self._parser.should_keep_alive()
+        self._may_go_on = self._parser.should_keep_alive() and not self._is_coded_oddly(self._parser)
 
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
@@ -227,6 +235,12 @@ class Connection(asyncio.Protocol):
         if self._interim > interim_answers_max:
             raise _Refused("there are too many interim answers")
         self._headers.clear()
+        self._codings.clear()
+
+    def _is_coded_oddly(self, parser: httptools.HttpResponseParser) -> bool:
+        """Whether others may see the end of this answer elsewhere: it is coded, and not just in chunks as HTTP/1.1 has
+        them (RFC 9112, 6.1)."""
+        return bool(self._codings) and (self._codings != [b"chunked"] or parser.get_http_version() != "1.1")
 
     # --- how it ends ---
 

@@ -132,6 +132,8 @@ class Pool:
         if self._tls is None:
             self._tls = ssl.create_default_context()
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            # A name is proven by the names that a certificate lists, and not by what its subject is called (RFC 9525).
+            self._tls.hostname_checks_common_name = False
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
 

@@ -41,6 +41,13 @@ attempts = Counter(
     "status, such as 5xx, or the category of the error.",
     ["outcome", "cause"],
 )
+challenges = Counter(
+    "tocsin_challenges",
+    "Endpoints asked whether they want to be rung, by what became of it (verified, again, unverified, disabled; of the "
+    "word that a subscription is over: told, again, untold) and by cause: the class of the status, such as 5xx, or the "
+    "category of the error.",
+    ["outcome", "cause"],
+)
 attempt_lag_seconds = Distribution(
     "tocsin_attempt_lag_seconds",
     "From the moment when a delivery was due until its attempt began.",
@@ -80,7 +87,7 @@ deliveries_held = Gauge(
     "Deliveries that wait for their endpoint's lane, or for an earlier one of their order; counted up to 100,000.",
     ["hold"],
 )
-breakers = Gauge("tocsin_breakers", "Endpoints whose breaker is not closed, by its state.", ["state"])
+breakers = Gauge("tocsin_breakers", "Active endpoints whose breaker is not closed, by its state.", ["state"])
 endpoints = Gauge("tocsin_endpoints", "Endpoints, by state.", ["state"])
 looked_timestamp_seconds = Gauge(
     "tocsin_looked_timestamp_seconds", "When this worker last looked at all this, in Unix seconds."

@@ -12,6 +12,8 @@ from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
 __all__ = [
     "HEADER_SHOWN_AS",
     "CreatedEndpoint",
+    "DeliveryError",
+    "DeliveryStatus",
     "Endpoint",
     "EndpointQuery",
     "EndpointSecret",
@@ -72,8 +74,8 @@ Headers = Annotated[
     dict[str, str],
     Field(
         max_length=20,
-        description="Headers sent along with every request to this endpoint, such as Authorization. Their values are "
-        "not shown again.",
+        description="Headers sent along with every request to this endpoint, such as Authorization, 8192 "
+        "characters at most. Their values are not shown again.",
     ),
 ]
 HEADER_SHOWN_AS = "***"
@@ -179,10 +181,27 @@ class EndpointSecret(Wire):
     expires_at: Timestamp | None = Field(default=None, description="When it signs no more; null: no end in sight.")
 
 
+DeliveryError = Literal["connection_refused", "timeout", "tls_error", "http_4xx", "http_5xx", "challenge_failed"]
+
+
+class DeliveryStatus(Wire):
+    """How the deliveries of a subscription of MCP Events do, without a word of what its host answered."""
+
+    active: bool = Field(
+        description="Whether events are sent to it; false while it is pending, paused or disabled, or left alone for "
+        "its failures."
+    )
+    last_delivery_at: Timestamp | None = Field(default=None, description="When its host took something last.")
+    last_error: DeliveryError | None = Field(default=None, description="While it fails: how it did last.")
+    failed_since: Timestamp | None = Field(default=None, description="Since when it has done nothing but fail.")
+    throttled: bool = Field(description="Whether it is left alone for a while because its host asked for that.")
+    retry_after_ms: int | None = Field(default=None, description="When it is left alone: for how long yet.")
+
+
 class Endpoint(Wire):
     """An endpoint as the relay knows it."""
 
-    id: str = Field(description="ep_…; every webhook-id sent here begins with it.")
+    id: str = Field(description="ep_…; every webhook-id sent here begins with it, but those of MCP Events.")
     url: str
     description: str | None = None
     state: EndpointState = Field(
@@ -204,6 +223,11 @@ class Endpoint(Wire):
     profile: Profile = "standard"
     subscription_id: str | None = Field(default=None, description="Of MCP Events: sent as `X-MCP-Subscription-Id`.")
     expires_at: Timestamp | None = Field(default=None, description="Refresh before then; null: it has no end.")
+    delivery_status: DeliveryStatus | None = Field(
+        default=None,
+        description="Of MCP Events, where this one endpoint is shown, created or refreshed; null otherwise. After a "
+        "refresh: as it was before.",
+    )
     next_verification_at: Timestamp | None = Field(default=None, description="When it is challenged next.")
     verified_at: Timestamp | None = None
     created_at: Timestamp

@@ -42,6 +42,10 @@ class Transaction(Wire):
     from_: str | None = Field(default=None, alias="from")
     to: str | None = None
     value: str | None = Field(default=None, description="In the smallest unit, as decimal text.")
+    verified: Literal["transactions-root", "rpc"] = Field(
+        default="rpc",
+        description="How far the hash was checked: receipts do not commit to it. rpc: taken as the node answered.",
+    )
 
 
 class Log(Wire):
@@ -59,7 +63,11 @@ class OnChain(Wire):
     chain: str
     block: SeenBlock
     verified: Literal["receipts-root", "bloom", "rpc"] = Field(
-        description="How far this was checked. rpc: taken as the node answered, where it did not contradict itself."
+        description=(
+            "How far this was checked against the block's hash: all but the transaction's hash. receipts-root: all "
+            "receipts of the block make the receiptsRoot of its header. bloom: all its logs make the logsBloom, which "
+            "says nothing of data and order. rpc: taken as the node answered, where it did not contradict itself."
+        )
     )
     replaced_by: str | None = Field(
         default=None, description="Of a retraction: hash of the block now at this height, where there is one."
