@@ -198,8 +198,8 @@ async def cancel(db: AsyncSession, delivery_ids: Iterable[str], reason: str, now
     return [Ended._make(row) for row in await db.execute(statement, values)]
 
 
-async def on_their_way(db: AsyncSession, endpoint_id: str, limit: int) -> Sequence[str]:
-    """What has been sent to this endpoint and has not ended, as far as that goes."""
+async def on_their_way(db: AsyncSession, endpoint_id: str, limit: int | None) -> Sequence[str]:
+    """What has been sent to this endpoint and has not ended: so many at most, or all of it."""
     # By the three partial indexes of what is pending: the table holds all that was ever sent.
     statement = sql(
         """
@@ -208,7 +208,7 @@ async def on_their_way(db: AsyncSession, endpoint_id: str, limit: int) -> Sequen
         select id from deliveries where hold = 'lane' and endpoint_id = :id
         union
         select id from deliveries where order_key is not null and state = 'pending' and endpoint_id = :id
-        limit :limit
+        limit cast(:limit as bigint)
         """
     )
     return (await db.execute(statement, {"id": endpoint_id, "limit": limit})).scalars().all()

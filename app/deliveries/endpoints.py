@@ -133,9 +133,7 @@ class Endpoints:
             endpoint.headers = self._sealed_headers(endpoint.id, patch.headers or {})
         endpoint.updated_at = now
         if patch.model_fields_set & {"max_in_flight", "rate_per_second"}:
-            # What is held is looked at by the terms that it has now.
-            await db.flush()
-            await lane_book.make_due(db, [endpoint.id], now)
+            await self._attend_lane(db, endpoint, now)
         changed = sorted(patch.model_fields_set)
         await record(db, Happened("endpoint.changed", endpoint.id, agent_id, now, {"changed": changed}))
         return self._shown(endpoint)
@@ -146,9 +144,11 @@ class Endpoints:
 
         Ring "endpoints" after the commit: the host of a subscription of MCP Events is told that it has ended.
         """
-        require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
+        known = require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
+        # Of a subscription of MCP Events all is: it may be made anew, under the same id.
+        most = None if known.profile == "mcp" else limits.cancelled_at_once_max
         # Deliveries before their endpoint, as the courier does: two that lock in one order never wait in a circle.
-        left = await archive.on_their_way(db, endpoint_id, limits.cancelled_at_once_max)
+        left = await archive.on_their_way(db, endpoint_id, most)
         await archive.lock_keys(db, left)
         cancelled = await archive.cancel(db, left, endpoint_deleted, now)
         endpoint = await self._locked(db, agent_id, endpoint_id)
@@ -262,7 +262,7 @@ class Endpoints:
             changed = {"changed": sorted(given)}
             await record(db, Happened("endpoint.changed", endpoint.id, endpoint.agent_id, now, changed))
         if given & {"max_in_flight", "rate_per_second"}:
-            await self._begin_anew(db, endpoint, now)
+            await self._attend_lane(db, endpoint, now)
         asked = wire.RefreshEndpoint(ttl_seconds=mcp.ttl_seconds, secret=new.secret)
         refreshed = await self._refresh(db, endpoint, asked, now)
         return wire.CreatedEndpoint(**refreshed.model_dump(), secret=new.secret or "")
@@ -357,6 +357,11 @@ class Endpoints:
         if endpoint.secret is None:
             return endpoint.secrets
         return [self._secrets.seal(endpoint.id, endpoint.secret, endpoint.created_at)]
+
+    async def _attend_lane(self, db: AsyncSession, endpoint: Endpoint, now: datetime) -> None:
+        """Have what is held for it looked at, by the terms that it has now."""
+        await db.flush()
+        await lane_book.make_due(db, [endpoint.id], now)
 
     async def _begin_anew(self, db: AsyncSession, endpoint: Endpoint, now: datetime) -> None:
         """It is active from now on: have what is held for it looked at."""
