@@ -8,7 +8,9 @@ from tocsin.cli import show
 from tocsin.cli.inputs import EndpointOption, chosen_endpoint, span
 from tocsin.cli.session import AsJson, client
 
-subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to logs of a chain, or to a JSON value on the web.")
+subscribe = typer.Typer(
+    no_args_is_help=True, help="Subscribe to what happens on a chain, or to a JSON value on the web."
+)
 subscriptions = typer.Typer(no_args_is_help=True, help="What you are subscribed to.")
 
 SubscriptionId = Annotated[str, typer.Argument(help="sub_…")]
@@ -18,13 +20,25 @@ Description = Annotated[str | None, typer.Option(help="For people.")]
 poll_seconds = 20
 
 
+ChainOption = Annotated[str, typer.Option(help="CAIP-2 id, such as eip155:8453 for Base.")]
+WhereOption = Annotated[
+    str | None, typer.Option(help='A condition over the payload, such as "decoded.value > 1000000".')
+]
+Contracts = Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")]
+Accounts = Annotated[list[str] | None, typer.Option(help="An address; may be repeated: any of them.")]
+
+
 @subscribe.command("logs")
 def subscribe_logs(
-    chain: Annotated[str, typer.Option(help="CAIP-2 id, such as eip155:8453 for Base.")],
-    address: Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")] = None,
+    chain: ChainOption,
+    address: Contracts = None,
     topic: Annotated[
         list[str] | None, typer.Option(help="Topics by position; '-' for anything, a,b for any of several.")
     ] = None,
+    event: Annotated[
+        str | None, typer.Option(help='A signature to decode by: "Transfer(address indexed from, …)".')
+    ] = None,
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -34,8 +48,117 @@ def subscribe_logs(
 
     tocsin subscribe logs --chain eip155:8453 --address 0x8335…2913 --topic 0xddf2…b3ef
     """
-    source = {"kind": "evm.log", "chain": chain, "address": address or None, "topics": _topics(topic)}
-    _subscribe(source, endpoint, pull, description, as_json)
+    wanted = {"address": address or None, "topics": _topics(topic), "event": event}
+    _subscribe(_on(chain, "evm.log", where, wanted), endpoint, pull, description, as_json)
+
+
+@subscribe.command("transfers")
+def subscribe_transfers(
+    chain: ChainOption,
+    asset: Annotated[str, typer.Option(help="native, or the address of an ERC-20 token.")] = "native",
+    decimals: Annotated[int, typer.Option(help="Of the token, as its contract says.")] = 18,
+    sender: Annotated[list[str] | None, typer.Option("--from", help="Who pays; may be repeated.")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="Who is paid; may be repeated.")] = None,
+    either: Annotated[list[str] | None, typer.Option(help="Who pays or is paid; may be repeated.")] = None,
+    min: Annotated[str | None, typer.Option(help="The least amount, in whole tokens.")] = None,
+    max: Annotated[str | None, typer.Option(help="The greatest amount, in whole tokens.")] = None,
+    where: WhereOption = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of payments in the chain's own currency, or in an ERC-20 token.
+
+    tocsin subscribe transfers --chain eip155:8453 --asset 0x8335…2913 --decimals 6 --either 0xd8dA…6045 --min 10000
+    """
+    wanted = {"asset": asset, "decimals": decimals, "from": sender, "to": to, "either": either, "min": min, "max": max}
+    _subscribe(_on(chain, "evm.transfer", where, wanted), endpoint, pull, description, as_json)
+
+
+@subscribe.command("blocks")
+def subscribe_blocks(
+    chain: ChainOption,
+    every: Annotated[int, typer.Option(help="Those whose number it divides.")] = 1,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of blocks."""
+    _subscribe(_on(chain, "evm.block", None, {"every": every}), endpoint, pull, description, as_json)
+
+
+@subscribe.command("mints")
+def subscribe_mints(
+    chain: ChainOption,
+    collection: Contracts = None,
+    to: Accounts = None,
+    where: WhereOption = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of ERC-721 and ERC-1155 tokens that come into being."""
+    wanted = {"collection": collection or None, "to": to or None}
+    _subscribe(_on(chain, "evm.nft_mint", where, wanted), endpoint, pull, description, as_json)
+
+
+@subscribe.command("price")
+def subscribe_price(
+    chain: ChainOption,
+    pool: Annotated[str, typer.Option(help="A pool of Uniswap v2 or v3 style.")],
+    crosses: Annotated[str | None, typer.Option(help="Tell when the price gets to the other side of this.")] = None,
+    moves: Annotated[str | None, typer.Option(help="Tell when it moves by so many per cent within the window.")] = None,
+    window: Annotated[str, typer.Option(help="How far back a move is measured: 10s to 24h.")] = "1h",
+    decimals: Annotated[tuple[int, int], typer.Option(help="Of the pool's two tokens.")] = (18, 18),
+    inverted: Annotated[bool, typer.Option(help="Of token 1 in token 0, and not the other way round.")] = False,
+    where: WhereOption = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of a price that crosses a level, or moves.
+
+    tocsin subscribe price --chain eip155:8453 --pool 0x88A4…F97C --decimals 18 6 --crosses 3000
+    """
+    if (crosses is None) == (moves is None):
+        raise typer.BadParameter("give either --crosses or --moves", param_hint="--crosses")
+    rule: dict[str, Any] = (
+        {"rule": "crosses", "level": crosses}
+        if crosses is not None
+        else {"rule": "moves", "percent": moves, "window": span(window, "--window")}
+    )
+    wanted = {
+        "pool": pool,
+        "decimals0": decimals[0],
+        "decimals1": decimals[1],
+        "inverted": inverted,
+        "when": rule,
+    }
+    _subscribe(_on(chain, "evm.price", where, wanted), endpoint, pull, description, as_json)
+
+
+@subscribe.command("call")
+def subscribe_call(
+    chain: ChainOption,
+    address: Annotated[str, typer.Argument(help="The contract.")],
+    function: Annotated[str, typer.Argument(help='Such as "balanceOf(address) returns (uint256)".')],
+    arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments; JSON, or text as it is.")] = None,
+    where: WhereOption = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear when a function of a contract answers something else.
+
+    tocsin subscribe call --chain eip155:8453 0x8335…2913 "balanceOf(address) returns (uint256)" 0xd8dA…6045
+    """
+    wanted = {"address": address, "function": function, "arguments": [_argument(each) for each in arguments or []]}
+    _subscribe(_on(chain, "evm.call", where, wanted), endpoint, pull, description, as_json)
 
 
 @subscribe.command("json")
@@ -113,6 +236,22 @@ def _subscribe(
         rung = None if pull else chosen_endpoint(relay, endpoint, "; or --pull, and ring none")
         new = NewSubscription(source=watched, endpoint_id=rung, description=description)
         show.record(relay.subscriptions.create(new), as_json)
+
+
+def _on(chain: str, kind: str, where: str | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The source, without what was not said."""
+    members = {"kind": kind, "chain": chain, "where": where, **wanted}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _argument(text: str) -> Any:
+    """JSON where it is some: numbers, lists, objects. Anything else, such as an address, stands for itself."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _topics(given: list[str] | None) -> list[str | list[str] | None] | None:
