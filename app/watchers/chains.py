@@ -89,7 +89,8 @@ class Chains:
             if held is None:
                 return False
             now = await self._clock.now(db)
-            if not needs.cover((await self._wanted(db, held)).needs):
+            if isinstance(verdict, Plan) and not needs.cover((await self._wanted(db, held)).needs):
+                # Somebody subscribed meanwhile, and is to be told of these very blocks.
                 verdict = Abandon("somebody wants to know more than was asked for")
             if starting and isinstance(verdict, Plan):
                 await store.forget(db, held.id)

@@ -133,7 +133,7 @@ def test_every_nth_block_is_told() -> None:
         every={"kind": "evm.block"}, fifth={"kind": "evm.block", "every": 5}, no={"kind": "evm.block", "every": 7}
     )
     [seen] = found(made)
-    assert list(seen.filter_ids) == ["fifth", "first"]
+    assert list(seen.filter_ids) == ["every", "fifth"]
 
 
 def test_an_answer_is_told_when_it_is_another() -> None:
