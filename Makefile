@@ -16,6 +16,8 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 # `make simulate CASES=2000`, or `make simulate SEED=18` to see one of them again.
 CASES ?= 20000
 SEED ?=
+# `make simulate-chain SEED=7 STEPS=2000`
+STEPS ?= 2000
 # `make faults ROUNDS=3`
 ROUNDS ?= 1
 LAWS := $(wildcard tests/property/test_recurrence*.py tests/property/test_jitter_laws.py tests/property/test_planning_laws.py \
@@ -55,6 +57,9 @@ test: $(DEV) ## Run the tests (TESTS=path, PYTEST_ARGS=...)
 simulate: $(DEV) ## Try the laws on 20,000 random cases each; takes a while (CASES=..., SEED=...)
 	@$(BIN)/python -m tests.simulation --cases $(CASES) $(if $(SEED),--seed $(SEED))
 	@$(if $(SEED),:,exec $(BIN)/pytest $(PYTEST_ARGS) --hypothesis-profile simulate $(LAWS))
+
+simulate-chain: $(DEV) ## Move a chain, fail its providers and kill its watcher, out of one seed (SEED=0 STEPS=2000)
+	@exec $(BIN)/python -m tests.chain.simulation --seed $(or $(SEED),0) --steps $(STEPS)
 
 check: $(DEV) ## Format, lint, types, import contracts, pinned requirements
 	$(BIN)/ruff format --check --quiet .
@@ -97,7 +102,7 @@ requirements: $(DEV) ## Resolve and pin again (UPGRADE=--upgrade for newer versi
 clean: ## Remove what was built and installed here, but no data
 	rm -rf $(VENV) tests/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help up demo doctor install dev test check format coverage faults bench openapi docs wheels requirements clean
+.PHONY: help up demo doctor install dev test simulate-chain check format coverage faults bench openapi docs wheels requirements clean
 
 # --- how it is installed ---
 

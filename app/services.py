@@ -22,11 +22,14 @@ from app.payments.prices import price_list
 from app.payments.service import Payments
 from app.schedules.service import Schedules
 from app.settings import Settings
+from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.service import Subscriptions
-from app.watchers.chains import Chain, Chains
+from app.watchers.backfill import Backfilling
+from app.watchers.chains import Chains
 from app.watchers.documents import Documents
-from app.watchers.evidence import held_to
-from app.watchers.rpc import Rpc
+from app.watchers.heads import NewHeads
+from app.watchers.media import MEDIA
+from app.watchers.opening import chain_of
 from app.watchers.service import Watchers
 
 
@@ -80,10 +83,7 @@ async def open_services(
     )
     deliveries.listen(schedules)
     nodes = operator_client(timeout_seconds=limits.rpc_timeout_seconds)
-    chains = {
-        name: Chain(Rpc(nodes, name, c.rpc_url, held_to(c.verified)), c.poll_seconds)
-        for name, c in settings.chains.items()
-    }
+    chains = {name: chain_of(name, each, nodes, clock) for name, each in settings.chains.items()}
     subscriptions = Subscriptions(
         transaction=database.transaction,
         clock=clock,
@@ -92,14 +92,19 @@ async def open_services(
         deliveries=deliveries,
         outbound=outbound,
         chains=chains,
+        retention_days=settings.retention.days,
+        backfill_blocks_max=settings.watching.backfill_blocks_max,
+        inboxes=Inboxes(ids, keyring, settings.api.origin),
     )
     watchers = Watchers(
         database.transaction,
         clock,
         wake,
         subscriptions,
+        Backfilling(database.transaction, clock, wake, subscriptions, chains, settings.watching.backfill_blocks_max),
+        NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
         Chains(database.transaction, clock, subscriptions, chains),
-        Documents(database.transaction, clock, ids, subscriptions, outbound),
+        *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )
     try:
         yield Services(

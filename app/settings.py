@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
@@ -142,7 +143,8 @@ class RetentionSettings(Part):
         default=30,
         ge=7,
         le=3_650,
-        description="How long messages, deliveries and attempts are kept, at least; a week longer at most.",
+        description="How long messages, deliveries and attempts are kept, at least, and a week longer at most; "
+        "and how long what subscriptions were told can be read.",
     )
 
 
@@ -163,12 +165,64 @@ class IdentitySettings(Part):
     )
 
 
+def _provider(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
+def _providers(value: object) -> object:
+    return (value,) if isinstance(value, str | Mapping) else value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _chain(value: object) -> object:
+    """A chain as its providers alone: one URL, or several."""
+    return {"rpc_url": value} if isinstance(value, str | list) else value  # pyright: ignore[reportUnknownVariableType]
+
+
+class ProviderSettings(Part):
+    """One provider of a chain, and what it is called where agents see it."""
+
+    url: str
+    label: str | None = Field(default=None, min_length=1, max_length=40)
+    ws_url: str | None = Field(default=None, pattern="^wss?://")
+
+    @property
+    def name(self) -> str:
+        """The label, else the host: never the rest of the URL, which commonly holds a key."""
+        return self.label or urlsplit(self.url).hostname or "unnamed"
+
+
 class ChainSettings(Part):
-    rpc_url: str = Field(description="JSON-RPC endpoint of a node.")
-    poll_seconds: float = Field(default=1.0, ge=0.05, le=600, description="How often the head is asked for.")
-    verified: Literal["receipts-root", "bloom", "rpc"] | None = Field(
-        default=None,
-        description="What each block has to show; less is refused. If unset, learned from what its blocks show.",
+    """How one chain is followed: docs/operating/chains.md describes each of these."""
+
+    rpc_url: Annotated[
+        tuple[Annotated[ProviderSettings, BeforeValidator(_provider)], ...], BeforeValidator(_providers)
+    ] = Field(min_length=1, max_length=limits.providers_per_chain_max)
+    poll_seconds: float = Field(default=1.0, ge=0.05, le=600)
+    timeout_seconds: float = Field(default=limits.rpc_timeout_seconds, gt=0, le=limits.rpc_timeout_seconds)
+    finality: Literal["tags", "depth"] = "tags"
+    finality_depth: int | None = Field(default=None, ge=0, le=limits.chain_ring_blocks_longest)
+    ring_blocks: int | None = Field(default=None, ge=16, le=limits.chain_ring_blocks_longest)
+    agreement: bool = False
+    verified: Literal["receipts-root", "bloom", "rpc"] | None = None
+
+    @model_validator(mode="after")
+    def _can_agree(self) -> Self:
+        if self.agreement and len(self.rpc_url) < 2:
+            raise ValueError("agreement needs two providers")
+        names = self.names
+        if len(set(names)) < len(names):
+            raise ValueError("two providers have one name: give them a label each")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the providers are called."""
+        return tuple(each.name for each in self.rpc_url)
+
+
+class WatchingSettings(Part):
+    backfill_blocks_max: int = Field(
+        default=100_000, ge=0, le=100_000_000, description="How many blocks back a subscription may begin."
     )
 
 
@@ -217,9 +271,11 @@ class Settings(BaseSettings):
         default_factory=dict[str, str],
         description='Price per operation as JSON, such as {"POST /v1/schedules": "$0.001"}. Unset: everything is free.',
     )
-    chains: dict[str, ChainSettings] = Field(
+    chains: dict[str, Annotated[ChainSettings, BeforeValidator(_chain)]] = Field(
         default_factory=dict[str, ChainSettings],
-        description='Chains to watch, as JSON: {"eip155:8453": {"rpc_url": "https://…", "poll_seconds": 1}}.',
+        description='Chains to watch, as JSON: {"eip155:8453": "https://…"}, a list of URLs for several providers, or '
+        'with settings of its own: {"eip155:8453": {"rpc_url": ["https://…", "https://…"], "poll_seconds": 1}}. '
+        "docs/operating/chains.md lists them.",
     )
     database: DatabaseSettings = DatabaseSettings()
     valkey: ValkeySettings = ValkeySettings()
@@ -229,6 +285,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
     schedules: ScheduleSettings = ScheduleSettings()
+    watching: WatchingSettings = WatchingSettings()
     worker: WorkerSettings = WorkerSettings()
     identity: IdentitySettings = IdentitySettings()
     payments: PaymentsSettings = PaymentsSettings()

@@ -2,8 +2,8 @@
 
 It answers 204 to every post; at once, or `--answer-after` so many seconds (inf: never). `GET /taken` tells what
 arrived: how many, when the first and the last (CLOCK_MONOTONIC, the same for all processes of a machine), and when each
-number `"no":<…>` in a body did. What is posted to `/fires` is told by its fire's id and nominal time, with the wall
-clock's time of its arrival. `GET /count` only counts.
+number `"no":<…>` in a body did, or that of the block which an event is in. What is posted to `/fires` is told by its
+fire's id and nominal time, with the wall clock's time of its arrival. `GET /count` only counts.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import cast
 import uvloop
 
 _NUMBER = re.compile(rb'"no":([0-9]+)')
+_BLOCK = re.compile(rb'"block":\{"number":([0-9]+)')
 _FIRE = re.compile(rb'"fire_id":"([^"]+)".{0,40}?"scheduled_at":"([^"]+)"')
 _THANKS = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -37,7 +38,7 @@ class Taken:
         self.first = self.first or now
         self.last = now
         self.count += 1
-        if (number := _NUMBER.search(body)) is not None:
+        if (number := _NUMBER.search(body) or _BLOCK.search(body)) is not None:
             self.arrivals.append((int(number[1]), now))
 
     def add_fire(self, body: bytes) -> None:

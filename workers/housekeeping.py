@@ -16,7 +16,9 @@ async def tidy(services: Services) -> None:
 
 
 async def retain(services: Services) -> None:
-    """Make room for the weeks to come, give up what is too old, then drop the weeks of which all is."""
+    """Make room for the weeks to come, give up what is too old, then drop the weeks of which all is, and what watchers
+    saw and feeds said so long ago."""
     await drain(services.deliveries.retention.make_room_next)
     await drain(services.deliveries.retention.expire_next)
     await drain(services.deliveries.retention.drop_next)
+    await drain(services.subscriptions.forget_next)

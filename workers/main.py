@@ -54,7 +54,8 @@ DUTIES: Mapping[str, Duty] = {
     "overdue_schedules": Duty(schedules.check, sweep_seconds=limits.check_sweep_seconds),
     "standing": Duty(deliveries.look, sweep_seconds=limits.standing_sweep_seconds),
     "watchers": Duty(watchers.look),
-    "subscriptions": Duty(subscriptions.fan_out),
+    "backfills": Duty(watchers.backfill),
+    "subscriptions": Duty(subscriptions.feed),
     "housekeeping": Duty(housekeeping.tidy, sweep_seconds=60),
     "retention": Duty(housekeeping.retain, sweep_seconds=limits.retention_sweep_seconds),
 }
@@ -73,6 +74,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
             hurry = duty.hurry
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
         services.deliveries.start()
+        services.watchers.start()
         _collect_seldom()
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))

@@ -22,25 +22,55 @@ database_idle_seconds = 1.0  # after which a connection is asked whether it is s
 database_silence_seconds = 30  # until a server that acknowledges nothing is taken for gone
 
 # Watchers
-rpc_timeout_seconds = 10
+rpc_timeout_seconds = 8  # a call; two of them fit into a look
 rpc_answer_bytes_max = 64 * 1024 * 1024
 rpc_calls_at_once = 8
+rpc_batch_calls_max = 32  # in one request
+providers_per_chain_max = 8
+provider_again_seconds_max = 3600  # that a provider may ask to be left alone
+provider_behind_seconds_max = 15  # the newest head of all, before others are asked first
+provider_survey_seconds = 15  # between looks at the heads of all providers
+provider_witnesses_max = 3  # of the other providers, where a second one has to say what it sees
 chain_span_blocks_max = 64  # applied in one look; also the catch-up after an outage, a stretch at a time
-chain_ring_blocks_max = 256  # a fork older than this halts the chain
+chain_ring_blocks_max = 256  # at least, unless the operator says so; a fork older than this halts the chain
+chain_ring_blocks_longest = 4_096
 chain_blocks_until_demanded = 64  # with transactions, in a row, before a chain is held to what they have shown
 chain_doubts_max = 3  # looks in a row before a head that went back is believed
 chain_again_seconds_max = 30  # between looks at a chain that fails or is halted
 calls_per_agent_max = 20  # different calls of contracts, each made at every block
 call_answer_bytes_max = 16 * 1024
+head_message_bytes_max = 1024 * 1024
+heads_silent_seconds_max = 120  # without a new head, before the socket that should announce it is opened anew
+heads_again_seconds_max = 60  # between attempts to open one
+heads_pause_seconds = 0.25  # between looks that announcements cause
 document_bytes_max = 256 * 1024
 validator_chars_max = 1_024  # an ETag or a Last-Modified
 selected_chars_max = 16 * 1024
+appeared_items_max = 1_000  # of a list, from its beginning, that are looked at
+appeared_known_max = 2_000  # keys of items that a filter remembers, those of the list included
+appeared_told_max = 50  # of one look; the others wait for the next
+feed_bytes_max = 1024 * 1024
+feed_elements_max = 40_000
+feed_depth_max = 64
+feed_items_max = 500  # from the beginning of the feed
+feed_known_max = 1_500  # items that a filter remembers, those of the feed included
+feed_told_max = 50  # of one look
+feed_title_chars_max = 500
+feed_summary_chars_max = 1_000
+redirects_max = 3
+retry_after_seconds_max = 3_600  # that a site may ask us to wait
 poll_timeout_seconds = 15
 look_timeout_seconds = 20
 look_turn_seconds = 0.1
 look_lease_seconds = 30
 looks_at_once_max = 32
 look_again_seconds_max = 600  # between looks at a source that fails
+
+backfill_start_blocks = 2_000  # asked for at once; then as many as the node gives
+backfill_hits_max = 20  # blocks with something to tell that are read in one step
+backfill_depth_blocks = 64  # below the head, where the node does not say what is final
+backfill_lease_seconds = 60
+backfill_wait_seconds = 5  # until more may be final
 
 # Endpoints
 cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their endpoint; workers see to the rest
@@ -80,10 +110,25 @@ recovery_looked_max = 500_000  # deliveries that are looked at to find those
 
 # Subscriptions
 subscriptions_per_agent_max = 10_000
-fan_out_batch_max = 100
-fan_out_deliveries_max = 10_000
-fan_out_lease_seconds = 30
+feeds_at_once_max = 32  # that one transaction feeds
+feeding_events_max = 50  # events that one of them tells in it
+feed_deliveries_max = 1_000  # that it makes: who watches waits for it
+feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may have more
+forget_batch_max = 1_000  # entries, sightings and feeds that are dropped at once
 events_tail_seconds = 0.25
+streams_per_agent_max = 100  # open at one process
+stream_page_max = 100  # entries that are read at once
+stream_comment_seconds = 15  # between signs of life
+stream_comments_max = 4  # until it is looked whether the subscription is still there
+stream_seconds_max = 3_600  # after which its reader connects again
+
+# Inboxes
+inbox_body_bytes_max = 128 * 1024
+inbox_events_per_second = 50
+inbox_ids_days = 7  # for which a sender's own id is remembered
+inbox_bodies_seconds = 600  # in which an equal body is a repetition, where its sender gives no id
+inbox_forgotten_batch = 20  # that are too old, with each that is new
+inbox_header_chars_max = 500
 
 # Schedules: how far ahead slots are planned, and how long a planned fire is left to the worker that holds it.
 plan_ahead_seconds = 3.0

@@ -180,6 +180,9 @@ def _operation(
         content = {"application/json": {"schema": references[form.body]}}
         required = any(member.is_required() for member in form.body.model_fields.values())
         described["requestBody"] = {"required": required, "content": content}
+    if operation.takes is not None:
+        anything: dict[str, Any] = {"application/json": {"schema": {}}, "text/plain": {"schema": {"type": "string"}}}
+        described["requestBody"] = {"description": operation.takes, "required": False, "content": anything}
     if operation.price is not None:
         described["x-price"] = operation.price
     return {name: value for name, value in described.items() if value not in ("", [])} | {
@@ -189,12 +192,15 @@ def _operation(
 
 def _statuses(operation: Operation, form: Shape) -> tuple[int, ...]:
     """The statuses of success."""
-    if form.answer is None:
+    if form.answer is None and not form.streams:
         return (204,)
     return (operation.status, 201) if operation.creates else (operation.status,)
 
 
 def _success(form: Shape, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+    if form.streams:
+        schema = {"type": "string", "description": "Server-sent events."}
+        return {"description": "Goes on.", "content": {"text/event-stream": {"schema": schema}}}
     if form.answer is None:
         return {"description": "Done."}
     headers = {"headers": _VERSION_HEADER} if form.versioned else {}

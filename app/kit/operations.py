@@ -11,7 +11,7 @@ commit together, before the answer is sent. A refusal changes nothing, except th
 import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from app.kit import limits, preconditions, problems, telemetry, tracing
@@ -54,7 +54,14 @@ class Reply(Generic[A]):
     created: bool = False
 
 
-Handler = Callable[..., Awaitable[BaseModel | Reply[BaseModel] | None]]
+@dataclass(frozen=True)
+class Stream:
+    """An answer that goes on: server-sent events, in pieces as they are to be sent. Its operation `waits`."""
+
+    pieces: AsyncIterator[bytes]
+
+
+Handler = Callable[..., Awaitable[BaseModel | Reply[BaseModel] | Stream | None]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class Operation:
     price: str | None = None
     problems: tuple[type[Problem], ...] = ()
     body_bytes_max: int = limits.body_bytes_max
+    # What a body is where the handler reads it as it came, from `call.incoming`: any media type, not only JSON.
+    takes: str | None = None
     # How long anybody on the way may keep the answer; None: not at all.
     cached_seconds: int | None = None
     # True: the handler waits for something. It is called after the transaction that authenticated has ended, and opens
@@ -108,6 +117,7 @@ class Shape:
     answer: type[BaseModel] | None
     conditional: bool = False
     versioned: bool = False
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,8 +142,11 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    pieces: AsyncIterator[bytes] | None = None  # instead of a body: of an answer that goes on
 
     def response(self) -> Response:
+        if self.pieces is not None:
+            return StreamingResponse(self.pieces, self.status, dict(self.headers), "text/event-stream")
         media_type = "application/json" if self.body else None
         return Response(self.body, self.status, dict(self.headers), media_type)
 
@@ -223,6 +236,7 @@ def shape(operation: Operation) -> Shape:
         model(signature.return_annotation),
         conditional="conditions" in signature.parameters,
         versioned=get_origin(signature.return_annotation) is Reply,
+        streams=signature.return_annotation is Stream,
     )
 
 
@@ -450,9 +464,12 @@ def _query(model: type[BaseModel], incoming: Incoming) -> BaseModel:
         raise InvalidQuery(errors=problems.parameters(error)) from error
 
 
-def _answer_of(status: int, result: BaseModel | Reply[BaseModel] | None) -> Answer:
+def _answer_of(status: int, result: BaseModel | Reply[BaseModel] | Stream | None) -> Answer:
     if result is None:
         return Answer(status=204, body=b"")
+    if isinstance(result, Stream):
+        # Nobody on the way may keep it, or hold it back until there is more.
+        return Answer(status, b"", {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, result.pieces)
     if isinstance(result, Reply):
         answer = _answer_of(201 if result.created else status, result.shown)
         return replace(answer, headers={"ETag": preconditions.etag(result.version)})

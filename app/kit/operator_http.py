@@ -5,7 +5,11 @@ no redirect is followed and no proxy variable is read: a request goes where the 
 """
 
 import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import httpx
 
@@ -24,3 +28,59 @@ def blocking_operator_client(*, timeout_seconds: float) -> httpx.Client:
 def _trust() -> ssl.SSLContext:
     """The authorities that vouch for an address: read once a process, which takes longer than all else of a client."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An answer, whole and unpacked."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class TooLarge(Exception):
+    """There is more than was allowed for."""
+
+
+class Unreadable(Exception):
+    """What came is not packed as it says."""
+
+
+async def post_bounded(client: httpx.AsyncClient, url: str, body: bytes, *, bytes_max: int) -> Read:
+    """Post JSON and read the answer, which is asked for packed. Raises as soon as there is more than `bytes_max` of it.
+
+    The bound is on what is unpacked, and holds while it is unpacked: a body that unpacks to gigabytes ends there.
+    """
+    headers = {"content-type": "application/json", "accept-encoding": "gzip"}
+    async with client.stream("POST", url, content=body, headers=headers) as response:
+        content = bytearray()
+        unpacking = _unpacking(response.headers.get("content-encoding", "identity"))
+        async for chunk in response.aiter_raw():
+            left = bytes_max + 1 - len(content)
+            try:
+                content += unpacking.decompress(chunk, left) if unpacking else chunk
+            except zlib.error as error:
+                raise Unreadable("the answer is no gzip") from error
+            if len(content) > bytes_max:
+                raise TooLarge
+        if unpacking is not None and not unpacking.eof and content:
+            raise Unreadable("the answer ends in the middle")
+    return Read(response.status_code, response.headers, bytes(content))
+
+
+class _Unpacking(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _unpacking(encoding: str) -> _Unpacking | None:
+    match encoding.strip().lower():
+        case "identity" | "":
+            return None
+        case "gzip" | "x-gzip":
+            return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        case other:
+            raise Unreadable(f"the answer is encoded as {other[:20]!r}")

@@ -90,7 +90,7 @@ def answer(error: Exception, request: Request) -> Response:
     """The answer to a request that ended so. Of a defect, the caller learns the id, and the log the rest."""
     problem, request_id = of(error), request.state.request_id
     if isinstance(problem, InternalError):
-        log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)
+        log.error("a request failed", request_id=request_id, path=_path(request), exc_info=error)
     elif isinstance(problem, DatabaseFull):
         log.error("the database is full", request_id=request_id)
     elif isinstance(problem, DatabaseUnavailable):
@@ -112,3 +112,9 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 
 handlers: dict[Any, Any] = {HTTPException: on_http_exception, Exception: on_error}
+
+
+def _path(request: Request) -> str:
+    """The path, without what is secret in it: whoever knows the token of an inbox can post to it."""
+    token = request.path_params.get("token")
+    return request.url.path.replace(str(token), "{token}") if token else request.url.path

@@ -19,6 +19,7 @@ from app.kit.clock import SystemClock
 from app.kit.database import Database
 from app.kit.sealing import Keyring, SealError, UnknownSecretKey
 from app.local.errors import LocalError
+from app.subscriptions import inbox_book, inboxes
 
 T = TypeVar("T")
 
@@ -71,6 +72,7 @@ async def _reseal(database: Database, keyring: Keyring) -> int:
             break
         done += count
     done += await _to_its_end(database, lambda db: idempotency.reseal(db, keyring, limits.seal_batch_max))
+    done += await _to_its_end(database, lambda db: inboxes.reseal(db, keyring, limits.seal_batch_max))
     # Last: this is what a start looks at. While anything else is sealed with the key before, a start without that key
     # is refused.
     async with database.transaction() as db:
@@ -80,8 +82,9 @@ async def _reseal(database: Database, keyring: Keyring) -> int:
 async def _sealed_by(database: Database, keyring: Keyring) -> Mapping[str | None, int]:
     async with database.transaction() as db:
         found = dict(await resealing.sealed_by(db))
-        for key, count in (await idempotency.sealed_by(db)).items():
-            found[key] = found.get(key, 0) + count
+        for more in (await idempotency.sealed_by(db), await inbox_book.sealed_by(db)):
+            for key, count in more.items():
+                found[key] = found.get(key, 0) + count
     return found
 
 

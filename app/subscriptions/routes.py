@@ -1,9 +1,26 @@
 """The operations of subscriptions."""
 
-from app.kit.operations import Call, Operation
+from app.kit import limits
+from app.kit.operations import Call, Operation, Stream
 from app.subscriptions.service import Subscriptions
-from tocsin.problems import EndpointNotActive, ForbiddenAddress, NotFound, TooManySubscriptions
-from tocsin.schemas.subscriptions import EventPage, EventsQuery, NewSubscription, Subscription, SubscriptionQuery
+from tocsin.problems import (
+    EndpointNotActive,
+    ForbiddenAddress,
+    InvalidCursor,
+    NotFound,
+    TooManyRequests,
+    TooManySubscriptions,
+    UnsupportedMediaType,
+    UnverifiedWebhook,
+)
+from tocsin.schemas.subscriptions import (
+    EventPage,
+    EventsQuery,
+    InboxTaken,
+    NewSubscription,
+    Subscription,
+    SubscriptionQuery,
+)
 from tocsin.schemas.wire import Page
 
 
@@ -44,6 +61,27 @@ async def list_subscription_events(call: Call[Subscriptions], id: str, query: Ev
     return await call.service.events(call.transaction, call.agent.id, id, query)
 
 
+async def stream_subscription(call: Call[Subscriptions], id: str) -> Stream:
+    """Hear a subscription as server-sent events, without asking again.
+
+    Each event has the entry's `seq` as its `id`, its type as its `event`, and as its `data` the very text that is rung.
+    `Last-Event-ID` goes on after that number. A comment comes while there is nothing else. The relay ends a stream
+    after an hour at most: connect again.
+    """
+    last = call.incoming.headers.get("last-event-id")
+    return Stream(await call.service.stream(call.transaction, call.agent.id, id, last))
+
+
+async def post_to_inbox(call: Call[Subscriptions], token: str) -> InboxTaken:
+    """Post a webhook to an inbox.
+
+    For the services that its owner gave the URL to. The body may be of any type; what has to be signed, and how, is for
+    its owner to say. The answer is a success only once the webhook is kept. A repetition is a success, too.
+    """
+    call.ring("subscriptions")
+    return await call.service.receive(call.db, token, call.incoming, call.now)
+
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -58,4 +96,20 @@ OPERATIONS = (
     Operation("GET", "/v1/subscriptions/{id}", get_subscription, problems=(NotFound,)),
     Operation("DELETE", "/v1/subscriptions/{id}", delete_subscription, status=204, problems=(NotFound,)),
     Operation("GET", "/v1/subscriptions/{id}/events", list_subscription_events, problems=(NotFound,), waits=True),
+    Operation(
+        "GET",
+        "/v1/subscriptions/{id}/stream",
+        stream_subscription,
+        problems=(NotFound, InvalidCursor, TooManyRequests),
+        waits=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/inbox/{token}",
+        post_to_inbox,
+        signed=False,
+        takes="The webhook, of any type.",
+        body_bytes_max=limits.inbox_body_bytes_max,
+        problems=(NotFound, UnverifiedWebhook, UnsupportedMediaType, TooManyRequests),
+    ),
 )

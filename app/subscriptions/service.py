@@ -1,38 +1,48 @@
-"""The verbs of subscriptions: subscribe, read, end; take and tell for those who watch; and fan out what was told."""
+"""The verbs of subscriptions: subscribe, read, end; take and tell for those who watch; and feed."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.service import Deliveries, Outgoing
+from app.deliveries.service import Deliveries
 from app.events import Happened, record
 from app.kit import due, limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
 from app.kit.ids import Ids
-from app.kit.operations import require
+from app.kit.operations import Incoming, require
 from app.kit.outbound import Outbound
 from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
-from app.subscriptions import store
+from app.subscriptions import feed_store, inbox_book, store, web
 from app.subscriptions.conditions import BadCondition, Condition
-from app.subscriptions.models import Filter, Sighting, Source
+from app.subscriptions.feeding import Feeding
+from app.subscriptions.feeds import Seen as PastSeen
+from app.subscriptions.feeds import Terms, level_of, past
+from app.subscriptions.forgetting import Forgetting
+from app.subscriptions.inboxes import Inboxes
+from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
-from app.subscriptions.sources import Wish, taken_apart, watched
+from app.subscriptions.sources import KINDS_WITH_A_PAST, Wish, has_a_past, taken_apart, watched
+from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
-from app.subscriptions.telling import Told, body_of
+from app.subscriptions.telling import Seen, Told, payload_of
+from tocsin.feeds import beginning_hash
 from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
 from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
+    HttpFeed,
     HttpJson,
+    Inbox,
+    InboxTaken,
     NewSubscription,
     Subscription,
     SubscriptionQuery,
@@ -40,7 +50,9 @@ from tocsin.schemas.subscriptions import (
 )
 from tocsin.schemas.wire import Page
 
-_POSITION = re.compile(r"[0-9]{1,18}")
+# Before there were feeds a cursor was a place in a source, and looked otherwise.
+_CURSOR = "fed:"
+_POSITION = re.compile(_CURSOR + r"([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +78,21 @@ class Subscriptions:
         deliveries: Deliveries,
         outbound: Outbound,
         chains: Collection[str],
+        retention_days: int,
+        backfill_blocks_max: int,
+        inboxes: Inboxes,
     ) -> None:
-        self._transaction = transaction
         self._clock = clock
         self._ids = ids
-        self._wake = wake
         self._deliveries = deliveries
         self._outbound = outbound
         self._chains = chains
+        self._backfill_blocks_max = backfill_blocks_max
+        self._inboxes = inboxes
         self._tail = Tail(transaction, clock)
+        self._streams = Streams(clock, self._tail)
+        self.forget_next = Forgetting(transaction, clock, retention_days).forget_next
+        self.feed_next = Feeding(transaction, clock, wake, deliveries).feed_next
 
     async def close(self) -> None:
         """Let those who wait go."""
@@ -84,7 +102,7 @@ class Subscriptions:
 
     async def vet(self, wanted: Watched) -> None:
         """Look the source's host up, and refuse what we would not call. May take seconds: hold no transaction."""
-        if not isinstance(wanted, HttpJson):
+        if not isinstance(wanted, HttpJson | HttpFeed):
             return
         fault = await self._outbound.vet(_understood(wanted.url))
         if fault is not None and fault.category == "https_required":
@@ -94,7 +112,9 @@ class Subscriptions:
 
     async def create(self, db: AsyncSession, agent_id: str, new: NewSubscription, now: datetime) -> Subscription:
         """Subscribe an agent from now on. A source that nobody watched yet is watched from now on."""
-        wish = taken_apart(self._possible(new.source))
+        possible = self._possible(new.source)
+        wish = taken_apart(possible)
+        terms = _terms(new)
         if new.endpoint_id is not None:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
@@ -102,15 +122,23 @@ class Subscriptions:
         if wish.spec["kind"] == "evm.call" and await store.calls_of(db, agent_id) >= limits.calls_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.calls_per_agent_max} calls made at every block")
         source, wanted, begun = await self._share(db, wish, now)
+        self._within_reach(source, terms)
+        if isinstance(possible, Inbox):
+            await self._inboxes.open(db, source.id, agent_id, possible, now)
+            source = await store.lock_source(db, source.id)
+        # The source is locked: nothing is told between this reading and our commit. And so is the feed.
+        feed = await self._join(db, source, wanted, terms, now)
         row = Row(
             id=self._ids.new("sub"),
             agent_id=agent_id,
             source_id=source.id,
             filter_id=wanted.id,
+            feed_id=feed.id,
             endpoint_id=new.endpoint_id,
             description=new.description,
-            # The source is locked: nothing is told between this reading and our commit.
-            after_seq=source.seq,
+            # Who wants the past reads all of it, whoever has had it told before.
+            after_seq=feed.seq if terms.from_block is None else 0,
+            after_hash=feed.hash if terms.from_block is None else beginning_hash,
             begins_after=source.position if begun else None,
             created_at=now,
         )
@@ -118,44 +146,72 @@ class Subscriptions:
         await db.flush()
         data = {"source_id": source.id, "filter_id": wanted.id}
         await record(db, Happened("subscription.created", row.id, agent_id, now, data))
-        return _shown(row, source, wanted)
+        shown = _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        return await self._inboxes.shown(db, shown)
 
     async def get(self, db: AsyncSession, agent_id: str, subscription_id: str) -> Subscription:
         """One subscription of the agent's."""
-        return _shown(*require(await store.subscription(db, agent_id, subscription_id), "subscription"))
+        row, source, wanted, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+        shown = _shown(row, source, wanted, feed, await feed_store.catching(db, [feed.id]))
+        return await self._inboxes.shown(db, shown)
 
     async def list(self, db: AsyncSession, agent_id: str, query: SubscriptionQuery) -> Page[Subscription]:
         """One page of the agent's subscriptions, oldest first."""
         rows = await store.subscriptions(db, agent_id, pages.decode(query.cursor) or "", query.limit + 1)
-        return pages.page(rows, query.limit, lambda row: _shown(*row), lambda row: row[0].id)
+        catching = await feed_store.catching(db, [feed.id for _, _, _, feed in rows if feed.from_block is not None])
+        page = pages.page(
+            rows, query.limit, lambda row: _shown(row[0], row[1], row[2], row[3], catching), lambda row: row[0].id
+        )
+        return page.model_copy(update={"items": [await self._inboxes.shown(db, each) for each in page.items]})
 
     async def delete(self, db: AsyncSession, agent_id: str, subscription_id: str, now: datetime) -> None:
         """End a subscription. What nobody wants any more is not matched, what nobody watches not polled."""
-        row, source, _ = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+        row, source, _, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
         await store.lock_source(db, source.id)
         # Locked only now: somebody else may have ended it while we waited.
         require(await store.drop_subscription(db, row.id) or None, "subscription")
+        await feed_store.rest_unheard(db, feed.id, now)
         if await store.drop_unwanted(db, source.id, row.filter_id):
             await store.filters_changed(db, source.id)
         if not await store.has_subscriptions(db, source.id):
             await store.rest_source(db, source.id)
+            await inbox_book.close(db, source.id)
         await record(db, Happened("subscription.deleted", row.id, agent_id, now, {"source_id": source.id}))
 
     async def events(
         self, transaction: Transaction, agent_id: str, subscription_id: str, query: EventsQuery
     ) -> EventPage:
         """What a subscription was told after a cursor. While there is nothing, wait for it, holding no connection."""
-        after = _position(query.after)
+        after = max(_position(query.after), query.after_seq)
         until = self._clock.monotonic() + query.wait
         while True:
             async with transaction() as db:
-                row, source, _ = require(await store.subscription(db, agent_id, subscription_id), "subscription")
-                found = await store.sightings_for(db, row, after, query.limit)
+                row, _, _, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+                after = max(after, row.after_seq)
+                found = await feed_store.entries(db, feed.id, after, query.limit)
             left = until - self._clock.monotonic()
             if found or left <= 0:
-                return _page(found, after=max(after, source.seq) if len(found) < query.limit else after)
-            # The source was read before its sightings: what it has told since is beyond this place.
-            await self._tail.moved(source.id, source.seq, left)
+                return _page(found, after, exact=query.exact)
+            await self._tail.moved(feed.id, after, left)
+
+    async def stream(
+        self, transaction: Transaction, agent_id: str, subscription_id: str, last_event_id: str | None
+    ) -> AsyncIterator[bytes]:
+        """What a subscription is told after an entry, as server-sent events, for as long as somebody listens."""
+        self._streams.admit(agent_id)
+        async with transaction() as db:
+            row, _, _, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+        after = max(last_seen(last_event_id), row.after_seq)
+        return self._streams.follow(transaction, Listening(agent_id, row.id, feed.id, after))
+
+    # For other services
+
+    async def receive(self, db: AsyncSession, token: str, incoming: Incoming, now: datetime) -> InboxTaken:
+        """Take what was posted to an inbox. Ring "subscriptions" once it has committed."""
+        accepted = await self._inboxes.accept(db, token, incoming, now)
+        if accepted.seen is not None:
+            await self.tell(db, accepted.source, [accepted.seen], now)
+        return InboxTaken(event_id=accepted.event_id, duplicate=accepted.seen is None)
 
     # For those who watch
 
@@ -185,6 +241,10 @@ class Subscriptions:
         """The ids of all that is wanted of a source."""
         return await store.filter_ids(db, source_id)
 
+    async def mark_trouble(self, db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
+        """Say why the latest look could not judge for these filters; None where it could."""
+        await store.mark_trouble(db, source_id, trouble)
+
     async def standing(self, db: AsyncSession, source_id: str, block_hashes: Collection[str]) -> Sequence[Sighting]:
         """What was told of these blocks and has not been taken back, oldest first."""
         return await store.standing(db, source_id, block_hashes)
@@ -193,20 +253,25 @@ class Subscriptions:
         """Append to what is known of a source that the caller holds. Ring "subscriptions" once it has committed."""
         if not told:
             return
-        numbered = enumerate(told, held.seq + 1)
-        sightings = [self._sighting(held.id, seq, each, now) for seq, each in numbered]
+        sightings = [self._sighting(held.id, seq, each, now) for seq, each in enumerate(told, held.seq + 1)]
         await store.add_sightings(db, sightings)
-        kinds = {"event.matched": "event.seen", "event.retracted": "event.retracted"}
+        await feed_store.seen(db, held.id, _concerned(sightings), now)
         await record(
             db,
             *(
-                Happened(kinds[each.type], each.event_id, None, now, {"source_id": held.id, "seq": each.seq})
+                Happened(
+                    "event.seen" if each.undoes is None else "event.retracted",
+                    each.event_id,
+                    None,
+                    now,
+                    {"source_id": held.id, "seq": each.seq},
+                )
                 for each in sightings
             ),
         )
 
-    async def conclude(self, db: AsyncSession, held: Source, looked: Looked) -> None:
-        """Write how a look at a source that the caller holds has ended."""
+    async def conclude(self, db: AsyncSession, held: Source, looked: Looked, now: datetime) -> None:
+        """Write how a look at a source that the caller holds has ended. Ring "subscriptions" once it has committed."""
         await store.conclude_look(
             db,
             held.id,
@@ -215,52 +280,59 @@ class Subscriptions:
             position=looked.position,
             due_at=looked.due_at,
         )
+        if looked.position is not None:
+            await feed_store.moved(db, held.id, looked.position, now)
 
     async def sources_of(self, db: AsyncSession, agent_id: str, after: str, limit: int) -> Sequence[tuple[Source, int]]:
         """The sources that an agent subscribes to, with the number of all subscriptions to each."""
         return [(row[0], row[1]) for row in await store.sources_of(db, agent_id, after, limit)]
 
+    async def hurry(self, db: AsyncSession, chain: str, now: datetime, *, poll_seconds: float) -> bool:
+        """Have a chain looked at now, if anybody watches it; false while somebody may be looking, so ask again."""
+        waits_seconds = min(poll_seconds, limits.look_lease_seconds / 2)
+        return await store.hurry_source(db, chain, now, waits_seconds, limits.look_lease_seconds)
+
     async def next_look_at(self, db: AsyncSession) -> datetime | None:
         """When the next source is due."""
         return await store.next_due(db)
 
-    # Fan-out
+    # Catching up
 
-    async def fan_out_next(self) -> int:
-        """Set the sightings that wait on their way to all who subscribe. Returns how many; 0 when none waits.
+    async def take_behind(self, db: AsyncSession, now: datetime) -> feed_store.Behind | None:
+        """A feed that has to catch up with its source. Nobody else takes it until the lease ends."""
+        return await feed_store.behind(db, now, limits.backfill_lease_seconds)
 
-        One transaction does it all: no network lies between, so a crash leaves no sighting half fanned out.
+    async def tell_past(
+        self, db: AsyncSession, catching: Catching, seen: Sequence[Seen], again_at: datetime | None
+    ) -> bool:
+        """Append what was found in past blocks, and write how far that is; whether it was still ours to do.
+
+        Without a time to go on the feed has caught up. Ring "subscriptions" once it has committed.
         """
-        async with self._transaction() as db:
-            now = await self._clock.now(db)
-            claimed = await due.claim(
-                db, Sighting, now=now, lease_seconds=limits.fan_out_lease_seconds, limit=limits.fan_out_batch_max
-            )
-            if not claimed:
-                return 0
-            endpoints = await store.recipients(db, [sighting.id for sighting in claimed])
-            now_or_later = _portion(claimed, endpoints)
-            # A message for all: whose it is, is said by each of its deliveries.
-            outgoing = [
-                Outgoing(type=each.type, body=each.body.encode(), endpoint_ids=endpoints[each.id])
-                for each, is_now in now_or_later
-                if is_now and each.id in endpoints
-            ]
-            await self._deliveries.send(db, outgoing, now)
-            outcomes = [
-                {"id": each.id, "attempts": each.attempts, "due_at": None if is_now else now}
-                for each, is_now in now_or_later
-            ]
-            await due.conclude(db, Sighting, outcomes)
-        if outgoing:
-            self._wake.ring("deliveries")
-        return len(claimed)
+        feed = await feed_store.still_behind(db, catching)
+        if feed is None:
+            return False
+        now = await self._clock.now(db)
+        found = [
+            PastSeen(0, each.event_id, each.kind, payload_of(each), now, each.block_number, each.block_hash)
+            for each in seen
+        ]
+        told = past(feed, found, now, batch_bytes_max=limits.feed_batch_bytes_max)
+        await feed_store.write(db, [told], now)
+        is_due = bool(told.entries) or again_at is None
+        if is_due:
+            await feed_store.conclude(db, [feed_store.Fed(told.feed, None, goes_on=True)], now)
+        await feed_store.caught(db, catching, again_at)
+        return True
 
     # Inside
 
     def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
-        if isinstance(wanted, HttpJson):
+        if isinstance(wanted, Inbox):
+            return self._inboxes.possible(wanted)
+        if isinstance(wanted, HttpJson | HttpFeed):
+            web.check(wanted)
             return wanted.model_copy(update={"url": _understood(wanted.url)})
         if wanted.chain not in self._chains:
             known = ", ".join(sorted(self._chains)) or "none"
@@ -270,8 +342,6 @@ class Subscriptions:
                 Condition(wanted.where)
             except BadCondition as bad:
                 raise InvalidBody.at("/source/where", str(bad)) from bad
-        if wanted.finality != "latest":
-            raise InvalidBody.at("/source/finality", "this relay tells of the head only: latest")
         return wanted
 
     async def _share(self, db: AsyncSession, wish: Wish, now: datetime) -> tuple[Source, Filter, bool]:
@@ -282,44 +352,76 @@ class Subscriptions:
         first = Source(id=wish.source_id, kind=wish.kind, params=dict(wish.params), state="idle", created_at=now)
         await store.add_source(db, first)
         source = await store.lock_source(db, wish.source_id)
-        if source.state == "idle":
+        # An inbox is opened instead: nobody looks at it.
+        if source.state == "idle" and wish.kind != "inbox":
             await store.wake_source(db, source.id, now)
         wanted = Filter(id=wish.filter_id, source_id=source.id, spec=dict(wish.spec))
         new = await store.add_filter(db, wanted)
         if new:
             await store.filters_changed(db, source.id)
         # A log is matched when it is read; a change is seen only against what the filter selected before.
-        compares = wish.kind == "http.json"
+        compares = wish.kind in web.KINDS
         if new and compares:
             await store.look_sooner(db, source.id, now)
         begun = not compares or await store.has_begun(db, source.id, wanted.id)
         return await store.lock_source(db, source.id), wanted, begun
 
+    def _within_reach(self, source: Source, terms: Terms) -> None:
+        """Refuse a block that is too far back; where nobody has looked yet, that is found out later."""
+        head: int | None = (source.position or {}).get("number")
+        if terms.from_block is None or head is None:
+            return
+        if terms.from_block > head:
+            raise InvalidBody.at("/from_block", f"the chain is at block {head}: leave it out to begin there")
+        if head - terms.from_block > self._backfill_blocks_max:
+            least = head - self._backfill_blocks_max
+            raise InvalidBody.at("/from_block", f"this relay goes back {self._backfill_blocks_max} blocks, to {least}")
+
+    async def _join(self, db: AsyncSession, source: Source, wanted: Filter, terms: Terms, now: datetime) -> Feed:
+        """The feed that tells what this filter lets through in this way, made where there is none. It is locked."""
+        feed_id = terms.feed_id(source.id, wanted.id)
+        await feed_store.add(db, feed_id, source, wanted.id, terms, now)
+        return await feed_store.lock(db, feed_id)
+
     def _sighting(self, source_id: str, seq: int, told: Told, now: datetime) -> Sighting:
-        body = body_of(told, source_id, seq, now)
         return Sighting(
             id=self._ids.new("sgt"),
             source_id=source_id,
             seq=seq,
             event_id=told.event_id,
+            kind=told.kind,
             undoes=told.undoes,
             filter_ids=list(told.filter_ids),
+            block_number=told.block_number,
             block_hash=told.block_hash,
-            type=body["type"],
-            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+            payload=payload_of(told),
             seen_at=now,
-            due_at=now,
         )
 
 
-def _portion(claimed: Sequence[Sighting], endpoints: Mapping[str, Sequence[str]]) -> Sequence[tuple[Sighting, bool]]:
-    """In order, and whether each is sent now: as many as one transaction should hold, and always the first."""
-    portion: list[tuple[Sighting, bool]] = []
-    deliveries = 0
-    for each in sorted(claimed, key=lambda each: (each.source_id, each.seq)):
-        deliveries += len(endpoints.get(each.id, ()))
-        portion.append((each, not portion or deliveries <= limits.fan_out_deliveries_max))
-    return portion
+def _terms(new: NewSubscription) -> Terms:
+    """How the feed is to tell what is wanted. What cannot be had of such a source is refused."""
+    finality = getattr(new.source, "finality", None)
+    if new.from_block is not None and not has_a_past(new.source):
+        raise InvalidBody.at("/from_block", f"only {KINDS_WITH_A_PAST} can begin in the past: leave it out")
+    if finality is None:
+        for name in ("batch", "heartbeat_blocks"):
+            if getattr(new, name) is not None:
+                raise InvalidBody.at(f"/{name}", "only a chain has blocks; leave it out")
+    level = level_of(finality or "latest")
+    canonical = "latest" if level.name == "latest" and level.depth == 0 else finality
+    return Terms(canonical or "latest", new.batch, new.heartbeat_blocks, new.from_block)
+
+
+def _concerned(sightings: Sequence[Sighting]) -> Mapping[str, int | None]:
+    """The filters that these passed, and from which block on; None where it is not a block that matters."""
+    concerned = dict[str, int | None]()
+    for each in sightings:
+        number = each.block_number if each.undoes is None else None
+        for filter_id in each.filter_ids:
+            known = concerned.get(filter_id, number)
+            concerned[filter_id] = None if known is None or number is None else min(known, number)
+    return concerned
 
 
 def _understood(url: str) -> str:
@@ -330,31 +432,56 @@ def _understood(url: str) -> str:
         raise InvalidBody.at("/source/url", str(bad)) from bad
 
 
-def _shown(row: Row, source: Source, wanted: Filter) -> Subscription:
+def _shown(row: Row, source: Source, wanted: Filter, feed: Feed, catching: Mapping[str, Catching]) -> Subscription:
+    shown = watched(source.params, wanted.spec)
+    if "finality" in type(shown).model_fields:
+        # It is no part of the filter: feeds of every finality share what passed it.
+        shown = shown.model_copy(update={"finality": feed.finality})
     return Subscription.model_validate(
         {
             "id": row.id,
-            "source": watched(source.params, wanted.spec),
+            "source": shown,
             "source_id": source.id,
             "filter_id": wanted.id,
+            "feed_id": feed.id,
+            "joins_after": {"seq": row.after_seq, "hash": row.after_hash},
+            "batch": feed.batch,
+            "heartbeat_blocks": feed.heartbeat_blocks,
             "endpoint_id": row.endpoint_id,
             "description": row.description,
-            "state": "starting" if row.begins_after is None else source.state,
+            "catching_up": _progress(feed, catching[feed.id]) if feed.id in catching else None,
+            "state": _state(row, source, feed),
             "state_reason": source.state_reason,
             "begins_after": row.begins_after,
+            "trouble": wanted.trouble,
             "created_at": row.created_at,
         }
     )
 
 
-def _page(found: Sequence[Sighting], *, after: int) -> EventPage:
-    items = ",".join(sighting.body for sighting in found)
-    last = max([after, *(sighting.seq for sighting in found)])
-    return EventPage.model_validate_json(f'{{"items":[{items}],"next":{json.dumps(pages.encode(str(last)))}}}')
+def _state(row: Row, source: Source, feed: Feed) -> str:
+    if row.begins_after is None:
+        return "starting"
+    return "catching_up" if feed.is_catching_up and source.state == "active" else source.state
+
+
+def _progress(feed: Feed, catching: Catching) -> dict[str, Any]:
+    progress = {"next_block": catching.next_block, "until_block": catching.until_block}
+    return {"from_block": feed.from_block, **progress, "last_error": catching.last_error}
+
+
+def _page(found: Sequence[FeedEntry], after: int, *, exact: bool) -> EventPage:
+    next = pages.encode(f"{_CURSOR}{found[-1].seq if found else after}")
+    if exact:
+        return EventPage(items=[], bodies=[each.body for each in found], next=next)
+    items = ",".join(each.body for each in found)
+    return EventPage.model_validate_json(f'{{"items":[{items}],"next":{json.dumps(next)}}}')
 
 
 def _position(cursor: str | None) -> int:
-    position = pages.decode(cursor) or "0"
-    if not _POSITION.fullmatch(position):
+    if cursor is None:
+        return 0
+    position = _POSITION.fullmatch(pages.decode(cursor) or "")
+    if position is None:
         raise InvalidCursor
-    return int(position)
+    return int(position[1])

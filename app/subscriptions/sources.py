@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from app.kit.ids import derived_id
+from app.subscriptions import inbox_terms as inboxes
+from app.subscriptions import web
 from app.subscriptions.matching import log_filter
-from tocsin.schemas.evm import EvmWatched
-from tocsin.schemas.subscriptions import EvmLog, HttpJson, Watched
+from tocsin.schemas.evm import EvmBlock, EvmLiquidity, EvmLog, EvmNftMint, EvmTransfer, EvmWatched
+from tocsin.schemas.subscriptions import HttpFeed, HttpJson, Inbox, Watched
 
-__all__ = ["Wish", "taken_apart", "watched"]
+__all__ = ["KINDS_WITH_A_PAST", "Wish", "has_a_past", "taken_apart", "watched"]
+
+KINDS_WITH_A_PAST = "evm.block, evm.log, evm.transfer of a token, evm.nft_mint and evm.liquidity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +46,35 @@ class Wish:
 def taken_apart(wanted: Watched) -> Wish:
     """The source and the filter that this comes down to."""
     match wanted:
-        case HttpJson():
-            params = {"url": wanted.url, "interval_seconds": wanted.interval.total_seconds()}
-            return Wish("http.json", params, {"kind": "http.json", "pointer": wanted.pointer})
+        case HttpJson() | HttpFeed():
+            return Wish(wanted.kind, *web.taken_apart(wanted))
+        case Inbox():
+            return Wish("inbox", inboxes.params_of(wanted), {"kind": "inbox"})
         case _:
             return Wish("evm", {"chain": wanted.chain}, _spelt(wanted))
 
 
 def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Watched:
     """What was wished for, put together again."""
-    if spec["kind"] == "http.json":
-        interval = timedelta(seconds=params["interval_seconds"])
-        return HttpJson(kind="http.json", url=params["url"], interval=interval, pointer=spec["pointer"])
+    if spec["kind"] == "inbox":
+        return inboxes.watched(params)
+    if spec["kind"] in web.KINDS:
+        return web.watched(params, spec)
     return _WATCHED.validate_json(orjson.dumps({**params, **spec}))
+
+
+def has_a_past(wanted: Watched) -> bool:
+    """Whether what happened before anybody asked can still be found: by the logs of past blocks, or by their numbers.
+
+    The rest is compared with what was before it, or is in no log: all blocks would have to be read.
+    """
+    match wanted:
+        case EvmBlock() | EvmLog() | EvmNftMint() | EvmLiquidity():
+            return True
+        case EvmTransfer(asset=asset):
+            return asset != "native"
+        case _:
+            return False
 
 
 # Of any kind: what holds addresses, one or several, and what holds one thing whose case does not matter.
@@ -85,7 +104,7 @@ def _spelt(wanted: EvmWatched) -> dict[str, Any]:
 
 
 _ONE_ADDRESS = ("evm.price", "evm.call")
-_WATCHED: TypeAdapter[Watched] = TypeAdapter(Watched)
+_WATCHED: TypeAdapter[EvmWatched] = TypeAdapter(Annotated[EvmWatched, Field(discriminator="kind")])
 
 
 def _one_of(values: str | Sequence[str]) -> list[str] | None:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence, Set
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 from sqlmodel.sql.expression import Select
 
-from app.subscriptions.models import Filter, Sighting, Source, Subscription
+from app.subscriptions.models import Feed, Filter, Sighting, Source, Subscription
 
 # Sources
 
@@ -26,6 +27,11 @@ async def add_source(db: AsyncSession, source: Source) -> None:
     )
     values = {"id": source.id, "kind": source.kind, "params": json.dumps(source.params)}
     await db.execute(statement, {**values, "created_at": source.created_at})
+
+
+async def source(db: AsyncSession, source_id: str) -> Source | None:
+    """The source, as it is now."""
+    return (await db.scalars(select(Source).where(col(Source.id) == source_id))).one_or_none()
 
 
 async def lock_source(db: AsyncSession, source_id: str) -> Source:
@@ -68,6 +74,27 @@ async def look_sooner(db: AsyncSession, source_id: str, now: datetime) -> None:
     await db.execute(
         text("update sources set due_at = least(due_at, :now) where id = :id"), {"id": source_id, "now": now}
     )
+
+
+async def hurry_source(db: AsyncSession, chain: str, now: datetime, waits_seconds: float, lease_seconds: float) -> bool:
+    """Make a chain's source due now; false while somebody may be looking at it, which is not to be disturbed.
+
+    Who waits for its next turn is due within `waits_seconds`; whoever is looked at is due when the lease ends.
+    """
+    values = {
+        "chain": chain,
+        "now": now,
+        "waits": now + timedelta(seconds=waits_seconds),
+        "lease": now + timedelta(seconds=lease_seconds),
+    }
+    watched = "kind = 'evm' and params->>'chain' = :chain and state in ('starting', 'active') and due_at > :now"
+    sooner = text(
+        f"update sources set due_at = :now where {watched} and (due_at <= :waits or due_at > :lease) returning id"
+    )
+    if (await db.execute(sooner, values)).first() is not None:
+        return True
+    looked_at = text(f"select 1 from sources where {watched}")
+    return (await db.execute(looked_at, values)).first() is None
 
 
 async def conclude_look(
@@ -175,6 +202,19 @@ async def calls_of(db: AsyncSession, agent_id: str) -> int:
     return (await db.execute(statement, {"agent_id": agent_id})).scalar_one()
 
 
+async def mark_trouble(db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
+    """Write why the latest look could not judge for these filters, or that it could."""
+    statement = text(
+        """
+        update filters f set trouble = n.trouble
+        from json_to_recordset(cast(:rows as json)) as n(id text, trouble text)
+        where f.id = n.id and f.source_id = :source_id and f.trouble is distinct from n.trouble
+        """
+    )
+    rows = [{"id": filter_id, "trouble": reason} for filter_id, reason in trouble.items()]
+    await db.execute(statement, {"source_id": source_id, "rows": orjson.dumps(rows).decode()})
+
+
 # Subscriptions
 
 
@@ -186,7 +226,7 @@ async def count_of(db: AsyncSession, agent_id: str) -> int:
 
 async def subscription(
     db: AsyncSession, agent_id: str, subscription_id: str
-) -> Row[Subscription, Source, Filter] | None:
+) -> Row[Subscription, Source, Filter, Feed] | None:
     """The agent's subscription, with what it is to."""
     question = _with_parts().where(col(Subscription.id) == subscription_id, col(Subscription.agent_id) == agent_id)
     return (await db.execute(question)).one_or_none()
@@ -194,17 +234,18 @@ async def subscription(
 
 async def subscriptions(
     db: AsyncSession, agent_id: str, after: str, limit: int
-) -> Sequence[Row[Subscription, Source, Filter]]:
+) -> Sequence[Row[Subscription, Source, Filter, Feed]]:
     """The agent's subscriptions after an id, oldest first."""
     question = _with_parts().where(col(Subscription.agent_id) == agent_id, col(Subscription.id) > after)
     return (await db.execute(question.order_by(col(Subscription.id)).limit(limit))).all()
 
 
-def _with_parts() -> Select[Subscription, Source, Filter]:
+def _with_parts() -> Select[Subscription, Source, Filter, Feed]:
     return (
-        select(Subscription, Source, Filter)
+        select(Subscription, Source, Filter, Feed)
         .join(Source, col(Source.id) == col(Subscription.source_id))
         .join(Filter, col(Filter.id) == col(Subscription.filter_id))
+        .join(Feed, col(Feed.id) == col(Subscription.feed_id))
     )
 
 
@@ -240,56 +281,35 @@ async def add_sightings(db: AsyncSession, sightings: Sequence[Sighting]) -> None
     """Append to a source, which is locked: its `seq` becomes that of the last of these."""
     db.add_all(sightings)
     await db.flush()
-    values = {"id": sightings[-1].source_id, "seq": sightings[-1].seq}
-    await db.execute(text("update sources set seq = :seq where id = :id"), values)
+    values = {"id": sightings[-1].source_id, "first": sightings[0].seq, "last": sightings[-1].seq}
+    added = """
+        select unnest(filter_ids) as filter_id, seq from sightings
+        where source_id = :id and seq between :first and :last
+    """
+    await db.execute(text(f"insert into matches (filter_id, seq) {added}"), values)
+    undone = text(
+        """
+        update sightings s set undone_by = u.seq
+        from sightings u
+        where u.source_id = :id and u.seq between :first and :last and u.undoes is not null
+            and s.source_id = :id and s.seq = u.undoes
+        """
+    )
+    if any(each.undoes is not None for each in sightings):
+        await db.execute(undone, values)
+    await db.execute(text("update sources set seq = :last where id = :id"), values)
 
 
 async def standing(db: AsyncSession, source_id: str, block_hashes: Collection[str]) -> Sequence[Sighting]:
     """What was told of these blocks and has not been taken back, oldest first."""
-    # One event may be told in several ways, each by a sighting of its own: they are taken back one by one.
-    statement = text(
-        """
-        select s.* from sightings s
-        where s.source_id = :source_id and s.block_hash = any(cast(:hashes as text[])) and s.undoes is null
-            and not exists (
-                select from sightings u
-                where u.source_id = s.source_id and u.block_hash = s.block_hash and u.undoes = s.seq
-            )
-        order by s.seq
-        """
+    question = (
+        select(Sighting)
+        .where(
+            col(Sighting.source_id) == source_id,
+            col(Sighting.block_hash).in_(block_hashes),
+            col(Sighting.undoes).is_(None),
+            col(Sighting.undone_by).is_(None),
+        )
+        .order_by(col(Sighting.seq))
     )
-    rows = select(Sighting).from_statement(statement.columns(*Sighting.__table__.columns))  # pyright: ignore
-    return (await db.execute(rows, {"source_id": source_id, "hashes": list(block_hashes)})).scalars().all()
-
-
-async def recipients(db: AsyncSession, sighting_ids: Sequence[str]) -> Mapping[str, list[str]]:
-    """The endpoints that each sighting is for, each once. What is taken back concerns those who were told of it."""
-    statement = text(
-        """
-        select s.id, array_agg(distinct u.endpoint_id) as endpoint_ids
-        from sightings s
-        join subscriptions u on u.source_id = s.source_id and u.filter_id = any(s.filter_ids)
-        where s.id = any(cast(:ids as text[])) and u.endpoint_id is not null
-            and u.after_seq < coalesce(s.undoes, s.seq)
-        group by s.id
-        """
-    )
-    rows = await db.execute(statement, {"ids": list(sighting_ids)})
-    return {row.id: row.endpoint_ids for row in rows}
-
-
-async def sightings_for(db: AsyncSession, subscription: Subscription, after: int, limit: int) -> Sequence[Sighting]:
-    """What the subscription is told after a place in its source's order, at most `limit`."""
-    question = select(Sighting).where(
-        col(Sighting.source_id) == subscription.source_id,
-        col(Sighting.seq) > after,
-        func.coalesce(col(Sighting.undoes), col(Sighting.seq)) > subscription.after_seq,
-        col(Sighting.filter_ids).contains([subscription.filter_id]),
-    )
-    return (await db.scalars(question.order_by(col(Sighting.seq)).limit(limit))).all()
-
-
-async def seqs(db: AsyncSession, source_ids: Collection[str]) -> Mapping[str, int]:
-    """How far each of these sources has come."""
-    rows = await db.execute(select(Source.id, Source.seq).where(col(Source.id).in_(source_ids)))
-    return {row.id: row.seq for row in rows}
+    return (await db.scalars(question)).all()

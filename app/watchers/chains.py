@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from prometheus_client import Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
+from app.kit.telemetry import metrics
 from app.subscriptions.models import Source
 from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.telling import Seen, Undone
 from app.watchers import store
-from app.watchers.blocks import ContractCall, Extra, Needs
+from app.watchers.blocks import ContractCall, Extra
+from app.watchers.finality import Heads
 from app.watchers.finding import Contents, Filters, Prices, found_in
 from app.watchers.follower import (
     Abandon,
-    Asking,
     Block,
     Doubt,
     Halt,
@@ -30,31 +29,25 @@ from app.watchers.follower import (
     Unchanged,
     Verdict,
     extend,
-    follow,
     rewind,
 )
 from app.watchers.models import Watcher
 from app.watchers.pace import again_after
 from app.watchers.prices import read, rewound, stored
-from app.watchers.rpc import Node, Rpc
+from app.watchers.providers import Chain, Found, Rules
 from app.watchers.wanted import wanted_of
-from tocsin.schemas.subscriptions import BlockPosition
+from tocsin.schemas.subscriptions import ChainPosition
 
 log = telemetry.logger(__name__)
 
-halted = Gauge("tocsin_chain_halted", "1 while a chain is halted: an operator has to look at its node.", ["chain"])
-
-unknown = Counter(
-    "tocsin_conditions_unknown", "Conditions that an event did not answer, and that so were not met.", ["chain"]
-)
-
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """A chain that can be watched."""
+class Moving:
+    """What is to be done, and the ring before and after it."""
 
-    rpc: Rpc
-    poll_seconds: float
+    plan: Plan
+    before: Ring
+    after: Ring
 
 
 class Chains:
@@ -75,14 +68,19 @@ class Chains:
         self._answers: dict[str, Mapping[tuple[str, ContractCall], str]] = {}
 
     async def look(self, taken: Source) -> bool:
-        """Look once at a chain that was taken; whether anything was told of it."""
+        """Look once at a chain that was taken; whether there may be something to say of it."""
         async with self._transaction() as db:
             watcher = await store.watcher(db, taken.id)
             starting = taken.state == "starting"
-            ring = Ring() if starting else await store.ring(db, taken.id, whole=watcher.whole)
+            ring = Ring() if starting else await store.ring(db, watcher)
             needs = replace((await self._wanted(db, taken)).needs, known=self._answers.get(taken.id, {}))
         chain = self._chains.get(taken.params["chain"])
-        calls, verdict = await _followed(chain, ring, 0 if starting else watcher.doubts, needs)
+        if chain is None:
+            found = Found(0, Abandon("this chain is no longer in TOCSIN_CHAINS"))
+        else:
+            found = await chain.follow(ring, 0 if starting else watcher.doubts, needs)
+        rules = chain.rules if chain is not None else Rules(limits.look_again_seconds_max)
+        verdict = found.verdict
         # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
         async with self._transaction() as db:
             held = await self._subscriptions.hold(db, taken)
@@ -94,36 +92,37 @@ class Chains:
                 verdict = Abandon("somebody wants to know more than was asked for")
             if starting and isinstance(verdict, Plan):
                 await store.forget(db, held.id)
-            told = await self._apply(db, held, ring, verdict, now) if isinstance(verdict, Plan) else 0
-            poll_seconds = chain.poll_seconds if chain is not None else limits.look_again_seconds_max
-            outcome = outcome_of(verdict, held, watcher, ring, poll_seconds)
-            await self._conclude(db, held, outcome, calls, now)
-        _report(taken.params["chain"], verdict, told=told, calls=calls)
-        return told > 0
+            after = moved(ring, verdict, rules.ring_blocks_max)
+            told = 0
+            if isinstance(verdict, Plan):
+                told = await self._apply(db, held, Moving(verdict, ring, after), rules, now)
+            heads = Heads()
+            if chain is not None and isinstance(verdict, Plan | Unchanged):
+                heads = chain.heads(after, found)
+                await store.keep_final(db, held.id, heads.final)
+                metrics.chain_final_height.labels(held.params["chain"]).set(heads.final.number if heads.final else 0)
+            outcome = outcome_of(verdict, held, watcher, after, heads, rules.poll_seconds)
+            # Where the head moved, or what is safe or final, an older block may be as deep as some feed waits for.
+            moved_on = outcome.position is not None and outcome.position != held.position
+            await self._conclude(db, held, outcome, found.calls, now)
+            if chain is not None:
+                await store.keep_providers(db, held.id, chain.shown())
+        _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
+        return told > 0 or moved_on
 
-    async def _apply(self, db: AsyncSession, held: Source, ring: Ring, plan: Plan, now: datetime) -> int:
+    async def _apply(self, db: AsyncSession, held: Source, moving: Moving, rules: Rules, now: datetime) -> int:
         """Take back, then add, and remember the blocks. Returns how much was told."""
+        plan = moving.plan
         undone = await self._undone(db, held, plan) if plan.undo else []
         filters = await self._wanted(db, held)
         prices = await self._prices(db, held, filters, plan)
-        seen = [] if _begins(ring, plan) else self._seen(held, plan, filters, prices)
+        begins = _begins(moving.before, plan)
+        seen = [] if begins else _seen(held.params["chain"], plan, filters, prices, rules.ring_blocks_max)
         await self._subscriptions.tell(db, held, [*undone, *seen], now)
-        await store.replace_blocks(db, held.id, ring, _moved(ring, plan))
+        await store.replace_blocks(db, held.id, moving.before, moving.after)
         await store.keep_prices(db, held.id, {filter_id: stored(each) for filter_id, each in prices.items()})
         self._answers[held.id] = _standing(plan)
         return len(undone) + len(seen)
-
-    def _seen(self, held: Source, plan: Plan, filters: Filters, prices: Prices) -> list[Seen]:
-        """What the new blocks hold, in order."""
-        chain = held.params["chain"]
-        extras = plan.extras or (Extra(),) * len(plan.apply)
-        seen: list[Seen] = []
-        for (block, logs), extra in zip(plan.apply, extras, strict=True):
-            contents = Contents(block, logs, extra)
-            found = found_in(chain, contents, filters, prices, ring_blocks=limits.chain_ring_blocks_max)
-            unknown.labels(chain).inc(found.unknown)
-            seen += found.seen
-        return seen
 
     async def _prices(self, db: AsyncSession, held: Source, filters: Filters, plan: Plan) -> Prices:
         """What was observed on the blocks that stay."""
@@ -141,10 +140,12 @@ class Chains:
         return [
             Undone(
                 event_id=each.event_id,
+                kind=each.kind,
                 filter_ids=each.filter_ids,
                 block_hash=each.block_hash,
+                block_number=each.block_number,
                 undoes=each.seq,
-                body=each.body,
+                payload=each.payload,
                 because={"replaced_by": replacements.get(numbers[each.block_hash or ""])},
             )
             for each in reversed(standing)
@@ -166,7 +167,8 @@ class Chains:
     async def _conclude(self, db: AsyncSession, held: Source, outcome: Outcome, calls: int, now: datetime) -> None:
         await store.conclude_look(db, held.id, now=now, calls=calls, error=outcome.error, doubts=outcome.doubts)
         due_at = now + timedelta(seconds=outcome.again_seconds)
-        await self._subscriptions.conclude(db, held, Looked(outcome.state, due_at, outcome.reason, outcome.position))
+        looked = Looked(outcome.state, due_at, outcome.reason, outcome.position)
+        await self._subscriptions.conclude(db, held, looked, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +183,16 @@ class Outcome:
     doubts: int = 0
 
 
-def outcome_of(verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, poll_seconds: float) -> Outcome:
-    """What this verdict leaves behind, of a chain that stood at the tip of `ring`."""
+def outcome_of(
+    verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, heads: Heads, poll_seconds: float
+) -> Outcome:
+    """What this verdict leaves behind, of a chain that stands at the tip of `ring` now, and is that far final."""
     rarely_seconds = max(poll_seconds, limits.chain_again_seconds_max)
     match verdict:
         case Unchanged():
-            return Outcome("active", poll_seconds, _position(ring.tip))
+            return Outcome("active", poll_seconds, _position(ring.tip, heads))
         case Plan(more=more):
-            return Outcome("active", 0 if more else poll_seconds, _position(_moved(ring, verdict).tip))
+            return Outcome("active", 0 if more else poll_seconds, _position(ring.tip, heads))
         case Abandon(error):
             again_seconds = again_after(poll_seconds, watcher.failures, seconds_max=rarely_seconds)
             return Outcome(held.state, again_seconds, None, held.state_reason, error, watcher.doubts)
@@ -198,40 +202,22 @@ def outcome_of(verdict: Verdict, held: Source, watcher: Watcher, ring: Ring, pol
             return Outcome("halted", rarely_seconds, None, reason, reason, watcher.doubts)
 
 
-async def _followed(chain: Chain | None, ring: Ring, doubts: int, needs: Needs) -> tuple[int, Verdict]:
-    """The calls that were made, and what to do."""
-    if chain is None:
-        return 0, Abandon("this chain is no longer in TOCSIN_CHAINS")
-    node = Node(chain.rpc)
-    asking = follow(
-        ring,
-        doubts,
-        span_blocks_max=limits.chain_span_blocks_max,
-        doubts_max=limits.chain_doubts_max,
-        needs=needs,
-    )
-    try:
-        async with asyncio.timeout(limits.look_timeout_seconds):
-            # Asked once, where we begin: from there on each block is tied to the ones before it.
-            stranger = None if ring.blocks else await node.of_another_chain()
-            verdict = Abandon(stranger.reason) if stranger else await _driven(asking, node)
-    except TimeoutError:
-        verdict = Abandon(f"the node took longer than {limits.look_timeout_seconds} s")
-    return node.calls, verdict
+def moved(ring: Ring, verdict: Verdict, blocks_max: int) -> Ring:
+    """The ring once this is done."""
+    if not isinstance(verdict, Plan):
+        return ring
+    return extend(rewind(ring, verdict.undo), [block for block, _ in verdict.apply], blocks_max=blocks_max)
 
 
-async def _driven(asking: Asking, node: Node) -> Verdict:
-    try:
-        ask = next(asking)
-        while True:
-            ask = asking.send(await node.answer(ask))
-    except StopIteration as done:
-        verdict: Verdict = done.value
-        return verdict
-
-
-def _moved(ring: Ring, plan: Plan) -> Ring:
-    return extend(rewind(ring, plan.undo), [block for block, _ in plan.apply], blocks_max=limits.chain_ring_blocks_max)
+def _seen(chain: str, plan: Plan, filters: Filters, prices: Prices, ring_blocks: int) -> list[Seen]:
+    """What the new blocks hold, in order."""
+    extras = plan.extras or (Extra(),) * len(plan.apply)
+    seen: list[Seen] = []
+    for (block, logs), extra in zip(plan.apply, extras, strict=True):
+        found = found_in(chain, Contents(block, logs, extra), filters, prices, ring_blocks=ring_blocks)
+        metrics.conditions_unknown.labels(chain).inc(found.unknown)
+        seen += found.seen
+    return seen
 
 
 def _begins(ring: Ring, plan: Plan) -> bool:
@@ -247,13 +233,23 @@ def _standing(plan: Plan) -> Mapping[tuple[str, ContractCall], str]:
     return {(tip.hash, call): now for call, (_, now) in plan.extras[-1].answers.items()}
 
 
-def _position(block: Block) -> dict[str, object]:
-    return BlockPosition(number=block.number, hash=block.hash, timestamp=block.timestamp).model_dump()
+def _position(block: Block, heads: Heads) -> dict[str, object]:
+    position = ChainPosition(
+        number=block.number,
+        hash=block.hash,
+        timestamp=block.timestamp,
+        safe=heads.safe,
+        finalized=heads.final.number if heads.final else None,
+    )
+    return position.model_dump()
 
 
-def _report(chain: str, verdict: Verdict, **counts: int) -> None:
+def _report(chain: str, verdict: Verdict, ring: Ring, **counts: int) -> None:
     """One line for operators, unless nothing happened; a chain that is halted is an alarm."""
-    halted.labels(chain).set(isinstance(verdict, Halt))
+    metrics.chain_halted.labels(chain).set(isinstance(verdict, Halt))
+    if ring.blocks:
+        metrics.chain_height.labels(chain).set(ring.tip.number)
+        metrics.chain_timestamp_seconds.labels(chain).set(ring.tip.timestamp)
     match verdict:
         case Unchanged():
             return

@@ -1,29 +1,33 @@
-"""Looking at a JSON document: fetch it, unless it has not changed, and tell which selected values have."""
+"""Looking at a document: fetch it, unless it has not changed, and tell what each filter finds new in it."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deliveries.attempts import retry_after
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
+from app.kit.foreign_json import Unreadable
 from app.kit.ids import Ids
 from app.kit.outbound import Answer, Fault, Outbound
-from app.subscriptions.models import Source
+from app.subscriptions.models import Filter, Source
 from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.telling import Seen
 from app.watchers import store
+from app.watchers.fetching import Misled, fetch
+from app.watchers.media import Fetched, Medium
 from app.watchers.models import Watcher
 from app.watchers.pace import again_after
-from app.watchers.selection import Json, Unreadable, read, select
+from app.watchers.rules import Judged, Memory
 from tocsin.schemas.subscriptions import FetchPosition
-from tocsin.schemas.watchers import JsonChanged, Selected
 
 log = telemetry.logger(__name__)
 
@@ -37,7 +41,7 @@ class Same:
 class Fresh:
     """The document as it is now, and how to ask whether it changes."""
 
-    value: Json
+    value: Any
     sha256: str
     etag: str | None
     last_modified: str | None
@@ -45,43 +49,53 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No document that can be read."""
+    """No document that can be read, and how it asked to be left alone."""
 
     reason: str
+    retry_after: str | None = None
 
 
 Finding: TypeAlias = Same | Fresh | Failed
 
 
-def finding(answer: Answer | Fault, known_sha256: str | None) -> Finding:
+def finding(medium: Medium, url: str, result: Answer | Fault | Misled, known_sha256: str | None) -> Finding:
     """What an answer says of the document; `known_sha256` is that of the body which was read before."""
-    if isinstance(answer, Fault):
-        return Failed(answer.category)
-    if answer.status == 304 and known_sha256 is not None:
+    if isinstance(result, Fault):
+        return Failed(result.category)
+    if isinstance(result, Misled):
+        return Failed(result.reason)
+    if result.status == 304 and known_sha256 is not None:
         return Same()
-    if answer.status != 200:
-        followed = "; redirects are not followed" if 300 <= answer.status < 400 else ""
-        return Failed(f"HTTP status {answer.status}{followed}")
-    if answer.truncated:
-        return Failed(f"the document has more than {limits.document_bytes_max} bytes")
-    sha256 = hashlib.sha256(answer.body).hexdigest()
+    if result.status != 200:
+        return Failed(f"HTTP status {result.status}", _header(result, "retry-after"))
+    if _header(result, "content-encoding") not in (None, "", "identity"):
+        return Failed("the document is compressed, which was not asked for")
+    if result.truncated:
+        return Failed(f"the document has more than {medium.bytes_max} bytes")
+    sha256 = hashlib.sha256(result.body).hexdigest()
     if sha256 == known_sha256:
         return Same()
     try:
-        value = read(answer.body)
+        value = medium.read(result.body, _header(result, "content-type"), url)
     except Unreadable as unreadable:
         return Failed(str(unreadable))
-    return Fresh(value, sha256, _validator(answer, "etag"), _validator(answer, "last-modified"))
+    return Fresh(value, sha256, _validator(result, "etag"), _validator(result, "last-modified"))
 
 
 class Documents:
-    """The watcher of JSON documents."""
-
-    kind = "http.json"
+    """The watcher of documents of one kind."""
 
     def __init__(
-        self, transaction: Transaction, clock: Clock, ids: Ids, subscriptions: Subscriptions, outbound: Outbound
+        self,
+        medium: Medium,
+        transaction: Transaction,
+        clock: Clock,
+        ids: Ids,
+        subscriptions: Subscriptions,
+        outbound: Outbound,
     ) -> None:
+        self.kind = medium.kind
+        self._medium = medium
         self._transaction = transaction
         self._clock = clock
         self._ids = ids
@@ -90,16 +104,20 @@ class Documents:
 
     async def look(self, taken: Source) -> bool:
         """Look once at a document that was taken; whether anything was told of it."""
+        url: str = taken.params["url"]
         async with self._transaction() as db:
             watcher = await store.watcher(db, taken.id)
             known = await self._known(db, taken, watcher)
-        answer = await self._outbound.get(
-            taken.params["url"],
-            _headers(watcher if known is not None else None),
-            timeout_seconds=limits.poll_timeout_seconds,
-            body_bytes_max=limits.document_bytes_max,
+        got = await fetch(
+            self._outbound,
+            self._clock,
+            url,
+            _headers(self._medium, watcher if known is not None else None),
+            seconds=limits.poll_timeout_seconds,
+            bytes_max=self._medium.bytes_max,
         )
-        found = finding(answer, known)
+        # Reading and judging take as long as strangers make them, within bounds: others go on meanwhile.
+        found = await asyncio.to_thread(finding, self._medium, url, got.result, known)
         # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
         async with self._transaction() as db:
             held = await self._subscriptions.hold(db, taken)
@@ -109,7 +127,7 @@ class Documents:
             if held.state == "starting" and isinstance(found, Fresh):
                 await store.forget(db, held.id)
             told = await self._tell(db, held, found, now) if isinstance(found, Fresh) else 0
-            await self._conclude(db, held, watcher, found, now)
+            await self._conclude(db, held, watcher, found, now, got.calls)
         if not isinstance(found, Same):
             reason = found.reason if isinstance(found, Failed) else None
             log.info("looked at a document", source=taken.id, told=told, failed=reason)
@@ -117,35 +135,42 @@ class Documents:
 
     async def _known(self, db: AsyncSession, taken: Source, watcher: Watcher) -> str | None:
         """The hash of the body that was read before; None when it has to be read in any case."""
-        if taken.state == "starting" or await self._unread(db, taken.id):
+        if taken.state == "starting" or await self._unread(db, taken.id) or await store.is_waiting(db, taken.id):
             return None
         return watcher.body_sha256
 
     async def _unread(self, db: AsyncSession, source_id: str) -> Collection[str]:
-        """Filters that were added after the document was last read: what they select is not known yet."""
+        """Filters that were added after the document was last read: what they find in it is not known yet."""
         wanted = await self._subscriptions.wanted(db, source_id)
-        return {each.id for each in wanted} - set(await store.selections(db, source_id))
+        return {each.id for each in wanted} - await store.have_read(db, source_id)
 
     async def _tell(self, db: AsyncSession, held: Source, fresh: Fresh, now: datetime) -> int:
-        """Remember what every filter selects, and tell what has changed. Returns how much that was."""
+        """Remember what every filter found, and tell what is new to it. Returns how much that was."""
         before = await store.selections(db, held.id)
-        wanted = {each.id: each.spec["pointer"] for each in await self._subscriptions.wanted(db, held.id)}
-        selected = {filter_id: select(fresh.value, pointer) for filter_id, pointer in wanted.items()}
-        changed = [
-            Seen(self._ids.new("evt"), "http.json", [filter_id], payload)
-            for filter_id, payload in _changes(held.params["url"], wanted, before, selected, fresh.sha256, now)
+        wanted = await self._subscriptions.wanted(db, held.id)
+        judged = await asyncio.to_thread(self._judged, fresh, wanted, before)
+        fetched = Fetched(held.params["url"], now, fresh.sha256)
+        seen = [
+            Seen(self._ids.new("evt"), self.kind, [each.id], payload)
+            for each in wanted
+            for payload in self._medium.payloads(fresh.value, each.spec, fetched, judged[each.id])
         ]
-        await self._subscriptions.tell(db, held, changed, now)
-        kept = {filter_id: each.model_dump(mode="json") for filter_id, each in selected.items()}
-        await store.keep_selections(db, held.id, kept)
+        await self._subscriptions.tell(db, held, seen, now)
+        changed = {each: result.memory for each, result in judged.items() if before.get(each) != result.memory}
+        await store.keep_selections(db, held.id, changed, list(judged))
         await store.keep_validators(db, held.id, fresh.etag, fresh.last_modified, fresh.sha256)
-        return len(changed)
+        await self._subscriptions.mark_trouble(db, held.id, {each: result.trouble for each, result in judged.items()})
+        return len(seen)
 
-    async def _conclude(self, db: AsyncSession, held: Source, watcher: Watcher, found: Finding, now: datetime) -> None:
+    def _judged(self, fresh: Fresh, wanted: Sequence[Filter], before: Mapping[str, Memory]) -> Mapping[str, Judged]:
+        return {each.id: self._medium.judge(fresh.value, each.spec, before.get(each.id)) for each in wanted}
+
+    async def _conclude(
+        self, db: AsyncSession, held: Source, watcher: Watcher, found: Finding, now: datetime, calls: int
+    ) -> None:
         interval: float = held.params["interval_seconds"]
         if isinstance(found, Failed):
-            seconds = again_after(interval, watcher.failures, seconds_max=limits.look_again_seconds_max)
-            looked = Looked(held.state, now + timedelta(seconds=seconds), held.state_reason)
+            looked = Looked(held.state, now + _left_alone(interval, watcher.failures, found, now), held.state_reason)
         elif isinstance(found, Same) and await self._unread(db, held.id):
             # Somebody subscribed while we asked whether it had changed: it has to be read for them.
             looked = Looked(held.state, now)
@@ -154,35 +179,19 @@ class Documents:
             position = FetchPosition(fetched_at=now, body_sha256=sha256 or "").model_dump(mode="json")
             looked = Looked("active", now + timedelta(seconds=interval), position=position)
         error = found.reason if isinstance(found, Failed) else None
-        await store.conclude_look(db, held.id, now=now, calls=1, error=error)
-        await self._subscriptions.conclude(db, held, looked)
+        await store.conclude_look(db, held.id, now=now, calls=calls, error=error)
+        await self._subscriptions.conclude(db, held, looked, now)
 
 
-def _changes(
-    url: str,
-    wanted: Mapping[str, str],
-    before: Mapping[str, Mapping[str, Any]],
-    selected: Mapping[str, Selected],
-    sha256: str,
-    now: datetime,
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The filters whose value is another than before, with what to tell. The first value of a filter is no change."""
-    for filter_id, current in selected.items():
-        previous = Selected.model_validate(before[filter_id]) if filter_id in before else None
-        if previous is not None and (previous.found, previous.sha256) != (current.found, current.sha256):
-            changed = JsonChanged(
-                url=url,
-                pointer=wanted[filter_id],
-                fetched_at=now,
-                body_sha256=sha256,
-                current=current,
-                previous=previous,
-            )
-            yield filter_id, changed.model_dump(mode="json")
+def _left_alone(interval: float, failures: int, failed: Failed, now: datetime) -> timedelta:
+    """For how long nobody asks again: longer with each failure, and as long as the site wishes, within reason."""
+    seconds = again_after(interval, failures, seconds_max=limits.look_again_seconds_max)
+    asked = retry_after(failed.retry_after, now) or timedelta(0)
+    return max(timedelta(seconds=seconds), min(asked, timedelta(seconds=limits.retry_after_seconds_max)))
 
 
-def _headers(watcher: Watcher | None) -> dict[str, str]:
-    headers = {"accept": "application/json", "accept-encoding": "identity"}
+def _headers(medium: Medium, watcher: Watcher | None) -> dict[str, str]:
+    headers = {"accept": medium.accept, "accept-encoding": "identity"}
     if watcher is not None and watcher.etag is not None:
         headers["if-none-match"] = watcher.etag
     if watcher is not None and watcher.last_modified is not None:
@@ -192,8 +201,12 @@ def _headers(watcher: Watcher | None) -> dict[str, str]:
 
 def _validator(answer: Answer, name: str) -> str | None:
     """A validator to be sent back as it came; None where it is nothing that a header may hold."""
-    value = next((value for header, value in answer.headers.items() if header.lower() == name), None)
+    value = _header(answer, name)
     is_sendable = (
         value is not None and len(value) <= limits.validator_chars_max and value.isascii() and value.isprintable()
     )
     return value if is_sendable else None
+
+
+def _header(answer: Answer, name: str) -> str | None:
+    return next((value for header, value in answer.headers.items() if header.lower() == name), None)

@@ -198,7 +198,8 @@ class _Finder:
         if met:
             # The same place in the same block is the same event, whoever sees it and how often.
             event_id = derived_id("evt", self._chain, self._contents.block.hash, *place)
-            yield Seen(event_id, group[0].kind, met, _written(payload, detail), self._contents.block.hash)
+            block = self._contents.block
+            yield Seen(event_id, group[0].kind, met, _written(payload, detail), block.hash, block.number)
 
     def _meets(self, wanted: Wanted, payload: Detail) -> bool:
         if wanted.passes is not None and not wanted.passes(payload):

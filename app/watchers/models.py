@@ -19,6 +19,9 @@ class Watcher(SQLModel, table=True):
     failures: int = 0  # looks in a row that came to nothing
     doubts: int = 0  # looks in a row that saw the chain go back
     whole: bool = True  # whether the oldest of the blocks is where we began
+    final_number: int | None = Field(default=None, sa_column=Column(BigInteger))
+    final_hash: str | None = None  # null where the block was not seen
+    providers: list[dict[str, Any]] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     etag: str | None = None
     last_modified: str | None = None
     body_sha256: str | None = None
@@ -37,7 +40,7 @@ class Block(SQLModel, table=True):
 
 
 class Selection(SQLModel, table=True):
-    """What a filter selected from a document when it was last read."""
+    """What a filter remembers of a document as it was last read: the value, or what its rule needs."""
 
     __tablename__ = "selections"  # pyright: ignore[reportAssignmentType]
 

@@ -1,18 +1,14 @@
-"""Asking a node. Whatever goes wrong out there comes back as a value, with its reason."""
+"""What a follower asks, asked of a node: each answer is read, and checked against what was asked.
+
+Whatever goes wrong out there comes back as a value, with its reason.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
 
-import httpx
-import orjson
-from prometheus_client import Counter
-
-from app.kit import limits, telemetry
+from app.kit import limits
 from app.watchers.answers import (
     Contradiction,
     Found,
@@ -28,7 +24,8 @@ from app.watchers.answers import (
     transactions_of,
 )
 from app.watchers.blocks import REVERTED, ContractCall, Extra, Mined, Needs
-from app.watchers.evidence import Capability, Verified, lacking, learned
+from app.watchers.evidence import Verified, lacking, learned
+from app.watchers.finality import Levels, plausible
 from app.watchers.follower import (
     Answer,
     Ask,
@@ -36,118 +33,29 @@ from app.watchers.follower import (
     ByHash,
     ByNumber,
     Contents,
+    Elsewhere,
     Extras,
     Latest,
     Logs,
     Missing,
     More,
 )
+from app.watchers.jsonrpc import Call, Fault, Outcome, Refused, Result, Rpc
+from app.watchers.refusals import Meaning
 
-calls_made = Counter("tocsin_rpc_calls", "JSON-RPC calls made, by chain and method.", ["chain", "method"])
-
-log = telemetry.logger(__name__)
-
-# What nodes answer to a method that they do not have: JSON-RPC 2.0 §5.1, and EIP-1474 "method not supported".
-_NO_SUCH_METHOD = frozenset({-32601, -32004})
+# Refusals that say nothing about the method: less would be shown by another one.
+_ASK_SOMEBODY_ELSE = frozenset({Meaning.LIMITED, Meaning.EXHAUSTED, Meaning.UNKNOWN})
 # What nodes answer to a call that the contract reverts.
 _REVERTED_CODE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """No answer, or none that can be read."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The node answered with an error."""
-
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the node answered; unchecked."""
-
-    value: object
-
-
-Outcome: TypeAlias = Result | Refused | Fault
-
-
-class Rpc:
-    """JSON-RPC calls to the node of one chain."""
-
-    def __init__(self, http: httpx.AsyncClient, chain: str, url: str, capability: Capability | None = None) -> None:
-        self.chain = chain
-        self._http = http
-        self._url = url
-        self._ids = itertools.count(1)
-        # Learned from a refusal, and forgotten with the process.
-        self.has_block_receipts = True
-        # What its blocks have to show: learned from what they have shown, unless the operator says it.
-        self.capability = capability or Capability()
-
-    async def call(self, method: str, *params: object) -> Outcome:
-        """Make one call, within a deadline and a bound on the answer's size."""
-        calls_made.labels(self.chain, method).inc()
-        body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
-        try:
-            async with asyncio.timeout(limits.rpc_timeout_seconds):
-                status, content = await self._post(orjson.dumps(body))
-            return _outcome(status, orjson.loads(content), body["id"])
-        except (TimeoutError, httpx.HTTPError, OSError) as error:
-            return Fault(f"{method}: {type(error).__name__}")
-        except _TooLarge:
-            return Fault(f"{method}: the answer has more than {limits.rpc_answer_bytes_max} bytes")
-        except orjson.JSONDecodeError:
-            return Fault(f"{method}: the answer is no JSON")
-
-    async def _post(self, body: bytes) -> tuple[int, bytes]:
-        headers = {"content-type": "application/json"}
-        content = bytearray()
-        async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > limits.rpc_answer_bytes_max:
-                    raise _TooLarge
-        return response.status_code, bytes(content)
-
-
-class _TooLarge(Exception):
-    """The answer is larger than any block should need."""
-
-
-def _outcome(status: int, answer: object, expected_id: object) -> Outcome:
-    fields = _fields(answer)
-    # An error keeps its meaning whatever the HTTP status: providers differ in what they send with it.
-    if error := _fields(fields.get("error")):
-        given = error.get("code")
-        code = given if isinstance(given, int) else 0
-        # Its message is for the operator and may name the operator's account; what is returned here, agents are shown.
-        log.warning("a node refused a call", code=code, message=str(error.get("message"))[:200])
-        return Refused(code, f"the node answered with error {code}")
-    if status != 200:
-        return Fault(f"HTTP status {status}")
-    if fields.get("id") != expected_id or "result" not in fields:
-        return Fault("not an answer to what was asked")
-    return Result(fields["result"])
-
-
-def _fields(value: object) -> Mapping[str, Any]:
-    return cast(Mapping[str, Any], value) if isinstance(value, dict) else {}
-
-
 class Node:
     """Answers what a follower asks, for one look: headers that were seen on the way are kept, as contents are checked
-    against them."""
+    against them. Nodes of one chain may share them."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, headers: dict[str, Header] | None = None) -> None:
         self._rpc = rpc
-        self._headers: dict[str, Header] = {}
+        self._headers: dict[str, Header] = {} if headers is None else headers
         self._receipts: dict[str, Mapping[int, object]] = {}
         self.calls = 0
 
@@ -157,35 +65,78 @@ class Node:
             match ask:
                 case Latest():
                     return await self._block("eth_getBlockByNumber", "latest")
-                case ByNumber(number):
+                case ByNumber(number, since):
+                    await self._read_ahead(since, number)
                     return await self._numbered(number)
                 case ByHash(wanted):
-                    return await self._hashed(wanted)
+                    known = self._headers.get(wanted)
+                    return known.block if known else await self._hashed(wanted)
                 case Contents(blocks):
                     return await self._contents(blocks)
                 case More(blocks, needs):
                     return await self._more(blocks, needs)
+                case Elsewhere():
+                    raise AssertionError("there is nobody else to ask here")
         except (Contradiction, _NoAnswer) as failure:
-            return Missing(str(failure))
+            return _missing(failure)
+
+    async def head(self, *, with_tags: bool) -> tuple[Block, Levels | None] | Missing:
+        """The head and what is final of it, in one request; None where this node does not say, or no sense."""
+        with_tags = with_tags and self._rpc.has_tags
+        tags = ("latest", "safe", "finalized") if with_tags else ("latest",)
+        latest, *tagged = await self._call_all([("eth_getBlockByNumber", (tag, False)) for tag in tags])
+        try:
+            head = self._kept(_known(latest, "eth_getBlockByNumber")).block
+        except (Contradiction, _NoAnswer) as failure:
+            return _missing(failure)
+        return head, self._levels(head, tagged) if with_tags else None
+
+    def _levels(self, head: Block, tagged: list[Outcome]) -> Levels | None:
+        if any(isinstance(each, Refused) and _has_no_tags(each) for each in tagged):
+            self._rpc.has_tags = False
+            return None
+        try:
+            levels = Levels(*(self._level(each) for each in tagged))
+        except Contradiction:
+            return None
+        return levels if plausible(head, levels) else None
+
+    def _level(self, outcome: Outcome) -> Block | None:
+        """The block that a tag names; none where it was not said, which changes nothing about what is known."""
+        if isinstance(outcome, Result) and outcome.value is not None:
+            return header(outcome.value).block
+        return None
+
+    async def _read_ahead(self, first: int | None, number: int) -> None:
+        """Ask for many headers at once, by number. What is not of the fork that is walked is not asked for again."""
+        if first is None or number - first < 2:
+            return
+        calls: list[Call] = [("eth_getBlockByNumber", (hex(each), False)) for each in range(first, number)]
+        for each in await self._call_all(calls):
+            if isinstance(each, Result) and each.value is not None:
+                self._kept(each.value)
 
     async def of_another_chain(self) -> Missing | None:
         """Why this is no node of the chain that it is said to be of; None where it is one."""
         outcome = await self._call("eth_chainId")
         if not isinstance(outcome, Result):
-            return Missing(outcome.reason)
+            return _missing(_NoAnswer(outcome))
         expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
         return (
             None
             if outcome.value == expected
-            else Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}")
+            else Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}", "wrong")
         )
 
     async def _block(self, method: str, name: str) -> Block:
-        found = header(await self._result(method, name, False))
+        return self._kept(await self._result(method, name, False)).block
+
+    def _kept(self, answer: object) -> Header:
+        found = header(answer)
         if found.committed is None:
             self._demand("rpc", found.block, "the header of")
         self._headers[found.block.hash] = found
-        return found.block
+        return found
 
     async def _numbered(self, number: int) -> Block:
         block = await self._block("eth_getBlockByNumber", hex(number))
@@ -207,7 +158,7 @@ class Node:
                 async with at_once:
                     return await self._logs(self._headers[block.hash])
             except (Contradiction, _NoAnswer) as failure:
-                return Missing(str(failure))
+                return _missing(failure)
 
         found = await asyncio.gather(*(one(block) for block in blocks))
         missing = next((each for each in found if isinstance(each, Missing)), None)
@@ -240,7 +191,9 @@ class Node:
                 answer = _known(outcome, "eth_getBlockReceipts")
                 self._receipts[of.block.hash] = receipts_of(answer)
                 return logs_of_receipts(of, answer)
-            self._rpc.has_block_receipts = outcome.code not in _NO_SUCH_METHOD
+            if outcome.meaning in _ASK_SOMEBODY_ELSE:
+                raise _NoAnswer(outcome)
+            self._rpc.has_block_receipts = outcome.meaning is not Meaning.UNSUPPORTED
         return logs_of_block(of, await self._result("eth_getLogs", {"blockHash": of.block.hash}))
 
     async def _more(self, blocks: tuple[Block, ...], needs: Needs) -> Extras:
@@ -313,14 +266,37 @@ class Node:
         self.calls += 1
         return await self._rpc.call(method, *params)
 
+    async def _call_all(self, calls: list[Call]) -> list[Outcome]:
+        self.calls += len(calls)
+        return await self._rpc.call_all(calls)
+
 
 def _known(outcome: Outcome, method: str) -> object:
     if not isinstance(outcome, Result):
-        raise _NoAnswer(outcome.reason)
+        raise _NoAnswer(outcome)
     if outcome.value is None:
-        raise _NoAnswer(f"{method}: the node does not know it")
+        raise _NoAnswer(Refused(0, f"{method}: the node does not know it", Meaning.UNKNOWN))
     return outcome.value
+
+
+def _has_no_tags(refused: Refused) -> bool:
+    # -32602: the parameters are invalid, to a node that has never heard of the tag.
+    return refused.meaning is Meaning.UNSUPPORTED or refused.code == -32602
 
 
 class _NoAnswer(Exception):
     """The node said nothing that could be used."""
+
+    def __init__(self, outcome: Refused | Fault) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def _missing(failure: Contradiction | _NoAnswer) -> Missing:
+    match failure:
+        case _NoAnswer(outcome=Refused(reason=reason, meaning=meaning, again_seconds=again_seconds)):
+            return Missing(reason, meaning.value, again_seconds)
+        case _NoAnswer(outcome=Fault(reason, cause, again_seconds)):
+            return Missing(reason, cause, again_seconds)
+        case _:
+            return Missing(str(failure), "wrong")

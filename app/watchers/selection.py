@@ -1,39 +1,32 @@
-"""Reading a value out of a JSON document, and telling whether it has changed. Documents come from strangers."""
+"""Selecting a value out of a JSON document, and knowing it again. Documents come from strangers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from typing import Any, TypeAlias, cast
-
-import orjson
+from collections.abc import Mapping
+from typing import Any, cast
 
 from app.kit import limits
+from app.kit.foreign_json import Json, is_storable
+from app.subscriptions.expressions import Unfit, expression
 from tocsin.schemas.watchers import Selected
 
-Json: TypeAlias = Any
+__all__ = ["nothing", "picked", "pointed", "shown"]
+
+nothing = Selected(found=False)
 
 
-class Unreadable(ValueError):
-    """The document is no JSON that two readers would agree about."""
+def picked(document: Json, spec: Mapping[str, Any]) -> tuple[bool, Json]:
+    """Whether there is what the spec selects, and the value. Raises Unfit."""
+    if spec.get("jmespath") is None:
+        return pointed(document, spec["pointer"])
+    value = expression(spec["jmespath"]).of(document)
+    return value is not None, value
 
 
-def read(body: bytes) -> Json:
-    """The document. Numbers keep every digit that was written before the point."""
-    try:
-        # orjson bounds the nesting by itself; json, which keeps long integers, by a limit that anybody may raise.
-        orjson.loads(body)
-        document = json.loads(body, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the document is no JSON: {error}"[:200]) from error
-    if _depth(document) > _depth_max:
-        raise Unreadable(f"the document is nested deeper than {_depth_max} levels")
-    return document
-
-
-def select(document: Json, pointer: str) -> Selected:
-    """What the pointer (RFC 6901) points at."""
+def pointed(document: Json, pointer: str) -> tuple[bool, Json]:
+    """Whether the pointer (RFC 6901) points at anything, and at what."""
     value = document
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
@@ -42,61 +35,21 @@ def select(document: Json, pointer: str) -> Selected:
         elif isinstance(value, list) and _is_index(name) and int(name) < len(cast(list[Json], value)):
             value = cast(list[Json], value)[int(name)]
         else:
-            return Selected(found=False)
-    return _selected(value)
+            return False, None
+    return True, value
 
 
-def _selected(value: Json) -> Selected:
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+def shown(value: Json) -> Selected:
+    """The value as it is told and remembered; only its hash where it is too large. Raises Unfit for what is no JSON."""
+    try:
+        canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unfit("what the expression makes is no JSON") from error
     sha256 = hashlib.sha256(canonical.encode()).hexdigest()
-    if len(canonical) > limits.selected_chars_max or not _is_storable(canonical):
+    if len(canonical) > limits.selected_chars_max or not is_storable(canonical):
         return Selected(found=True, omitted=True, sha256=sha256)
     return Selected(found=True, value=value, sha256=sha256)
 
 
-def _is_storable(canonical: str) -> bool:
-    """PostgreSQL stores neither U+0000 nor half of a surrogate pair."""
-    # An escaped backslash before u0000 is taken for a NUL as well: then the value is omitted without need.
-    if "\\u0000" in canonical:
-        return False
-    try:
-        json.dumps(json.loads(canonical), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-# Deeper than anything that a person would write, shallower than what any reader of ours refuses.
-_depth_max = 64
-
-
-def _depth(value: Json) -> int:
-    """How deep lists and objects are nested, counted to one more than matters."""
-    level: list[Json] = [value]
-    for depth in range(_depth_max + 1):
-        level = [inner for each in level for inner in _inner(each)]
-        if not level:
-            return depth
-    return _depth_max + 1
-
-
-def _inner(value: Json) -> list[Json]:
-    if isinstance(value, dict):
-        return list(cast(dict[str, Json], value).values())
-    return cast(list[Json], value) if isinstance(value, list) else []
-
-
 def _is_index(name: str) -> bool:
     return name == "0" or (name.isascii() and name.isdigit() and name[0] != "0" and len(name) < 10)
-
-
-def _refuse(constant: str) -> Json:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _finite(text: str) -> float | int:
-    """3 and 3.0 and 3e0 are one number, however it was written; so they are read as one."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -15,6 +15,8 @@ from app.kit.wake import Wake
 from app.subscriptions.models import Source
 from app.subscriptions.service import Subscriptions
 from app.watchers import store
+from app.watchers.backfill import Backfilling
+from app.watchers.heads import NewHeads
 from app.watchers.models import Watcher as Row
 from tocsin.schemas.watchers import Watcher, WatcherQuery
 from tocsin.schemas.wire import Page
@@ -37,13 +39,22 @@ class Watchers:
     """One watcher a source: whoever takes it looks, and nobody else until that look has ended."""
 
     def __init__(
-        self, transaction: Transaction, clock: Clock, wake: Wake, subscriptions: Subscriptions, *kinds: Kind
+        self,
+        transaction: Transaction,
+        clock: Clock,
+        wake: Wake,
+        subscriptions: Subscriptions,
+        backfilling: Backfilling,
+        heads: NewHeads,
+        *kinds: Kind,
     ) -> None:
         self._transaction = transaction
         self._clock = clock
         self._wake = wake
         self._subscriptions = subscriptions
+        self._heads = heads
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
+        self.backfill_next = backfilling.backfill_next
         self._looking: set[asyncio.Task[bool]] = set()
 
     async def look_next(self) -> int:
@@ -72,8 +83,13 @@ class Watchers:
             sources, query.limit, lambda each: _shown(*each, rows.get(each[0].id)), lambda each: each[0].id
         )
 
+    def start(self) -> None:
+        """Listen to those who announce that there is something to look at."""
+        self._heads.start()
+
     async def close(self) -> None:
         """Leave the looks that are under way to their leases."""
+        await self._heads.close()
         for look in self._looking:
             look.cancel()
         await asyncio.gather(*self._looking, return_exceptions=True)
@@ -111,5 +127,6 @@ def _shown(source: Source, subscriptions: int, row: Row | None) -> Watcher:
             "looked_at": row.looked_at if row else None,
             "next_look_at": source.due_at,
             "last_error": row.last_error if row else None,
+            "providers": (row.providers if row else None) or [],
         }
     )

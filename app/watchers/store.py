@@ -1,7 +1,7 @@
 """SQL of what watchers remember."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
-from app.watchers.follower import Block, Ring
+from app.watchers.follower import Block, Final, Ring
 from app.watchers.models import Block as BlockRow
 from app.watchers.models import Selection, Watcher
 
@@ -58,11 +58,12 @@ async def conclude_look(
 # Chains
 
 
-async def ring(db: AsyncSession, source_id: str, *, whole: bool) -> Ring:
-    """The newest blocks that were applied."""
-    question = select(BlockRow).where(col(BlockRow.source_id) == source_id).order_by(col(BlockRow.number))
+async def ring(db: AsyncSession, of: Watcher) -> Ring:
+    """The newest blocks that were applied, and how far they are final."""
+    question = select(BlockRow).where(col(BlockRow.source_id) == of.source_id).order_by(col(BlockRow.number))
     rows = await db.scalars(question)
-    return Ring(tuple(Block(row.number, row.hash, row.parent_hash, row.timestamp) for row in rows), whole)
+    final = None if of.final_number is None else Final(of.final_number, of.final_hash)
+    return Ring(tuple(Block(row.number, row.hash, row.parent_hash, row.timestamp) for row in rows), of.whole, final)
 
 
 async def replace_blocks(db: AsyncSession, source_id: str, before: Ring, after: Ring) -> None:
@@ -112,19 +113,57 @@ async def drop_prices(db: AsyncSession, source_id: str, filter_ids: Collection[s
     await db.execute(others, {"source_id": source_id, "filters": list(filter_ids)})
 
 
+async def keep_final(db: AsyncSession, source_id: str, final: Final | None) -> None:
+    """Remember how far the chain is final. It never goes back."""
+    if final is None:
+        return
+    statement = text(
+        """
+        update watchers set final_number = :number, final_hash = :hash
+        where source_id = :id and (final_number is null or final_number < :number)
+        """
+    )
+    await db.execute(statement, {"id": source_id, "number": final.number, "hash": final.hash})
+
+
+async def keep_providers(db: AsyncSession, source_id: str, providers: Sequence[Mapping[str, Any]]) -> None:
+    """Remember how each provider fared, for those who ask another process."""
+    statement = text("update watchers set providers = cast(:providers as jsonb) where source_id = :id")
+    await db.execute(statement, {"id": source_id, "providers": json.dumps(providers)})
+
+
 # Documents
 
 
+async def have_read(db: AsyncSession, source_id: str) -> set[str]:
+    """The filters that have looked at the document."""
+    return set(await db.scalars(select(Selection.filter_id).where(col(Selection.source_id) == source_id)))
+
+
+async def is_waiting(db: AsyncSession, source_id: str) -> bool:
+    """Whether the document holds what was found and not told yet."""
+    statement = text(
+        """
+        select exists (select from selections where source_id = :id and selected @> '{"waiting": true}')
+        """
+    )
+    return (await db.execute(statement, {"id": source_id})).scalar_one()
+
+
 async def selections(db: AsyncSession, source_id: str) -> Mapping[str, Mapping[str, Any]]:
-    """What each filter selected when the document was last read."""
+    """What each filter remembers of the document as it was last read."""
     rows = await db.scalars(select(Selection).where(col(Selection.source_id) == source_id))
     return {row.filter_id: row.selected for row in rows}
 
 
-async def keep_selections(db: AsyncSession, source_id: str, selected: Mapping[str, Mapping[str, Any]]) -> None:
-    """Remember what each of these filters selects now, and nothing of any other."""
+async def keep_selections(
+    db: AsyncSession, source_id: str, changed: Mapping[str, Mapping[str, Any]], wanted: Sequence[str]
+) -> None:
+    """Remember what these filters know now, and nothing of any that is not wanted any more."""
     others = text("delete from selections where source_id = :source_id and filter_id <> all(cast(:filters as text[]))")
-    await db.execute(others, {"source_id": source_id, "filters": list(selected)})
+    await db.execute(others, {"source_id": source_id, "filters": list(wanted)})
+    if not changed:
+        return
     kept = text(
         """
         insert into selections (filter_id, source_id, selected)
@@ -133,7 +172,7 @@ async def keep_selections(db: AsyncSession, source_id: str, selected: Mapping[st
         on conflict (filter_id) do update set selected = excluded.selected
         """
     )
-    columns = {"filters": list(selected), "selected": [json.dumps(each) for each in selected.values()]}
+    columns = {"filters": list(changed), "selected": [json.dumps(each) for each in changed.values()]}
     await db.execute(kept, {"source_id": source_id, **columns})
 
 
@@ -155,7 +194,8 @@ async def forget(db: AsyncSession, source_id: str) -> None:
     fresh = text(
         """
         update watchers
-        set doubts = 0, failures = 0, whole = true, etag = null, last_modified = null, body_sha256 = null
+        set doubts = 0, failures = 0, whole = true, final_number = null, final_hash = null,
+            etag = null, last_modified = null, body_sha256 = null
         where source_id = :id
         """
     )

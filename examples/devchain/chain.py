@@ -40,14 +40,24 @@ class DevChain:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, *, mining: bool = True, timestamp: int | None = None, chain_id: int = chain_id, optimism: bool = False
+        cls,
+        *,
+        mining: bool = True,
+        timestamp: int | None = None,
+        chain_id: int = chain_id,
+        epoch_blocks: int = 1,
+        optimism: bool = False,
     ) -> AsyncIterator[DevChain]:
         """A fresh chain, gone at exit. With `mining=False` only `mine` makes blocks; `optimism` takes deposits, too.
+
+        A block is safe once there is an epoch above it, and final once there are two.
 
         The same `timestamp` and the same calls give the same hashes in two processes; leave it out where signatures
         with a validity in real time are to be settled.
         """
-        with anvil_process(mining=mining, timestamp=timestamp, chain_id=chain_id, optimism=optimism) as url:
+        with anvil_process(
+            mining=mining, timestamp=timestamp, chain_id=chain_id, epoch_blocks=epoch_blocks, optimism=optimism
+        ) as url:
             async with cls.connect(url) as chain:
                 yield chain
 
@@ -117,11 +127,12 @@ def anvil_binary() -> str:
 
 @contextmanager
 def anvil_process(
-    *, mining: bool, timestamp: int | None, chain_id: int = chain_id, optimism: bool = False
+    *, mining: bool, timestamp: int | None, chain_id: int = chain_id, epoch_blocks: int = 1, optimism: bool = False
 ) -> Iterator[str]:
     """The URL of an anvil that lives as long as the context, on a port the system chose."""
     # fifo: ordering by fee drops transactions of one sender. Short epochs: `finalized` moves from the first blocks on.
-    command = [anvil_binary(), "--host", "127.0.0.1", "--port", "0", "--order", "fifo", "--slots-in-an-epoch", "1"]
+    command = [anvil_binary(), "--host", "127.0.0.1", "--port", "0", "--order", "fifo"]
+    command += ["--slots-in-an-epoch", str(epoch_blocks)]
     command += ["--chain-id", str(chain_id)]
     command += [] if mining else ["--no-mining"]
     command += ["--optimism"] if optimism else []

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -45,6 +47,26 @@ def test_the_bookkeeper_hears_of_what_it_wants_and_in_order(relay: Relay, tmp_pa
     ]
 
 
+def test_the_alert_is_woken_when_the_price_crosses(relay: Relay, tmp_path: Path) -> None:
+    key = PrivateKey.generate()
+    key.save(tmp_path / "key")
+    with Client(relay.url, key) as client, quoting("2999.99") as site:
+        client.agents.register(key, "alert")
+        settings = {"TOCSIN_URL": relay.url, "TOCSIN_KEY": str(tmp_path / "key"), "PYTHONPATH": str(ROOT)}
+        words = [sys.executable, "-m", "examples.price_alert", site.url, "data.price", "3000", "2900", "2"]
+        with subprocess.Popen(
+            words, cwd=tmp_path, env=environment(tmp_path, **settings), stdout=subprocess.PIPE
+        ) as alert:
+            assert alert.stdout is not None
+            said = [alert.stdout.readline().decode()]
+            for price in ("3000.0000000000000000001", "2899"):
+                site.price = price
+                said.append(alert.stdout.readline().decode())
+            assert alert.wait(20) == 0
+    assert said[0].startswith("asleep")
+    assert said[1:] == ["3000.0000000000000000001 is above 3000\n", "2899 is below 2900\n"]
+
+
 def test_the_reporter_writes_each_report_once_however_often_it_is_started(relay: Relay, tmp_path: Path) -> None:
     key, reports = PrivateKey.generate(), tmp_path / "reports"
     key.save(tmp_path / "key")
@@ -79,3 +101,35 @@ def running(words: list[str], home: Path, settings: Mapping[str, str]) -> Iterat
         assert program.stdout is not None
         yield program.stdout.readline()
         program.terminate()
+
+
+class Site(ThreadingHTTPServer):
+    """A site that quotes a price."""
+
+    price = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/eth.json"
+
+
+class Quote(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Site)
+        body = b'{"data": {"price": %s}}' % self.server.price.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+@contextmanager
+def quoting(price: str) -> Iterator[Site]:
+    with Site(("127.0.0.1", 0), Quote) as site:
+        site.price = price
+        Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
+        yield site
+        site.shutdown()

@@ -33,7 +33,8 @@ VALUE: dict[str, Any] = {
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """A relay that knows a chain, whose node is away."""
-    return settings.model_copy(update={"chains": {"eip155:31337": ChainSettings(rpc_url="http://127.0.0.1:1")}})
+    chains = {"eip155:31337": ChainSettings.model_validate({"rpc_url": "http://127.0.0.1:1"})}
+    return settings.model_copy(update={"chains": chains})
 
 
 async def subscribe(agent: TestAgent, source: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -52,7 +53,49 @@ async def test_a_subscription_is_shown_as_it_was_made(agent: TestAgent) -> None:
 
 
 async def test_a_value_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
-    assert (await subscribe(agent, VALUE))["source"] == VALUE
+    plain = {"jmespath": None, "rule": {"kind": "changed"}}
+    assert (await subscribe(agent, VALUE))["source"] == {**VALUE, **plain}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            {"jmespath": "a[0]", "rule": {"kind": "threshold", "above": 3000.50, "below": "2900.0"}},
+            {"jmespath": "a[0]", "rule": {"kind": "threshold", "above": "3000.5", "below": "2900"}},
+        ),
+        ({"rule": {"kind": "appeared", "key": "id"}}, {"rule": {"kind": "appeared", "key": "id"}}),
+    ],
+)
+async def test_a_rule_is_shown_in_its_one_spelling(
+    agent: TestAgent, said: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    watched = {**VALUE, "pointer": ""}
+    assert (await subscribe(agent, {**watched, **said}))["source"] == {**watched, "jmespath": None, **shown}
+
+
+async def test_a_feed_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
+    feed = {"kind": "http.feed", "url": VALUE["url"], "interval": "PT15M", "updates": True}
+    assert (await subscribe(agent, feed))["source"] == feed
+
+
+@pytest.mark.parametrize(
+    ("said", "pointer"),
+    [
+        ({"jmespath": "a["}, "/source/jmespath"),
+        ({"jmespath": "nowhere(@)"}, "/source/jmespath"),
+        ({"rule": {"kind": "appeared", "key": "]"}}, "/source/rule/key"),
+        ({"pointer": "/a", "jmespath": "a"}, "/source"),
+        ({"rule": {"kind": "threshold"}}, "/source/rule"),
+        ({"rule": {"kind": "threshold", "above": 1, "below": 2}}, "/source/rule"),
+        ({"rule": {"kind": "threshold", "above": "1e3"}}, "/source/rule/above"),
+    ],
+)
+async def test_a_rule_that_cannot_be_judged_is_refused(agent: TestAgent, said: dict[str, Any], pointer: str) -> None:
+    source = {**VALUE, "pointer": "", **said}
+    refused = await agent.post("/v1/subscriptions", {"source": source})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"].startswith(pointer)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +141,26 @@ async def test_a_refusal_says_at_which_character(agent: TestAgent) -> None:
     assert "arguments/0: address is a string" in error["detail"]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        LOGS,
+        {**ON, "kind": "evm.block"},
+        {**ON, "kind": "evm.transfer", "asset": TOKEN},
+        {**ON, "kind": "evm.nft_mint", "to": TOKEN},
+        {**ON, "kind": "evm.liquidity", "pool": TOKEN},
+    ],
+)
+async def test_what_logs_or_numbers_find_begins_in_the_past(agent: TestAgent, source: dict[str, Any]) -> None:
+    subscribed = await subscribe(agent, source, from_block=7)
+    assert subscribed["catching_up"]["from_block"] == 7
+
+
+async def test_a_kind_that_cannot_begin_in_the_past_is_told_which_can(agent: TestAgent) -> None:
+    refused = (await agent.post("/v1/subscriptions", {"source": CALL, "from_block": 1})).json()
+    assert "evm.block, evm.log, evm.transfer of a token" in refused["errors"][0]["detail"]
+
+
 async def test_an_agent_has_a_bounded_number_of_calls(agent: TestAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "calls_per_agent_max", 2)
     for data in ("0x01", "0x02"):
@@ -119,6 +182,36 @@ async def test_equal_wishes_share_their_source_and_filter(new_agent: NewAgent) -
     assert (first["source_id"], first["filter_id"]) == (second["source_id"], second["filter_id"])
     assert third["source_id"] == first["source_id"]
     assert third["filter_id"] != first["filter_id"]
+
+
+async def test_what_is_told_in_the_same_way_is_one_feed(new_agent: NewAgent) -> None:
+    one, other = await new_agent(), await new_agent()
+    first, same = await subscribe(one, LOGS), await subscribe(other, LOGS, description="mine")
+    ways = [
+        await subscribe(one, {**LOGS, "finality": "finalized"}),
+        await subscribe(one, {**LOGS, "finality": "confirmations:12"}),
+        await subscribe(one, LOGS, batch="block"),
+        await subscribe(one, LOGS, heartbeat_blocks=10),
+    ]
+    assert first["feed_id"] == same["feed_id"]
+    assert len({first["feed_id"], *(each["feed_id"] for each in ways)}) == 5
+    assert {each["filter_id"] for each in ways} == {first["filter_id"]}
+    assert first["joins_after"] == {"seq": 0, "hash": "0" * 64}
+    assert [each["source"]["finality"] for each in ways] == ["finalized", "confirmations:12", "latest", "latest"]
+    assert (ways[2]["batch"], ways[3]["heartbeat_blocks"]) == ("block", 10)
+
+
+async def test_no_confirmations_are_the_latest(agent: TestAgent) -> None:
+    none, latest = await subscribe(agent, {**LOGS, "finality": "confirmations:0"}), await subscribe(agent, LOGS)
+    assert none["feed_id"] == latest["feed_id"]
+    assert none["source"]["finality"] == "latest"
+
+
+async def test_a_cursor_from_before_there_were_feeds_is_refused(agent: TestAgent) -> None:
+    created = await subscribe(agent, LOGS)
+    answer = await agent.get(f"/v1/subscriptions/{created['id']}/events?after=MTc")
+    assert answer.status_code == 400
+    assert answer.json()["type"].endswith("/invalid-cursor")
 
 
 async def test_values_of_one_document_share_their_source(agent: TestAgent) -> None:
@@ -183,8 +276,19 @@ async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
         ({"source": {**LOGS, "address": [], "topics": [[], None]}}, "/source"),  # everything, in other words
         ({"source": {**LOGS, "topics": [TOPIC] * 5}}, "/source/topics"),
         ({"source": {**LOGS, "topics": ["Transfer"]}}, "/source/topics/0"),
-        ({"source": {**LOGS, "finality": "finalized"}}, "/source/finality"),
+        ({"source": {**LOGS, "finality": "soon"}}, "/source/finality"),
+        ({"source": {**LOGS, "finality": "confirmations:010"}}, "/source/finality"),
+        ({"source": {**VALUE, "finality": "finalized"}}, "/source/finality"),
+        ({"source": LOGS, "batch": "day"}, "/batch"),
+        ({"source": VALUE, "batch": "block"}, "/batch"),
+        ({"source": LOGS, "heartbeat_blocks": 0}, "/heartbeat_blocks"),
+        ({"source": VALUE, "heartbeat_blocks": 5}, "/heartbeat_blocks"),
         ({"source": {**LOGS, "from_block": 1}}, "/source/from_block"),
+        ({"source": VALUE, "from_block": 1}, "/from_block"),
+        ({"source": CALL, "from_block": 1}, "/from_block"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": "native"}, "from_block": 1}, "/from_block"),
+        ({"source": {**ON, "kind": "evm.contract_created"}, "from_block": 1}, "/from_block"),
+        ({"source": {**ON, "kind": "evm.price", "pool": TOKEN, "when": MOVES}, "from_block": 1}, "/from_block"),
         ({"source": {**LOGS, "where": "log.index =1"}}, "/source/where"),
         ({"source": {**LOGS, "event": "Transfer(adress)"}}, "/source/event"),
         ({"source": {**LOGS, "event": "Transfer(address)"}}, "/source"),  # two first topics

@@ -64,7 +64,7 @@ class Watching:
     async def look(self, seconds: float = 30) -> None:
         self.clock.advance(seconds=seconds)
         await drain(self.services.watchers.look_next)
-        await drain(self.services.subscriptions.fan_out_next)
+        await drain(self.services.subscriptions.feed_next)
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def test_a_new_value_of_a_known_document_is_read_although_it_has_not_chang
     [
         (500, b"{}", "500"),
         (404, b'{"usd": 9}', "404"),
-        (302, b"", "redirects are not followed"),
+        (302, b"", "a redirect to nowhere"),
         (200, b"<html>", "no JSON"),
         (200, b'{"usd": NaN}', "no JSON"),
         (200, b"[" * 50_000, "no JSON"),

@@ -12,6 +12,7 @@ from app.kit.due import drain
 from app.services import Services
 from app.settings import ChainSettings, Settings
 from examples.devchain import DevChain, Token, transfer_topic
+from tests.chain.parrot import COLLECTION, MEMORY, PARROT, POOL, SLOT, planted
 from tests.chain.proxy import Proxy
 from tests.receivers import Receiver, receiving
 from tests.world import OwnClock, TestAgent
@@ -21,7 +22,8 @@ NETWORK = "eip155:31337"
 
 @pytest.fixture
 async def chain() -> AsyncIterator[DevChain]:
-    async with DevChain.start(mining=False, timestamp=1_700_000_000) as chain:
+    # Final is what 16 blocks stand on: forks of these tests are no deeper, unless they mean to be.
+    async with DevChain.start(mining=False, timestamp=1_700_000_000, epoch_blocks=8) as chain:
         yield chain
 
 
@@ -42,8 +44,17 @@ async def token(chain: DevChain) -> Token:
 
 
 @pytest.fixture
+async def contracts(chain: DevChain) -> None:
+    """A pool, a collection and a slot, each at its address."""
+    await planted(chain, PARROT, POOL)
+    await planted(chain, PARROT, COLLECTION)
+    await planted(chain, SLOT, MEMORY)
+    await chain.mine()
+
+
+@pytest.fixture
 def settings(settings: Settings, proxy: Proxy) -> Settings:
-    chains = {NETWORK: ChainSettings(rpc_url=proxy.url, poll_seconds=1)}
+    chains = {NETWORK: ChainSettings.model_validate({"rpc_url": proxy.url, "poll_seconds": 1})}
     return settings.model_copy(update={"chains": chains})
 
 
@@ -76,7 +87,7 @@ class Town:
 
     async def deliver(self) -> None:
         """Fan out what was seen and get it there."""
-        await drain(self.services.subscriptions.fan_out_next)
+        await drain(self.services.subscriptions.feed_next)
         await drain(self.services.deliveries.deliver_next)
 
     async def turn(self, times: int = 1) -> None:

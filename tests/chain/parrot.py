@@ -28,6 +28,10 @@ PARROT = _parrot()
 SLOT = "0x60043611601b5760005480601257600080fd5b60005260206000f35b60043560005500"
 
 
+POOL, COLLECTION, MEMORY = ("0x" + digit * 40 for digit in "abc")
+"""Where the tests have a pool and a collection, which are parrots, and a slot."""
+
+
 def spoken(address: str, topics: Sequence[str], data: str = "0x") -> dict[str, Any]:
     """What makes a parrot at an address log this; topics as hexadecimal of any length."""
     padded = [topic[2:].rjust(64, "0") for topic in topics]

@@ -10,13 +10,12 @@ from app.watchers import decoding
 from app.watchers.decoding import topic_of
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import NETWORK, Town, pulled, subscribe
-from tests.chain.parrot import PARROT, SLOT, planted, remembered, spoken, words
+from tests.chain.parrot import COLLECTION, MEMORY, POOL, remembered, spoken, words
 from tests.chain.proxy import Proxy
 from tests.world import TestAgent
 from tocsin.schemas import watchers
 from tocsin.schemas.wire import Wire
 
-POOL, COLLECTION, MEMORY = ("0x" + digit * 40 for digit in "abc")
 PAYLOADS: dict[str, type[Wire]] = {
     "evm.block": watchers.BlockSeen,
     "evm.log": watchers.LogSeen,
@@ -49,14 +48,6 @@ async def told(agent: TestAgent, subscription: dict[str, Any]) -> list[dict[str,
 
 async def watch(agent: TestAgent, kind: str, **members: Any) -> dict[str, Any]:
     return await subscribe(agent, {"source": {"kind": kind, "chain": NETWORK, **members}})
-
-
-@pytest.fixture
-async def contracts(chain: DevChain) -> None:
-    await planted(chain, PARROT, POOL)
-    await planted(chain, PARROT, COLLECTION)
-    await planted(chain, SLOT, MEMORY)
-    await chain.mine()
 
 
 @pytest.mark.usefixtures("contracts")

@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"sqlmodel", "sqlalchemy", "psycopg", "starlette", "httpx", "aiohttp", "arq", "redis"}
+OUTSIDE = {"sqlmodel", "sqlalchemy", "psycopg", "starlette", "httpx", "aiohttp", "arq", "redis", "websockets"}
 NO_FEATURE = {"app.kit", "app.local", "app.discovery", "app.console"}
 # What a feature folder may hold beside its rules. Every other file in it decides, and reaches nothing outside.
 ROLES = {"models", "store", "service", "routes"}
@@ -56,9 +56,21 @@ ACTORS = {
     "app.schedules.turns",
     "app.schedules.upkeep",
     "app.schedules.versions",
+    "app.subscriptions.feed_store",
+    "app.subscriptions.feeding",
+    "app.subscriptions.forgetting",
+    "app.subscriptions.streams",
+    "app.subscriptions.inbox_book",
+    "app.subscriptions.inboxes",
     "app.subscriptions.tail",
+    "app.watchers.backfill",
     "app.watchers.chains",
     "app.watchers.documents",
+    "app.watchers.fetching",
+    "app.watchers.heads",
+    "app.watchers.jsonrpc",
+    "app.watchers.opening",
+    "app.watchers.providers",
     "app.watchers.rpc",
 }
 PURE_ELSEWHERE = {

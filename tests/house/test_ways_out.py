@@ -1,4 +1,4 @@
-"""Requests leave by two ways only: one for strangers' URLs, one for the operator's own."""
+"""Requests leave by two ways only: one for strangers' URLs, one for the operator's own, with a door for sockets."""
 
 import ast
 from pathlib import Path
@@ -28,6 +28,19 @@ def _callers(names: set[str]) -> set[str]:
 
 def test_http_clients_and_connections_are_made_by_the_two_ways_out_only() -> None:
     assert _callers(CLIENTS | CONNECTING) == WAYS_OUT | LOCAL
+
+
+def test_web_sockets_are_opened_by_one_file_only() -> None:
+    sources = [path for folder in ("app", "workers") for path in (ROOT / folder).rglob("*.py")]
+    importers = {str(path.relative_to(ROOT)) for path in sources if "websockets" in _imported(path)}
+    assert importers == {"app/kit/operator_socket.py"}
+
+
+def _imported(path: Path) -> set[str]:
+    tree = ast.walk(ast.parse(path.read_text()))
+    modules = [name.name for node in tree if isinstance(node, ast.Import) for name in node.names]
+    modules += [node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {module.partition(".")[0] for module in modules}
 
 
 def test_nobody_else_sees_a_socket() -> None:

@@ -11,8 +11,10 @@ from app.watchers.follower import (
     ByHash,
     ByNumber,
     Contents,
+    Elsewhere,
     Latest,
     Missing,
+    Others,
     Plan,
     Ring,
     extend,
@@ -51,6 +53,8 @@ def look(ring: Ring, node: tuple[Block, ...], span: int) -> Plan | None:
                     answer = by_hash.get(wanted, Missing(""))
                 case Contents(blocks):
                     answer = tuple(() for _ in blocks)
+                case Elsewhere():
+                    answer = Others()
             ask = following.send(answer)
     except StopIteration as done:
         return done.value if isinstance(done.value, Plan) else None

@@ -16,9 +16,12 @@ from app.watchers.follower import (
     ByNumber,
     Contents,
     Doubt,
+    Elsewhere,
+    Final,
     Halt,
     Latest,
     Missing,
+    Others,
     Plan,
     Ring,
     Unchanged,
@@ -73,6 +76,8 @@ class Node:
                 return self.by_hash[self.head.hash]
             case ByNumber(number):
                 return self.canonical.get(number, gone)
+            case Elsewhere():
+                return Others()
             case ByHash(wanted):
                 return self.by_hash[wanted]
             case Contents(blocks):
@@ -185,7 +190,7 @@ def test_a_chain_cut_below_where_we_began_begins_anew() -> None:
 def test_another_chain_altogether_is_walked_no_further_than_we_remember() -> None:
     node = Node("5d")
     assert isinstance(node.look(Ring(branch("3", "4"), whole=False), doubts=3), Halt)
-    assert node.asked == [Latest(), ByHash("0x4d"), ByHash("0x3d")]
+    assert node.asked == [Latest(), ByHash("0x4d"), ByHash("0x3d"), Elsewhere(3)]
 
 
 def test_a_long_way_to_the_head_is_gone_in_stretches() -> None:
@@ -194,3 +199,126 @@ def test_a_long_way_to_the_head_is_gone_in_stretches() -> None:
     assert isinstance(verdict, Plan)
     assert verdict.more
     assert names(Node("9").look(Ring(branch("4", "7")), span=3)) == ("", "8 9")
+
+
+# What a second provider changes.
+
+
+class Two(Node):
+    """A node, and a second one beside it."""
+
+    def __init__(self, head: str, other: str | None, *, lacks: Mapping[str, Answer] | None = None) -> None:
+        super().__init__(head, lacks=lacks)
+        self.other = None if other is None else Node(other)
+
+    def answer(self, ask: Ask) -> Answer:
+        if not isinstance(ask, Elsewhere) or self.other is None:
+            return super().answer(ask)
+        self.asked.append(ask)
+        found = self.other.head if ask.number is None else self.other.canonical.get(ask.number)
+        return Others(() if found is None else (found,))
+
+
+def test_a_head_that_went_back_is_believed_at_once_when_a_second_provider_agrees() -> None:
+    assert names(Two("5", "5").look(Ring(branch("2", "7"), whole=False))) == ("7 6", "")
+
+
+def test_a_head_that_went_back_is_no_news_when_a_second_provider_is_further() -> None:
+    ring = Ring(branch("2", "7"), whole=False)
+    assert Two("5", "7").look(ring) == Unchanged()
+    assert names(Two("5", "9").look(ring)) == ("", "8 9")
+
+
+def test_two_providers_that_are_behind_in_different_places_settle_nothing() -> None:
+    assert isinstance(Two("5", "6").look(Ring(branch("2", "7"), whole=False)), Doubt)
+
+
+def final(ring: Ring, number: int) -> Ring:
+    return Ring(ring.blocks, ring.whole, Final(number, f"0x{number}"))
+
+
+def test_a_fork_below_what_was_final_has_to_persist_where_there_is_one_provider() -> None:
+    ring = final(Ring(branch("2", "5")), 3)
+    assert isinstance(Node("6b").look(ring), Doubt)
+    assert isinstance(Node("6b").look(ring, doubts=3), Halt)
+    assert names(Node("6b").look(final(ring, 2))) == ("5 4 3", "3b 4b 5b 6b")
+
+
+def test_a_fork_below_what_was_final_halts_at_once_when_a_second_provider_has_it_too() -> None:
+    assert isinstance(Two("6b", "6b").look(final(Ring(branch("2", "5")), 3)), Halt)
+
+
+def test_a_fork_below_what_was_final_is_a_lie_when_a_second_provider_contradicts() -> None:
+    verdict = Two("6b", "6").look(final(Ring(branch("2", "5")), 3), doubts=3)
+    assert isinstance(verdict, Abandon)
+    assert verdict.is_lie
+
+
+def test_a_rollback_below_what_was_final_halts_too() -> None:
+    ring = final(Ring(branch("2", "7"), whole=False), 6)
+    assert isinstance(Node("5").look(ring, doubts=3), Halt)
+
+
+def test_the_final_block_is_compared_where_it_is_older_than_all_that_is_remembered() -> None:
+    ring = Ring(branch("4", "5"), final=Final(3, "0x3"))
+    assert isinstance(Node("6b").look(ring, doubts=3), Halt)
+    assert names(Node("6b").look(Ring(branch("4", "5"), final=Final(2, "0x2")), doubts=3)) == ("5 4", "4b 5b 6b")
+
+
+# Two-provider agreement.
+
+
+def agreed(node: Node, ring: Ring) -> Verdict:
+    following = follow(ring, 0, span_blocks_max=64, doubts_max=3, agreement=True)
+    try:
+        ask = next(following)
+        while True:
+            ask = following.send(node.answer(ask))
+    except StopIteration as done:
+        return done.value
+
+
+def test_a_head_that_both_have_is_followed_for_one_more_question() -> None:
+    node = Two("6", "6")
+    assert names(agreed(node, Ring(branch("2", "5")))) == ("", "6")
+    assert node.asked == [Latest(), Elsewhere(), Contents((block("6"),))]
+
+
+def test_a_second_provider_that_is_further_is_asked_at_the_same_height() -> None:
+    assert names(agreed(Two("6", "8"), Ring(branch("2", "5")))) == ("", "6")
+
+
+def test_a_second_provider_that_is_behind_confirms_what_it_has() -> None:
+    assert names(agreed(Two("8", "6"), Ring(branch("2", "5")))) == ("", "6")
+    assert agreed(Two("8", "5"), Ring(branch("2", "5"))) == Unchanged()
+    assert agreed(Two("8", "4"), Ring(branch("2", "5"))) == Unchanged()
+
+
+@pytest.mark.parametrize("other", [None, "6b"])
+def test_what_nobody_else_confirms_is_not_followed(other: str | None) -> None:
+    assert isinstance(agreed(Two("6", other), Ring(branch("2", "5"))), Abandon)
+    assert isinstance(agreed(Two("6", other), Ring()), Abandon)
+
+
+class Three(Two):
+    """A node, and two more that have the same head."""
+
+    def answer(self, ask: Ask) -> Answer:
+        answer = super().answer(ask)
+        return Others(answer.blocks * 2) if isinstance(answer, Others) else answer
+
+
+@pytest.mark.parametrize(("head", "others"), [("6b", "6"), ("6b", "8"), ("6b", "5")])
+def test_whom_two_others_contradict_with_one_voice_is_asked_no_more(head: str, others: str) -> None:
+    verdict = agreed(Three(head, others), Ring(branch("2", "4"), whole=False))
+    assert isinstance(verdict, Abandon)
+    assert verdict.is_lie
+    verdict = agreed(Two(head, others), Ring(branch("2", "4"), whole=False))
+    assert isinstance(verdict, Abandon)
+    assert not verdict.is_lie
+
+
+def test_a_head_that_we_know_is_not_confirmed_again() -> None:
+    node = Two("5", "5")
+    assert agreed(node, Ring(branch("2", "5"))) == Unchanged()
+    assert node.asked == [Latest()]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.kit import limits
-from app.watchers.selection import Unreadable, read, select
+from app.kit.foreign_json import Unreadable, read
+from app.watchers.selection import pointed, shown
 
 # RFC 6901 §5
 DOCUMENT = read(
@@ -35,16 +36,14 @@ DOCUMENT = read(
     ],
 )
 def test_a_pointer_finds_its_value(pointer: str, value: Any) -> None:
-    selected = select(DOCUMENT, pointer)
-    assert selected.found
-    assert selected.value == value
+    assert pointed(DOCUMENT, pointer) == (True, value)
 
 
 @pytest.mark.parametrize(
     "pointer", ["/bar", "/foo/2", "/foo/-", "/foo/00", "/foo/01", "/foo/bar", "/foo/0/x", "/foo/²"]
 )
 def test_a_pointer_to_nothing_finds_nothing(pointer: str) -> None:
-    assert not select(DOCUMENT, pointer).found
+    assert pointed(DOCUMENT, pointer) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_a_pointer_to_nothing_finds_nothing(pointer: str) -> None:
     ],
 )
 def test_values_are_compared_and_not_their_spelling(one: bytes, other: bytes, same: bool) -> None:
-    assert (select(read(one), "").sha256 == select(read(other), "").sha256) == same
+    assert (shown(read(one)).sha256 == shown(read(other)).sha256) == same
 
 
 @pytest.mark.parametrize(
@@ -96,6 +95,6 @@ def test_what_is_no_json_is_unreadable(body: bytes) -> None:
     ],
 )
 def test_what_cannot_be_stored_is_told_by_its_hash_alone(body: bytes) -> None:
-    selected = select(read(body), "")
+    selected = shown(read(body))
     assert (selected.found, selected.omitted, selected.value) == (True, True, None)
     assert selected.sha256

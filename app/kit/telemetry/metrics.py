@@ -92,3 +92,37 @@ endpoints = Gauge("tocsin_endpoints", "Endpoints, by state.", ["state"])
 looked_timestamp_seconds = Gauge(
     "tocsin_looked_timestamp_seconds", "When this worker last looked at all this, in Unix seconds."
 )
+
+# Chains, as the worker sees them that looked
+
+chain_halted = Gauge(
+    "tocsin_chain_halted", "1 while a chain is halted: an operator has to look at its providers.", ["chain"]
+)
+chain_height = Gauge("tocsin_chain_height", "Number of the newest block that was read.", ["chain"])
+chain_timestamp_seconds = Gauge(
+    "tocsin_chain_timestamp_seconds",
+    "When the newest block was made that was read, in Unix seconds, as it says.",
+    ["chain"],
+)
+chain_final_height = Gauge("tocsin_chain_final_height", "Number of the newest block that is final.", ["chain"])
+conditions_unknown = Counter(
+    "tocsin_conditions_unknown", "Conditions that an event did not answer, and that so were not met.", ["source"]
+)
+rpc_calls = Counter("tocsin_rpc_calls", "JSON-RPC calls made, by chain and method.", ["chain", "method"])
+provider_up = Gauge(
+    "tocsin_provider_up", "1 while a provider of a chain answers, 0 while it is left alone.", ["chain", "provider"]
+)
+provider_failures = Counter(
+    "tocsin_provider_failures", "Looks in which a provider failed, by what was wrong.", ["chain", "provider", "cause"]
+)
+provider_behind_seconds = Gauge(
+    "tocsin_provider_behind_seconds",
+    "How old a provider's head is beside the newest of all, by the blocks' own times.",
+    ["chain", "provider"],
+)
+provider_call_seconds = Gauge(
+    "tocsin_provider_call_seconds", "What a call to a provider takes, on a moving average.", ["chain", "provider"]
+)
+provider_socket = Gauge(
+    "tocsin_provider_socket", "1 while a provider announces new heads over a WebSocket.", ["chain", "provider"]
+)

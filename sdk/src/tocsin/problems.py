@@ -16,7 +16,7 @@ True
     │   └── MalformedSignature · MalformedPayment
     ├── Unauthorized 401
     │   ├── MissingSignature · InvalidSignature · SignatureExpired · ReplayedNonce
-    │   └── UnknownKey · RevokedKey
+    │   └── UnknownKey · RevokedKey · UnverifiedWebhook
     ├── PaymentRequired 402
     ├── Forbidden 403
     │   └── RegistrationClosed
@@ -181,6 +181,10 @@ class UnknownKey(Unauthorized):
 
 class RevokedKey(Unauthorized):
     """Sign with the agent's current key; this one has been rotated out or revoked for good."""
+
+
+class UnverifiedWebhook(Unauthorized):
+    """Sign what you post to this inbox with the secret that it was given, in the way that the detail says."""
 
 
 # 402, 403, 404, 405, 408

@@ -42,6 +42,10 @@ def listen(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave endpoint and schedule registered when this ends.")
     ] = False,
+    subscription: Annotated[
+        str | None,
+        typer.Option(help="Listen to this subscription (sub_…) instead: its events in order, read and not rung."),
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many rings, challenges not counted.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,6 +54,9 @@ def listen(
     Registers an endpoint for as long as it runs, and you as well if need be. The relay must be able to reach this
     machine, and be allowed to: a relay started by `tocsin up` may call loopback addresses.
     """
+    if subscription is not None:
+        _follow(subscription, count, as_json)
+        return
     if endpoint is not None and secret is None:
         raise typer.BadParameter("an existing endpoint has a secret, which the relay does not show again")
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -76,6 +83,25 @@ def listen(
         with suppress(KeyboardInterrupt):
             _explain_silence(heard, relay, mine)
             _show_all(heard, count, as_json)
+
+
+def _follow(subscription_id: str, count: int | None, as_json: bool) -> None:
+    """Show a subscription's entries in order, from where it joined its feed, for as long as they hang together."""
+    from tocsin.client import BrokenSequence
+
+    with _interruptible(), client() as relay, suppress(KeyboardInterrupt):
+        try:
+            for number, entry in enumerate(relay.subscriptions.follow(subscription_id), 1):
+                if as_json:
+                    show.json_line({"seq": entry.seq, "type": entry.type, "data": entry.data})
+                else:
+                    show.out.print(f"{entry.seq}  [bold]{escape(entry.type)}[/bold]  [green]✓ follows[/green]")
+                    show.members(dict(entry.data), indent="  ")
+                if number == count:
+                    return
+        except BrokenSequence as broken:
+            show.failure(f"the sequence does not hold: {broken}")
+            raise typer.Exit(1) from broken
 
 
 def _explain_silence(heard: "queue.SimpleQueue[Heard]", relay: "Client", endpoint_id: str) -> None:

@@ -8,9 +8,7 @@ from tocsin.cli import show
 from tocsin.cli.inputs import EndpointOption, chosen_endpoint, span
 from tocsin.cli.session import AsJson, client
 
-subscribe = typer.Typer(
-    no_args_is_help=True, help="Subscribe to what happens on a chain, or to a JSON value on the web."
-)
+subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to a chain, to the web, or to other services' webhooks.")
 subscriptions = typer.Typer(no_args_is_help=True, help="What you are subscribed to.")
 
 SubscriptionId = Annotated[str, typer.Argument(help="sub_…")]
@@ -26,6 +24,12 @@ WhereOption = Annotated[
 ]
 Contracts = Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")]
 Accounts = Annotated[list[str] | None, typer.Option(help="An address; may be repeated: any of them.")]
+FinalityOption = Annotated[
+    str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")
+]
+Batch = Annotated[bool, typer.Option("--batch", help="One ring for all events of a block.")]
+Heartbeat = Annotated[int | None, typer.Option(help="After so many blocks without an event, hear that.")]
+FromBlock = Annotated[int | None, typer.Option(help="Hear the past, too, from this block on.")]
 
 
 @subscribe.command("logs")
@@ -39,6 +43,10 @@ def subscribe_logs(
         str | None, typer.Option(help='A signature to decode by: "Transfer(address indexed from, …)".')
     ] = None,
     where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -49,7 +57,8 @@ def subscribe_logs(
     tocsin subscribe logs --chain eip155:8453 --address 0x8335…2913 --topic 0xddf2…b3ef
     """
     wanted = {"address": address or None, "topics": _topics(topic), "event": event}
-    _subscribe(_on(chain, "evm.log", where, wanted), endpoint, pull, description, as_json)
+    source = _on(chain, "evm.log", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
 
 
 @subscribe.command("transfers")
@@ -63,6 +72,10 @@ def subscribe_transfers(
     min: Annotated[str | None, typer.Option(help="The least amount, in whole tokens.")] = None,
     max: Annotated[str | None, typer.Option(help="The greatest amount, in whole tokens.")] = None,
     where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -73,20 +86,26 @@ def subscribe_transfers(
     tocsin subscribe transfers --chain eip155:8453 --asset 0x8335…2913 --decimals 6 --either 0xd8dA…6045 --min 10000
     """
     wanted = {"asset": asset, "decimals": decimals, "from": sender, "to": to, "either": either, "min": min, "max": max}
-    _subscribe(_on(chain, "evm.transfer", where, wanted), endpoint, pull, description, as_json)
+    source = _on(chain, "evm.transfer", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
 
 
 @subscribe.command("blocks")
 def subscribe_blocks(
     chain: ChainOption,
     every: Annotated[int, typer.Option(help="Those whose number it divides.")] = 1,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
     """Hear of blocks."""
-    _subscribe(_on(chain, "evm.block", None, {"every": every}), endpoint, pull, description, as_json)
+    source = _on(chain, "evm.block", finality, None, {"every": every})
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
 
 
 @subscribe.command("mints")
@@ -95,6 +114,10 @@ def subscribe_mints(
     collection: Contracts = None,
     to: Accounts = None,
     where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -102,7 +125,8 @@ def subscribe_mints(
 ) -> None:
     """Hear of ERC-721 and ERC-1155 tokens that come into being."""
     wanted = {"collection": collection or None, "to": to or None}
-    _subscribe(_on(chain, "evm.nft_mint", where, wanted), endpoint, pull, description, as_json)
+    source = _on(chain, "evm.nft_mint", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
 
 
 @subscribe.command("price")
@@ -115,6 +139,9 @@ def subscribe_price(
     decimals: Annotated[tuple[int, int], typer.Option(help="Of the pool's two tokens.")] = (18, 18),
     inverted: Annotated[bool, typer.Option(help="Of token 1 in token 0, and not the other way round.")] = False,
     where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -138,7 +165,8 @@ def subscribe_price(
         "inverted": inverted,
         "when": rule,
     }
-    _subscribe(_on(chain, "evm.price", where, wanted), endpoint, pull, description, as_json)
+    source = _on(chain, "evm.price", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks))
 
 
 @subscribe.command("call")
@@ -148,6 +176,9 @@ def subscribe_call(
     function: Annotated[str, typer.Argument(help='Such as "balanceOf(address) returns (uint256)".')],
     arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments; JSON, or text as it is.")] = None,
     where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -158,22 +189,73 @@ def subscribe_call(
     tocsin subscribe call --chain eip155:8453 0x8335…2913 "balanceOf(address) returns (uint256)" 0xd8dA…6045
     """
     wanted = {"address": address, "function": function, "arguments": [_argument(each) for each in arguments or []]}
-    _subscribe(_on(chain, "evm.call", where, wanted), endpoint, pull, description, as_json)
+    source = _on(chain, "evm.call", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks))
 
 
 @subscribe.command("json")
 def subscribe_json(
     url: Annotated[str, typer.Argument(help="https URL that answers GET with JSON.")],
     pointer: Annotated[str, typer.Option(help="JSON pointer to the value, such as /data/price; default: all.")] = "",
+    jmespath: Annotated[str | None, typer.Option(help="JMESPath expression for the value, such as data[0].p.")] = None,
+    above: Annotated[str | None, typer.Option(help="Only when it comes to be greater than this number.")] = None,
+    below: Annotated[str | None, typer.Option(help="Only when it comes to be less than this number.")] = None,
+    appeared: Annotated[bool, typer.Option("--appeared", help="Only of items of a list that are new.")] = False,
+    key: Annotated[str | None, typer.Option(help="With --appeared: what makes an item the same, such as id.")] = None,
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "60s",
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hear of a value in a JSON document, whenever it changes."""
-    source = {"kind": "http.json", "url": url, "pointer": pointer, "interval": span(every, "--every")}
+    """Hear of a value in a JSON document: whenever it changes, crosses a number, or gains an item.
+
+    tocsin subscribe json https://api.example/price --pointer /usd --above 3000 --below 2900
+    """
+    source = {"kind": "http.json", "url": url, "pointer": pointer, "jmespath": jmespath}
+    source |= {"interval": span(every, "--every"), "rule": _rule(above, below, appeared, key)}
     _subscribe(source, endpoint, pull, description, as_json)
+
+
+@subscribe.command("feed")
+def subscribe_feed(
+    url: Annotated[str, typer.Argument(help="https URL of an RSS, Atom or JSON feed.")],
+    every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "15m",
+    updates: Annotated[bool, typer.Option("--updates", help="Also of items that are rewritten.")] = False,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of new items of a feed."""
+    source = {"kind": "http.feed", "url": url, "interval": span(every, "--every"), "updates": updates}
+    _subscribe(source, endpoint, pull, description, as_json)
+
+
+@subscribe.command("inbox")
+def subscribe_inbox(
+    verify: Annotated[
+        str, typer.Option(help="How the sender signs: standard-webhooks, stripe, github, hmac-sha256, or none.")
+    ],
+    secret: Annotated[
+        str | None, typer.Option(help="What the sender signs with; asked for if absent.", show_default=False)
+    ] = None,
+    header: Annotated[str | None, typer.Option(help="For hmac-sha256: the header of the signature.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="For hmac-sha256: hex or base64.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="For hmac-sha256: what stands before the signature.")] = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a URL that another service can post webhooks to, and hear of each. Prints the URL.
+
+    tocsin subscribe inbox --verify github
+    """
+    if verify != "none" and secret is None:
+        secret = typer.prompt("Secret", hide_input=True, err=True)
+    verification = {"scheme": verify, "secret": secret, "header": header, "encoding": encoding, "prefix": prefix}
+    _subscribe({"kind": "inbox", "verify": verification}, endpoint, pull, description, as_json)
 
 
 @subscriptions.command("ls")
@@ -225,22 +307,46 @@ def watchers(as_json: AsJson = False) -> None:
 
 
 def _subscribe(
-    source: dict[str, Any], endpoint: str | None, pull: bool, description: str | None, as_json: bool
+    source: dict[str, Any],
+    endpoint: str | None,
+    pull: bool,
+    description: str | None,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     from pydantic import TypeAdapter
 
-    from tocsin.schemas.subscriptions import NewSubscription, Watched
+    from tocsin.schemas.subscriptions import Inbox, NewSubscription, Watched
 
     watched = TypeAdapter[Any](Watched).validate_python(source)
     with client() as relay:
         rung = None if pull else chosen_endpoint(relay, endpoint, "; or --pull, and ring none")
-        new = NewSubscription(source=watched, endpoint_id=rung, description=description)
-        show.record(relay.subscriptions.create(new), as_json)
+        new = NewSubscription(source=watched, endpoint_id=rung, description=description, **how)
+        made = relay.subscriptions.create(new)
+        show.record(made, as_json)
+    if isinstance(made.source, Inbox) and not as_json:
+        show.hint(f"Have webhooks sent to {made.source.url}")
 
 
-def _on(chain: str, kind: str, where: str | None, wanted: dict[str, Any]) -> dict[str, Any]:
+def _rule(above: str | None, below: str | None, appeared: bool, key: str | None) -> dict[str, Any]:
+    """What of a value is told, as the wire has it."""
+    if (above or below) and (appeared or key):
+        raise typer.BadParameter("a value is watched for a number or for items, not for both", param_hint="--appeared")
+    if key is not None and not appeared:
+        raise typer.BadParameter("name a key with --appeared", param_hint="--key")
+    if appeared:
+        return {"kind": "appeared", "key": key}
+    return {"kind": "threshold", "above": above, "below": below} if above or below else {"kind": "changed"}
+
+
+def _how(batch: bool, heartbeat_blocks: int | None, from_block: int | None = None) -> dict[str, Any]:
+    """How it is to be told, beside what."""
+    return {"batch": "block" if batch else None, "heartbeat_blocks": heartbeat_blocks, "from_block": from_block}
+
+
+def _on(chain: str, kind: str, finality: str, where: str | None, wanted: dict[str, Any]) -> dict[str, Any]:
     """The source, without what was not said."""
-    members = {"kind": kind, "chain": chain, "where": where, **wanted}
+    members = {"kind": kind, "chain": chain, "finality": finality, "where": where, **wanted}
     return {name: value for name, value in members.items() if value is not None}
 
 

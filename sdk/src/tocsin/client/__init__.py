@@ -37,11 +37,21 @@ from tocsin.client.areas import (
 )
 from tocsin.client.calls import Call, after
 from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, UnexpectedAnswer, Unreachable, exchange
+from tocsin.client.following import BrokenSequence
 from tocsin.keys import PrivateKey
 from tocsin.problems import PaymentRequired
 from tocsin.schemas.wire import Page
 
-__all__ = ["AsyncClient", "Call", "Client", "ClientError", "Retries", "UnexpectedAnswer", "Unreachable"]
+__all__ = [
+    "AsyncClient",
+    "BrokenSequence",
+    "Call",
+    "Client",
+    "ClientError",
+    "Retries",
+    "UnexpectedAnswer",
+    "Unreachable",
+]
 
 T = TypeVar("T")
 

@@ -19,6 +19,7 @@ from tocsin.client.calls import (
     put,
     segment,
 )
+from tocsin.client.following import following
 from tocsin.keys import PrivateKey, base64url, rotation_statement
 from tocsin.schemas.agents import Agent, Jwk, NewAgent, RevokeKey, RotateKey
 from tocsin.schemas.deliveries import Delivery, DeliveryDetail, EndpointStats
@@ -350,6 +351,15 @@ class Subscriptions(Area[C]):
         """Events after a cursor, in the order of their source. With `wait_seconds` the relay waits for the first."""
         path = f"/v1/subscriptions/{segment(id)}/events"
         return get(path, EventPage, wait_seconds, after=after, wait=wait_seconds, limit=limit)
+
+    @following
+    def follow(self) -> None:
+        """Follow a subscription's feed, entry by entry, from `after` on, or from where the subscription joined it.
+
+        It waits for what is not there yet, until you stop; with `wait_seconds=0` it ends with what is there. Raises
+        `BrokenSequence` when an entry does not follow the one before. Keep `seq` and the `hash_of` of the body of the
+        last one: that is the `after` to go on with.
+        """
 
     @listing
     def watchers(self) -> Call[Page[Watcher]]:

@@ -54,12 +54,10 @@ Addresses = Address | Annotated[list[Address], Field(max_length=addresses_max)]
 Finality = Annotated[
     str,
     Field(
-        pattern=r"^(latest|safe|finalized|confirmations:(0|[1-9]|[1-5][0-9]|6[0-4]))$",
-        description=(
-            "When an event is told: `latest`, as soon as its block is the head, and retracted if the chain "
-            "reorganises; `safe` or `finalized`, once the chain says so of its block; `confirmations:n`, once n "
-            "blocks, 64 at most, are on top of it."
-        ),
+        pattern=r"^(latest|safe|finalized|confirmations:(0|[1-9][0-9]{0,3}))$",
+        description="How deep its block has to be before an event is told: latest, as soon as it is the head; "
+        "confirmations:n, n blocks below it; safe or finalized, as the chain says. What a reorganisation takes away "
+        "after it was told is retracted.",
     ),
 ]
 Where = Annotated[

@@ -4,19 +4,25 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from tocsin.schemas.subscriptions import BlockPosition, FetchPosition, SourceState
+from tocsin.schemas.subscriptions import BlockPosition, ChainPosition, FetchPosition, InboxPosition, SourceState
+from tocsin.schemas.web import Scheme
 from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
 
 __all__ = [
     "BlockSeen",
     "CallChanged",
     "ContractCreated",
+    "FeedItem",
+    "InboxReceived",
+    "JsonAppeared",
     "JsonChanged",
+    "JsonCrossed",
     "LiquidityChanged",
     "Log",
     "LogSeen",
     "NftMinted",
     "PriceChanged",
+    "Provider",
     "SeenBlock",
     "Selected",
     "Transaction",
@@ -223,7 +229,7 @@ class CallChanged(OnChain):
 
 
 class Selected(Wire):
-    """What a JSON pointer pointed at."""
+    """What a JSON pointer or a JMESPath expression selected."""
 
     found: bool = Field(description="Whether there was anything.")
     value: Json = None
@@ -231,33 +237,104 @@ class Selected(Wire):
     sha256: str | None = Field(default=None, description="Of the value as JSON with sorted keys and without spaces.")
 
 
-class JsonChanged(Wire):
-    """The `payload` of an event of kind `http.json`: a value is another than when it was last looked at."""
+class JsonSeen(Wire):
+    """What the payload of every event of kind `http.json` says: where it was seen, and when."""
 
     url: str
-    pointer: str
+    pointer: str | None = Field(description="How the value was selected: by this, or by `jmespath`.")
+    jmespath: str | None = None
     fetched_at: Timestamp
     body_sha256: str = Field(description="Of the document, as it came.")
+
+
+class JsonChanged(JsonSeen):
+    """The `payload` of an event of kind `http.json`: a value is another than when it was last looked at."""
+
+    rule: Literal["changed"] = "changed"
     current: Selected
     previous: Selected
+
+
+class JsonCrossed(JsonSeen):
+    """The `payload` of an event of kind `http.json`: a number has come to be above or below a bound."""
+
+    rule: Literal["threshold"] = "threshold"
+    crossed: Literal["above", "below"]
+    bound: str = Field(description="The number that it is now above or below.")
+    number: str = Field(description="The number that was found, digit by digit.")
+    previous: str | None = Field(description="The number before it, as far as it is known.")
+
+
+class JsonAppeared(JsonSeen):
+    """The `payload` of an event of kind `http.json`: a list has an item that was not there before."""
+
+    rule: Literal["appeared"] = "appeared"
+    key: Selected = Field(description="What makes the item the same.")
+    item: Selected
+    waiting: int = Field(description="How many more are new, and are told after the next looks if they stay.")
+
+
+class FeedItem(Wire):
+    """The `payload` of an event of kind `http.feed`: an item that is new, or was rewritten."""
+
+    feed_url: str
+    feed_title: str | None
+    fetched_at: Timestamp
+    body_sha256: str = Field(description="Of the feed, as it came.")
+    change: Literal["new", "updated"]
+    id: str = Field(description="The item's own id; where it has none, its link, or `sha256:` of its title and date.")
+    url: str | None
+    title: str | None
+    published: Timestamp | None
+    updated: Timestamp | None
+    summary: str | None = Field(description="The beginning of what it says, as text.")
+    waiting: int = Field(description="How many more are to be told, and are told after the next looks if they stay.")
+
+
+class InboxReceived(Wire):
+    """The `payload` of an event of kind `inbox`: a webhook of another service."""
+
+    received_at: Timestamp
+    verified_by: Scheme = Field(description="How it was verified; none: not at all, anybody may have sent it.")
+    content_type: str | None
+    headers: dict[str, str] = Field(description="Those that say what it is, by their names in lower case.")
+    encoding: Literal["json", "text", "base64"] = Field(description="What `body` is.")
+    body: Json
+    body_sha256: str = Field(description="Of the body, as it came.")
+
+
+class Provider(Wire):
+    """One of those who are asked about a chain, as the process that looked last saw it."""
+
+    name: str = Field(description="What the operator calls it, or its host.")
+    state: Literal["unused", "up", "behind", "backing_off"] = Field(
+        description="behind: its head lags, so others are asked first; backing_off: it failed, and is left alone."
+    )
+    head: int | None = Field(default=None, description="The newest block that it was heard of.")
+    behind_seconds: float = Field(default=0, description="How old its head is beside the newest of all.")
+    call_ms: int | None = Field(default=None, description="What a call takes, on a moving average.")
+    last_error: str | None = Field(default=None, description="Why it failed last; null once it served a look again.")
 
 
 class Watcher(Wire):
     """The one watcher of a source, as those see it who subscribe to the source."""
 
     source_id: str
-    kind: Literal["evm", "http.json"]
-    target: str = Field(description="The chain or the URL.")
+    kind: Literal["evm", "http.json", "http.feed", "inbox"]
+    target: str | None = Field(description="The chain or the URL; null for an inbox, which looks nowhere.")
     state: SourceState
     state_reason: str | None = None
     subscriptions: int = Field(description="How many share this watcher, whoever owns them.")
-    position: BlockPosition | FetchPosition | None = None
+    position: ChainPosition | FetchPosition | InboxPosition | None = None
     events: int = Field(description="Told so far, matches and retractions.")
     upstream_calls: int = Field(description="Made so far: their number does not depend on that of subscriptions.")
     looked_at: Timestamp | None = None
     next_look_at: Timestamp | None = None
     last_error: str | None = Field(
         default=None, description="Why the latest look came to nothing; null when it did not."
+    )
+    providers: list[Provider] = Field(
+        default_factory=list[Provider], description="Of a chain: who is asked, in the operator's order."
     )
 
 

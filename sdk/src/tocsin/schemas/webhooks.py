@@ -20,12 +20,14 @@ __all__ = [
     "EndpointDisabled",
     "EndpointTest",
     "EndpointVerification",
+    "EventBatch",
     "EventMatched",
     "EventRetracted",
     "JwkSet",
     "Published",
     "ScheduleFired",
     "SchedulePaused",
+    "SubscriptionHeartbeat",
     "Webhook",
 ]
 
@@ -82,15 +84,33 @@ class SchedulePaused(Webhook):
     data: Paused
 
 
-class Matched(Wire):
+class Entry(Wire):
+    """An entry of a feed: what all hear who want the same in the same way."""
+
+    feed_id: str
+    seq: int = Field(description="Its number in the feed: one more than that of the entry before.")
+    prev: str = Field(description="SHA-256 of the entry before, of its body as it was rung; of the first: 64 zeros.")
+    source_id: str
+
+
+class Told(Wire):
     """Something that a watched source showed."""
 
     event_id: str = Field(description="The same for every receiver of this event.")
-    source_id: str
-    kind: str = Field(description="What was seen, `evm.log` or `http.json`.")
-    seq: int = Field(description="Position in the source's order; those between two of yours went to others.")
+    kind: str = Field(description="What was seen, such as `evm.log` or `http.json`.")
     observed_at: Timestamp
     payload: Json = Field(description="The event itself; its shape depends on `kind`.")
+
+
+class TakenBack(Told):
+    """Something that is no longer so."""
+
+    retracts: str = Field(description="The `event_id` that is no longer so.")
+    retracts_seq: int = Field(description="The number of the entry that told it.")
+
+
+class Matched(Entry, Told):
+    """Something that a watched source showed."""
 
 
 class EventMatched(Webhook):
@@ -101,10 +121,8 @@ class EventMatched(Webhook):
     data: Matched
 
 
-class Retracted(Matched):
+class Retracted(Entry, TakenBack):
     """An event that a reorganisation took back."""
-
-    retracts: str = Field(description="The `event_id` that is no longer so.")
 
 
 class EventRetracted(Webhook):
@@ -113,6 +131,56 @@ class EventRetracted(Webhook):
     type: Literal["event.retracted"] = "event.retracted"
     timestamp: Made
     data: Retracted
+
+
+class ToldInBatch(Told):
+    """An event of a batch."""
+
+    type: Literal["event.matched"]
+
+
+class TakenBackInBatch(TakenBack):
+    """A retraction of a batch."""
+
+    type: Literal["event.retracted"]
+
+
+class BatchBlock(Wire):
+    """The block that all of a batch is in."""
+
+    number: int | None = None
+    hash: str | None = None
+
+
+class Batch(Entry):
+    """What a feed has to say of one block; of one that has more than fits, a part."""
+
+    block: BatchBlock
+    items: list[Annotated[ToldInBatch | TakenBackInBatch, Field(discriminator="type")]]
+
+
+class EventBatch(Webhook):
+    """All events of a block that matched a filter of yours, or all that a reorganisation took back with it."""
+
+    type: Literal["event.batch"] = "event.batch"
+    timestamp: Made
+    data: Batch
+
+
+class Heartbeat(Entry):
+    """Nothing has matched since this feed said something last."""
+
+    observed_at: Timestamp
+    after: int = Field(description="The block at which the feed said something last, or began.")
+    through: BatchBlock = Field(description="The block up to which nothing more has matched; its hash where known.")
+
+
+class SubscriptionHeartbeat(Webhook):
+    """Nothing that you subscribed to has happened for as many blocks as you asked for."""
+
+    type: Literal["subscription.heartbeat"] = "subscription.heartbeat"
+    timestamp: Made
+    data: Heartbeat
 
 
 class Challenge(Wire):
@@ -188,6 +256,8 @@ WEBHOOKS: Mapping[str, type[Webhook]] = {
     "schedule.paused": SchedulePaused,
     "event.matched": EventMatched,
     "event.retracted": EventRetracted,
+    "event.batch": EventBatch,
+    "subscription.heartbeat": SubscriptionHeartbeat,
     "endpoint.verification": EndpointVerification,
     "endpoint.test": EndpointTest,
     "endpoint.disabled": EndpointDisabled,

@@ -1,0 +1,104 @@
+"""Following a subscription: its feed read in order, each entry checked against the one before."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, overload
+
+from tocsin.client.calls import Area, Call, get, segment
+from tocsin.feeds import Entry, Follower, Fork, Gap, InOrder
+from tocsin.schemas.subscriptions import EventPage, FeedPosition, Subscription
+
+if TYPE_CHECKING:
+    from tocsin.client import AsyncClient, Client
+
+__all__ = ["BrokenSequence", "following"]
+
+_page = 100
+
+
+class BrokenSequence(Exception):
+    """What the relay gives does not hang together: it has told two stories, or kept something back."""
+
+    def __init__(self, seq: int, reason: str) -> None:
+        super().__init__(f"entry {seq}: {reason}")
+        self.seq = seq
+        self.reason = reason
+
+
+class following:
+    """A method that follows a subscription: on a `Client` an iterator that blocks, on an `AsyncClient` one to await.
+
+    What it decorates only describes it.
+    """
+
+    def __init__(self, described: Callable[..., None]) -> None:
+        self.__doc__ = described.__doc__
+        self.__name__ = described.__name__
+
+    @overload
+    def __get__(self, area: "Area[Client]", owner: Any = None) -> "_Blocking": ...
+    @overload
+    def __get__(self, area: "Area[AsyncClient]", owner: Any = None) -> "_Awaiting": ...
+    def __get__(self, area: Any, owner: Any = None) -> Any:
+        from tocsin.client import Client
+
+        if area is None:
+            return self
+        return _Blocking(area.client) if isinstance(area.client, Client) else _Awaiting(area.client)
+
+
+class _Blocking:
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def __call__(self, id: str, after: FeedPosition | None = None, wait_seconds: int = 25) -> Iterator[Entry]:
+        follower = _follower(self._client.send(_subscription(id)), after)
+        while True:
+            bodies = self._client.send(_read(id, follower, wait_seconds)).bodies or []
+            for body in bodies:
+                yield from _checked(follower, body)
+            if not bodies and not wait_seconds:
+                return
+
+
+class _Awaiting:
+    def __init__(self, client: "AsyncClient") -> None:
+        self._client = client
+
+    async def __call__(
+        self, id: str, after: FeedPosition | None = None, wait_seconds: int = 25
+    ) -> AsyncIterator[Entry]:
+        follower = _follower(await self._client.send(_subscription(id)), after)
+        while True:
+            bodies = (await self._client.send(_read(id, follower, wait_seconds))).bodies or []
+            for body in bodies:
+                for entry in _checked(follower, body):
+                    yield entry
+            if not bodies and not wait_seconds:
+                return
+
+
+def _subscription(id: str) -> Call[Subscription]:
+    return get(f"/v1/subscriptions/{segment(id)}", Subscription)
+
+
+def _follower(subscription: Subscription, after: FeedPosition | None) -> Follower:
+    place = after or subscription.joins_after
+    return Follower(subscription.feed_id, place.seq, place.hash)
+
+
+def _read(id: str, follower: Follower, wait_seconds: int) -> Call[EventPage]:
+    path = f"/v1/subscriptions/{segment(id)}/events"
+    return get(path, EventPage, wait_seconds, after_seq=follower.seq, wait=wait_seconds, limit=_page, exact="true")
+
+
+def _checked(follower: Follower, body: str) -> tuple[Entry, ...]:
+    """The entry, if it is the next and follows the one before."""
+    match follower.take(body.encode()):
+        case InOrder(entries):
+            return entries
+        case Gap(after_seq, before_seq):
+            raise BrokenSequence(after_seq + 1, f"it is missing: the relay goes on with {before_seq}")
+        case Fork(seq, reason):
+            raise BrokenSequence(seq, reason)
+        case _:
+            return ()

@@ -1,0 +1,321 @@
+"""Several providers of a chain: who fails is stepped over, who lies is not believed, who lags is not waited for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.kit import limits
+from app.settings import ChainSettings, ProviderSettings, Settings
+from examples.devchain import DevChain, Token
+from tests.chain.conftest import NETWORK, Town, pulled, subscribe, transfers
+from tests.chain.faults import FAULTS, LIES, Faulty
+from tests.chain.proxy import Proxy, Raw, Silence
+from tests.world import TestAgent
+
+
+@pytest.fixture
+async def second(chain: DevChain) -> AsyncIterator[Proxy]:
+    async with Proxy.before(chain.url) as proxy:
+        yield proxy
+
+
+def followed(proxy: Proxy, second: Proxy, **rules: Any) -> ChainSettings:
+    providers = (
+        ProviderSettings(url=f"{proxy.url}?key=a-secret", label="first"),
+        ProviderSettings(url=second.url, label="second"),
+    )
+    return ChainSettings(rpc_url=providers, poll_seconds=1, **rules)
+
+
+@pytest.fixture
+def settings(settings: Settings, proxy: Proxy, second: Proxy, rules: dict[str, Any]) -> Settings:
+    return settings.model_copy(update={"chains": {NETWORK: followed(proxy, second, **rules)}})
+
+
+@pytest.fixture
+def rules() -> dict[str, Any]:
+    """How the chain of a test is followed."""
+    return {}
+
+
+def faulty(proxy: Proxy) -> Faulty:
+    return Faulty(proxy, 0, lambda name: name)
+
+
+async def shown(agent: TestAgent) -> dict[str, Any]:
+    answer = await agent.get("/v1/watchers")
+    assert "a-secret" not in answer.text
+    [watcher] = answer.json()["items"]
+    return watcher
+
+
+async def providers(agent: TestAgent) -> dict[str, str]:
+    """The state of each provider, as agents see it."""
+    return {each["name"]: each["state"] for each in (await shown(agent))["providers"]}
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *LIES, "silence"])
+@pytest.mark.parametrize("rules", [{"timeout_seconds": 3, "verified": "receipts-root"}])
+async def test_who_fails_is_stepped_over_within_a_look(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, fault: str
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    # More than one block, so that parents are asked for by hash.
+    await chain.mine(3)
+    bad = faulty(proxy)
+    bad.fault = {**FAULTS, **LIES}.get(fault, lambda *_: Silence())
+    bad.share = 1.0
+    await town.turn()
+    [told] = await pulled(agent, subscription["id"])
+    assert told["type"] == "event.matched"
+    watcher = await shown(agent)
+    assert watcher["last_error"] is None
+    # Not to know a block is the only thing that is held against nobody.
+    assert (await providers(agent))["second"] == "up"
+    assert (await providers(agent))["first"] == ("up" if fault == "no such block" else "backing_off")
+
+
+async def test_who_is_left_alone_is_not_asked_until_its_time_has_come(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    proxy.tamper = lambda *_: Raw(429, b"", {"retry-after": "60"})
+    await town.turn()
+    proxy.calls.clear()
+    await chain.mine()
+    await town.turn(5)
+    assert proxy.calls.total() == 0
+    [first, _] = (await shown(agent))["providers"]
+    assert first["last_error"] == "HTTP status 429"
+
+    proxy.tamper = lambda _, answer: answer
+    town.clock.advance(seconds=60)
+    await town.turn()
+    assert proxy.calls.total() > 0
+    assert (await providers(agent)) == {"first": "up", "second": "up"}
+
+
+async def test_when_all_are_left_alone_one_is_asked_nevertheless(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, second: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    proxy.tamper = second.tamper = lambda *_: Raw(502)
+    await town.turn()
+    assert (await shown(agent))["last_error"] == "HTTP status 502"
+    proxy.tamper = second.tamper = lambda _, answer: answer
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+    town.clock.advance(seconds=1)
+    await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 1
+
+
+async def test_a_provider_of_another_chain_is_never_believed(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    proxy.tamper = lambda method, answer: {**answer, "result": "0x1"} if method == "eth_chainId" else answer
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    assert (await agent.get(f"/v1/subscriptions/{subscription['id']}")).json()["state"] == "active"
+    assert proxy.calls["eth_getBlockByNumber"] == 0
+    assert (await providers(agent)) == {"first": "backing_off", "second": "up"}
+
+
+async def test_a_provider_that_stands_still_is_asked_after_the_other(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    stuck = faulty(proxy)
+    stuck.share, stuck.lag = 1.0, 30
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.call("evm_increaseTime", 60)
+    await chain.mine(30)
+    await town.turn()
+    town.clock.advance(seconds=limits.provider_survey_seconds)
+    await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert (await providers(agent)) == {"first": "behind", "second": "up"}
+
+
+async def test_a_head_that_goes_back_on_one_provider_only_is_not_believed(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+    await town.turn()
+    late = faulty(proxy)
+    late.share, late.lag = 1.0, 1
+    await town.turn(limits.chain_doubts_max + 2)
+    assert [each["type"] for each in await pulled(agent, subscription["id"])] == ["event.matched"]
+
+
+async def test_a_rollback_is_believed_at_once_when_both_show_it(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+    await town.turn()
+    await chain.rollback(1)
+    await town.turn()
+    assert [each["type"] for each in await pulled(agent, subscription["id"])] == ["event.matched", "event.retracted"]
+
+
+# Another fork.
+
+
+@pytest.fixture
+async def stray() -> AsyncIterator[DevChain]:
+    """A node that went its own way from the first block on."""
+    async with DevChain.start(mining=False, timestamp=1_700_000_000, epoch_blocks=8) as stray:
+        token = await Token.deploy(stray)
+        for account in stray.accounts[:3]:
+            await token.mint(account, 5)
+        await stray.mine(120)
+        yield stray
+
+
+async def test_a_fork_below_what_was_final_is_not_followed_while_another_provider_contradicts(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, stray: DevChain
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await chain.mine(40)
+    await town.turn()
+    await chain.mine(20)
+    await town.turn()
+    faulty(proxy).elsewhere = stray.url
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+    await town.turn(3)
+    watcher = await shown(agent)
+    assert (watcher["state"], watcher["last_error"]) == ("active", None)
+    assert (await providers(agent))["first"] == "backing_off"
+    assert len(await pulled(agent, subscription["id"])) == 1
+
+
+async def test_a_fork_below_what_was_final_halts_when_both_show_it(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine(30)
+    await town.turn()
+    await chain.reorg(20)
+    await chain.mine()
+    await town.turn()
+    watcher = await shown(agent)
+    assert watcher["state"] == "halted"
+    assert "was final" in watcher["state_reason"]
+    assert len(await pulled(agent, subscription["id"])) == 1
+
+
+@pytest.mark.parametrize("rules", [{"agreement": True}])
+async def test_with_agreement_nothing_is_told_that_a_second_provider_does_not_confirm(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, second: Proxy, stray: DevChain
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    late = faulty(second)
+    late.share, late.lag = 1.0, 1
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+    await town.turn()
+    assert await pulled(agent, subscription["id"]) == []
+    late.heal()
+    await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 1
+
+    late.elsewhere = stray.url
+    await token.transfer(chain.accounts[0], chain.accounts[1], 2)
+    await chain.mine()
+    await town.turn(3)
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert "no second provider confirms" in (await shown(agent))["last_error"]
+    late.heal()
+    town.clock.advance(seconds=60)
+    await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 2
+
+
+# What is final.
+
+
+async def levels(agent: TestAgent) -> tuple[int, int | None, int | None]:
+    position = (await shown(agent))["position"]
+    return position["number"], position["safe"], position["finalized"]
+
+
+async def test_what_is_safe_and_final_is_read_with_the_head(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token
+) -> None:
+    await subscribe(agent, transfers(token))
+    await chain.mine(40)
+    await town.turn()
+    number, safe, finalized = await levels(agent)
+    assert (number - 8, number - 16) == (safe, finalized)
+
+    await chain.reorg(3)
+    await chain.rollback(2)
+    await town.turn(2)
+    # What was final stays final, though the head went back.
+    assert await levels(agent) == (number - 2, number - 10, finalized)
+
+
+@pytest.mark.parametrize("rules", [{"finality": "depth", "finality_depth": 5}])
+async def test_by_depth_no_tag_is_asked_for(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    await chain.mine(10)
+    proxy.calls.clear()
+    await town.turn()
+    number, safe, finalized = await levels(agent)
+    assert safe == finalized == number - 5
+    assert proxy.calls["eth_getBlockByNumber"] == 1 + 9  # the head, and the blocks between
+
+
+@pytest.mark.parametrize("rules", [{"finality_depth": 7}])
+async def test_where_nodes_know_no_tags_depth_decides(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    def fault(call: Any, answer: Any) -> Any:
+        unknown = call["params"] and call["params"][0] in ("safe", "finalized")
+        error = {"code": -32602, "message": "invalid argument 0: hex string without 0x prefix"}
+        return {"id": call["id"], "error": error} if unknown else answer
+
+    bad = faulty(proxy)
+    bad.fault, bad.share = fault, 1.0
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    await chain.mine(10)
+    await town.turn()
+    number, safe, finalized = await levels(agent)
+    assert safe == finalized == number - 7
+    assert (await providers(agent))["first"] == "up"
+
+
+async def test_the_final_block_is_remembered_with_its_hash(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, services: Any
+) -> None:
+    await subscribe(agent, transfers(token))
+    await chain.mine(40)
+    await town.turn()
+    _, _, finalized = await levels(agent)
+    block = await chain.call("eth_getBlockByNumber", hex(finalized or 0), False)
+    async with services.database.transaction() as db:
+        row = (await db.execute(text("select final_number, final_hash from watchers"))).one()
+    assert tuple(row) == (finalized, block["hash"])

@@ -1,0 +1,44 @@
+"""`tocsin listen --subscription`: entries in order, for as long as they hang together."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.test_cli_schedules import Relay
+from tests.unit.test_following import SUBSCRIPTION, feed
+from tocsin import PrivateKey, cli
+from tocsin.schemas.subscriptions import EventPage, Subscription
+
+KEY = PrivateKey.from_seed(bytes(32))
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    opened = Relay()
+    opened.answers["GET /v1/subscriptions/sub_1"] = Subscription.model_validate(SUBSCRIPTION, strict=False)
+    yield opened
+    opened.close()
+
+
+def listen(monkeypatch: pytest.MonkeyPatch, relay: Relay, *bodies: str) -> int:
+    relay.answers["GET /v1/subscriptions/sub_1/events"] = EventPage(items=[], bodies=list(bodies), next="x")
+    typed = ["listen", "--subscription", "sub_1", "--count", "2"]
+    monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, *typed])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_entries_are_shown_in_order(
+    monkeypatch: pytest.MonkeyPatch, relay: Relay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert listen(monkeypatch, relay, *feed(2)) == 0
+    lines = [line.split()[:4] for line in capfd.readouterr().out.splitlines() if "follows" in line]
+    assert lines == [["1", "event.matched", "✓", "follows"], ["2", "event.matched", "✓", "follows"]]
+
+
+def test_a_sequence_that_does_not_hold_is_said(
+    monkeypatch: pytest.MonkeyPatch, relay: Relay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert listen(monkeypatch, relay, feed(1)[0], feed(2, salt="other")[1]) == 1
+    assert "the sequence does not hold: entry 2" in capfd.readouterr().err

@@ -1,0 +1,103 @@
+"""What the command line makes of a wish to watch the web, and how it shows an inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.unit.test_cli_schedules import Relay
+from tocsin import PrivateKey, cli
+from tocsin.schemas.subscriptions import FeedPosition, HttpFeed, Inbox, InboxPosition, Subscription
+from tocsin.schemas.web import Verification
+
+KEY = PrivateKey.from_seed(bytes(32))
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+URL = "https://relay.example/v1/inbox/token"
+
+Type = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    opened = Relay()
+    opened.answers["POST /v1/subscriptions"] = subscription(HttpFeed(kind="http.feed", url="https://a.example/f"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def typing(relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Type:
+    """Types `tocsin subscribe …`, and gives how it ends and what it prints."""
+
+    def type_(*typed: str) -> tuple[int, str, str]:
+        command = ["tocsin", "--url", relay.url, "--key", KEY.text, "subscribe", *typed]
+        monkeypatch.setattr("sys.argv", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capfd.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return type_
+
+
+def subscription(source: Any) -> Subscription:
+    return Subscription(
+        id="sub_1",
+        source=source,
+        source_id="src_1",
+        filter_id="flt_1",
+        feed_id="fed_1",
+        joins_after=FeedPosition(seq=0, hash="0" * 64),
+        state="active",
+        begins_after=InboxPosition(opened_at=NOW),
+        created_at=NOW,
+    )
+
+
+def sent(relay: Relay) -> dict[str, Any]:
+    [(_, _, body)] = relay.asked
+    return {name: value for name, value in body["source"].items() if value is not None}
+
+
+JSON = {"kind": "http.json", "url": "https://a.example/p", "interval": "PT1M", "pointer": ""}
+
+
+@pytest.mark.parametrize(
+    ("typed", "source"),
+    [
+        (["--pointer", "/usd"], {**JSON, "pointer": "/usd", "rule": {"kind": "changed"}}),
+        (
+            ["--jmespath", "a[0]", "--above", "3000.50", "--below", "-1"],
+            {**JSON, "jmespath": "a[0]", "rule": {"kind": "threshold", "above": "3000.5", "below": "-1"}},
+        ),
+        (["--appeared", "--key", "id"], {**JSON, "rule": {"kind": "appeared", "key": "id"}}),
+    ],
+)
+def test_options_mean_a_rule(relay: Relay, typing: Type, typed: list[str], source: dict[str, Any]) -> None:
+    code, _, error = typing("json", JSON["url"], "--pull", *typed)
+    assert code == 0, error
+    assert sent(relay) == source
+
+
+@pytest.mark.parametrize("typed", [["--above", "1", "--appeared"], ["--key", "id"], ["--below", "1", "--key", "id"]])
+def test_options_that_contradict_one_another_are_refused(relay: Relay, typing: Type, typed: list[str]) -> None:
+    code, _, _ = typing("json", JSON["url"], "--pull", *typed)
+    assert code == 2
+    assert relay.asked == []
+
+
+def test_a_feed_is_subscribed_to(relay: Relay, typing: Type) -> None:
+    assert typing("feed", "https://a.example/f", "--every", "1h", "--updates", "--pull")[0] == 0
+    assert sent(relay) == {"kind": "http.feed", "url": "https://a.example/f", "interval": "PT1H", "updates": True}
+
+
+def test_an_inbox_prints_where_to_post(relay: Relay, typing: Type) -> None:
+    shown = Inbox(kind="inbox", verify=Verification(scheme="github", secret="***"), url=URL)
+    relay.answers["POST /v1/subscriptions"] = subscription(shown)
+    code, out, error = typing("inbox", "--verify", "github", "--secret", "of the sender", "--pull")
+    assert code == 0, error
+    assert URL in out + error
+    assert sent(relay) == {"kind": "inbox", "verify": {"scheme": "github", "secret": "of the sender"}}
