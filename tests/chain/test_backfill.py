@@ -120,9 +120,10 @@ async def test_the_past_of_each_kind_is_what_was_told_of_it_live(
         name: await subscribe(agent, {"source": {"chain": NETWORK, **each}, "from_block": begun})
         for name, each in sources.items()
     }
-    await chain.mine(final)
-    for _ in range(4):
-        await catch_up(town)
+    for _ in range(2):
+        await chain.mine(final)
+        for _ in range(3):
+            await catch_up(town)
 
     for name, subscription in past.items():
         told = [(each["data"]["event_id"], each["data"]["payload"]) for each in await pulled(agent, subscription["id"])]
