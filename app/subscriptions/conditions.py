@@ -16,13 +16,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if TYPE_CHECKING:
     from lark import Lark, Token, Tree
 
-__all__ = ["BadCondition", "Condition"]
+__all__ = ["BadCondition", "Condition", "verdict"]
 
 chars_max = 500
 depth_max = 32
@@ -93,6 +93,17 @@ class Condition:
         except (_Unknown, Inexact, InvalidOperation, Overflow):
             return None
         return held if isinstance(held, bool) else None
+
+
+def verdict(spec: Mapping[str, Value], payload: Mapping[str, Value]) -> bool | None:
+    """Whether what a filter asks beside its kind holds of a payload; None where the payload does not say."""
+    where: str | None = spec.get("where")
+    return True if where is None else _read(where).verdict(payload)
+
+
+@lru_cache(maxsize=1_000)
+def _read(where: str) -> Condition:
+    return Condition(where)
 
 
 @cache

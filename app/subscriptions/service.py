@@ -211,7 +211,7 @@ class Subscriptions:
         accepted = await self._inboxes.accept(db, token, incoming, now)
         if accepted.seen is not None:
             await self.tell(db, accepted.source, [accepted.seen], now)
-        return InboxTaken(event_id=accepted.event_id, duplicate=accepted.seen is None)
+        return InboxTaken(event_id=accepted.event_id, duplicate=accepted.is_known)
 
     # For those who watch
 
@@ -329,6 +329,11 @@ class Subscriptions:
 
     def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
+        if wanted.where is not None:
+            try:
+                Condition(wanted.where)
+            except BadCondition as bad:
+                raise InvalidBody.at("/source/where", str(bad)) from bad
         if isinstance(wanted, Inbox):
             return self._inboxes.possible(wanted)
         if isinstance(wanted, HttpJson | HttpFeed):
@@ -337,11 +342,6 @@ class Subscriptions:
         if wanted.chain not in self._chains:
             known = ", ".join(sorted(self._chains)) or "none"
             raise InvalidBody.at("/source/chain", f"this relay does not watch {wanted.chain}; it watches: {known}")
-        if wanted.where is not None:
-            try:
-                Condition(wanted.where)
-            except BadCondition as bad:
-                raise InvalidBody.at("/source/where", str(bad)) from bad
         return wanted
 
     async def _share(self, db: AsyncSession, wish: Wish, now: datetime) -> tuple[Source, Filter, bool]:

@@ -49,7 +49,8 @@ def taken_apart(wanted: Watched) -> Wish:
         case HttpJson() | HttpFeed():
             return Wish(wanted.kind, *web.taken_apart(wanted))
         case Inbox():
-            return Wish("inbox", inboxes.params_of(wanted), {"kind": "inbox"})
+            where = {} if wanted.where is None else {"where": wanted.where}
+            return Wish("inbox", inboxes.params_of(wanted), {"kind": "inbox", **where})
         case _:
             return Wish("evm", {"chain": wanted.chain}, _spelt(wanted))
 
@@ -57,7 +58,7 @@ def taken_apart(wanted: Watched) -> Wish:
 def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Watched:
     """What was wished for, put together again."""
     if spec["kind"] == "inbox":
-        return inboxes.watched(params)
+        return inboxes.watched(params, spec)
     if spec["kind"] in web.KINDS:
         return web.watched(params, spec)
     return _WATCHED.validate_json(orjson.dumps({**params, **spec}))

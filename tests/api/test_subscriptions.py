@@ -53,7 +53,7 @@ async def test_a_subscription_is_shown_as_it_was_made(agent: TestAgent) -> None:
 
 
 async def test_a_value_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
-    plain = {"jmespath": None, "rule": {"kind": "changed"}}
+    plain = {"jmespath": None, "rule": {"kind": "changed"}, "where": None}
     assert (await subscribe(agent, VALUE))["source"] == {**VALUE, **plain}
 
 
@@ -71,12 +71,17 @@ async def test_a_rule_is_shown_in_its_one_spelling(
     agent: TestAgent, said: dict[str, Any], shown: dict[str, Any]
 ) -> None:
     watched = {**VALUE, "pointer": ""}
-    assert (await subscribe(agent, {**watched, **said}))["source"] == {**watched, "jmespath": None, **shown}
+    assert (await subscribe(agent, {**watched, **said}))["source"] == {
+        **watched,
+        "jmespath": None,
+        "where": None,
+        **shown,
+    }
 
 
 async def test_a_feed_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
     feed = {"kind": "http.feed", "url": VALUE["url"], "interval": "PT15M", "updates": True}
-    assert (await subscribe(agent, feed))["source"] == feed
+    assert (await subscribe(agent, feed))["source"] == {**feed, "where": None}
 
 
 @pytest.mark.parametrize(
@@ -323,6 +328,9 @@ async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
         ({"source": {**VALUE, "interval": 60}}, "/source/interval"),
         ({"source": {**VALUE, "pointer": "usd"}}, "/source/pointer"),
         ({"source": {**VALUE, "pointer": "/~2"}}, "/source/pointer"),
+        ({"source": {**VALUE, "where": "current.value = 1"}}, "/source/where"),
+        ({"source": {"kind": "http.feed", "url": VALUE["url"], "where": "("}}, "/source/where"),
+        ({"source": {"kind": "inbox", "verify": {"scheme": "none"}, "where": "a b"}}, "/source/where"),
         ({"source": LOGS, "endpoint_id": 5}, "/endpoint_id"),
         ({"source": LOGS, "description": "two\nlines"}, "/description"),
     ],

@@ -106,7 +106,9 @@ chain_timestamp_seconds = Gauge(
 )
 chain_final_height = Gauge("tocsin_chain_final_height", "Number of the newest block that is final.", ["chain"])
 conditions_unknown = Counter(
-    "tocsin_conditions_unknown", "Conditions that an event did not answer, and that so were not met.", ["source"]
+    "tocsin_conditions_unknown",
+    "Conditions that an event did not answer, and that so were not met; by chain, or by kind of source.",
+    ["source"],
 )
 rpc_calls = Counter("tocsin_rpc_calls", "JSON-RPC calls made, by chain and method.", ["chain", "method"])
 provider_up = Gauge(

@@ -24,9 +24,7 @@ WhereOption = Annotated[
 ]
 Contracts = Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")]
 Accounts = Annotated[list[str] | None, typer.Option(help="An address; may be repeated: any of them.")]
-FinalityOption = Annotated[
-    str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")
-]
+FinalityOption = Annotated[str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")]
 Batch = Annotated[bool, typer.Option("--batch", help="One ring for all events of a block.")]
 Heartbeat = Annotated[int | None, typer.Option(help="After so many blocks without an event, hear that.")]
 FromBlock = Annotated[int | None, typer.Option(help="Hear the past, too, from this block on.")]
@@ -203,6 +201,7 @@ def subscribe_json(
     appeared: Annotated[bool, typer.Option("--appeared", help="Only of items of a list that are new.")] = False,
     key: Annotated[str | None, typer.Option(help="With --appeared: what makes an item the same, such as id.")] = None,
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "60s",
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -212,7 +211,7 @@ def subscribe_json(
 
     tocsin subscribe json https://api.example/price --pointer /usd --above 3000 --below 2900
     """
-    source = {"kind": "http.json", "url": url, "pointer": pointer, "jmespath": jmespath}
+    source = {"kind": "http.json", "url": url, "pointer": pointer, "jmespath": jmespath, "where": where}
     source |= {"interval": span(every, "--every"), "rule": _rule(above, below, appeared, key)}
     _subscribe(source, endpoint, pull, description, as_json)
 
@@ -222,13 +221,15 @@ def subscribe_feed(
     url: Annotated[str, typer.Argument(help="https URL of an RSS, Atom or JSON feed.")],
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "15m",
     updates: Annotated[bool, typer.Option("--updates", help="Also of items that are rewritten.")] = False,
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
     """Hear of new items of a feed."""
-    source = {"kind": "http.feed", "url": url, "interval": span(every, "--every"), "updates": updates}
+    source = {"kind": "http.feed", "url": url, "updates": updates, "where": where}
+    source |= {"interval": span(every, "--every")}
     _subscribe(source, endpoint, pull, description, as_json)
 
 
@@ -243,6 +244,7 @@ def subscribe_inbox(
     header: Annotated[str | None, typer.Option(help="For hmac-sha256: the header of the signature.")] = None,
     encoding: Annotated[str | None, typer.Option(help="For hmac-sha256: hex or base64.")] = None,
     prefix: Annotated[str | None, typer.Option(help="For hmac-sha256: what stands before the signature.")] = None,
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -255,7 +257,7 @@ def subscribe_inbox(
     if verify != "none" and secret is None:
         secret = typer.prompt("Secret", hide_input=True, err=True)
     verification = {"scheme": verify, "secret": secret, "header": header, "encoding": encoding, "prefix": prefix}
-    _subscribe({"kind": "inbox", "verify": verification}, endpoint, pull, description, as_json)
+    _subscribe({"kind": "inbox", "verify": verification, "where": where}, endpoint, pull, description, as_json)
 
 
 @subscriptions.command("ls")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from tocsin.abi import BadSignature, Unencodable, encode, read_event, read_function
+from tocsin.schemas.conditions import Where
 from tocsin.schemas.wire import Json, Wire
 
 __all__ = [
@@ -27,13 +28,11 @@ __all__ = [
     "Finality",
     "Moves",
     "Topic",
-    "Where",
 ]
 
 addresses_max = 32
 topic_values_max = 32
 signature_chars_max = 500
-where_chars_max = 500
 call_bytes_max = 4_096
 decimals_max = 36
 every_max = 1_000_000
@@ -60,18 +59,6 @@ Finality = Annotated[
         "after it was told is retracted.",
     ),
 ]
-Where = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=where_chars_max,
-        description=(
-            "A condition over the fields of the payload, in a subset of CEL: `decoded.value > 1000000 && "
-            "decoded.to == '0x…'`. Only events that meet it are told."
-        ),
-    ),
-]
-
 _AMOUNT = r"^(0|[1-9][0-9]{0,77})(\.[0-9]{1,36})?$"
 Amount = Annotated[str, Field(pattern=_AMOUNT, description="A decimal number as text, such as 1000.5.")]
 Decimals = Annotated[int, Field(ge=0, le=decimals_max)]
