@@ -111,6 +111,9 @@ class Chains:
                 await store.keep_providers(db, held.id, chain.shown())
                 if chain.capability != learned and not chain.capability.settled:
                     await store.keep_learned(db, held.params["chain"], chain.capability)
+                    if chain.capability.demanded != (learned.demanded if learned else "rpc"):
+                        demanded = chain.capability.demanded
+                        log.info("a chain is held to what it has shown", chain=held.params["chain"], demanded=demanded)
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
         return told > 0 or moved_on
 

@@ -83,6 +83,35 @@ async def test_events_of_one_block_cost_one_reading_of_it(
     assert dict(proxy.calls) == {"eth_getBlockByHash": 1, "eth_getBlockReceipts": 1}
 
 
+async def test_no_more_is_kept_of_blocks_than_there_is_room_for(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "proof_blocks_kept_bytes_max", 0)
+    [event] = await told(agent, town, chain, token)
+    for _ in range(2):
+        verified(await proof_of(agent, event), event)
+    assert proxy.calls["eth_getBlockByHash"] == 2
+
+
+async def test_an_agent_has_so_many_proofs_made_at_a_time(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "proofs_per_agent_at_once", 1)
+    [event] = await told(agent, town, chain, token)
+    answers = await asyncio.gather(proof_of(agent, event), proof_of(agent, event))
+    assert sorted(answer.status_code for answer in answers) == [200, 429]
+    assert next(answer for answer in answers if answer.status_code == 429).headers["retry-after"] == "1"
+    verified(await proof_of(agent, event), event)
+
+
+async def test_while_too_many_blocks_are_asked_for_others_wait(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "proof_waiting_max", 0)
+    [event] = await told(agent, town, chain, token)
+    assert refused(await proof_of(agent, event)) == (429, "too-many-requests")
+
+
 async def test_what_was_not_told_to_an_agent_it_gets_no_proof_of(
     agent: TestAgent, new_agent: NewAgent, town: Town, chain: DevChain, token: Token
 ) -> None:
