@@ -24,6 +24,7 @@ database_silence_seconds = 30  # until a server that acknowledges nothing is tak
 # Watchers
 rpc_timeout_seconds = 8  # a call; two of them fit into a look
 rpc_answer_bytes_max = 64 * 1024 * 1024
+rpc_error_chars_max = 1_000  # of the text of an error, that are read
 rpc_calls_at_once = 8
 rpc_batch_calls_max = 32  # in one request
 providers_per_chain_max = 8

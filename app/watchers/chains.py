@@ -92,6 +92,7 @@ class Chains:
             await self._conclude(db, held, outcome, found.calls, now)
             if chain is not None:
                 await store.keep_providers(db, held.id, chain.shown())
+        metrics.chain_halted.labels(taken.params["chain"]).set(outcome.state == "halted")
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
         return told > 0 or moved_on
 
@@ -211,8 +212,7 @@ def _position(block: Block, heads: Heads) -> dict[str, object]:
 
 
 def _report(chain: str, verdict: Verdict, ring: Ring, **counts: int) -> None:
-    """One line for operators, unless nothing happened; a chain that is halted is an alarm."""
-    metrics.chain_halted.labels(chain).set(isinstance(verdict, Halt))
+    """One line for operators, unless nothing happened."""
     if ring.blocks:
         metrics.chain_height.labels(chain).set(ring.tip.number)
         metrics.chain_timestamp_seconds.labels(chain).set(ring.tip.timestamp)

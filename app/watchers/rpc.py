@@ -48,7 +48,7 @@ class Node:
             return _missing(failure)
 
     async def head(self, *, with_tags: bool) -> tuple[Block, Levels | None] | Missing:
-        """The head and what is final of it, in one request; None where this node does not say, or no sense."""
+        """The head and what is final of it, in one request; None where this node has no words for it."""
         with_tags = with_tags and self._rpc.has_tags
         tags = ("latest", "safe", "finalized") if with_tags else ("latest",)
         latest, *tagged = await self._call_all([("eth_getBlockByNumber", (tag, False)) for tag in tags])
@@ -65,8 +65,9 @@ class Node:
         try:
             levels = Levels(*(self._level(each) for each in tagged))
         except Contradiction:
-            return None
-        return levels if plausible(head, levels) else None
+            return Levels()
+        # Two nodes behind one address do not fit one another now and then. That says nothing, and so changes nothing.
+        return levels if plausible(head, levels) else Levels()
 
     def _level(self, outcome: Outcome) -> Block | None:
         """The block that a tag names; none where it was not said, which changes nothing about what is known."""

@@ -318,6 +318,12 @@ def test_whom_two_others_contradict_with_one_voice_is_asked_no_more(head: str, o
     assert not verdict.is_lie
 
 
+def test_who_is_further_and_alone_with_it_is_not_followed_because_the_other_one_lags() -> None:
+    ring = Ring(branch("2", "7"), whole=False)
+    assert agreed(Two("6", "9"), ring) == Unchanged()
+    assert names(agreed(Three("6", "9"), ring)) == ("", "8 9")
+
+
 def test_a_head_that_we_know_is_not_confirmed_again() -> None:
     node = Two("5", "5")
     assert agreed(node, Ring(branch("2", "5"))) == Unchanged()
