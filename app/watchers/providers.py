@@ -10,7 +10,6 @@ from typing import Any
 from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.telemetry import metrics
-from app.watchers.answers import Header
 from app.watchers.finality import Heads, Levels, by_depth, by_tags
 from app.watchers.follower import (
     Abandon,
@@ -96,6 +95,22 @@ class Chain:
             return by_depth(ring, self.rules.final_depth)
         return by_tags(ring, levels if levels is not None and _is_ahead_or_of(ring, found.head) else Levels())
 
+    def in_turn(self, turn: int) -> Rpc:
+        """Whom to ask this time about the past: each time another one of those that are not left alone."""
+        able = in_order([rpc.health for rpc in self.providers], self._clock.monotonic())
+        return self.providers[able[turn % len(able)]]
+
+    async def has_confirmed(self, by: Rpc, blocks: Mapping[int, str]) -> bool:
+        """Whether a second provider holds each of these blocks to be canonical, too, that one has answered with."""
+        able = in_order([rpc.health for rpc in self.providers], self._clock.monotonic())
+        others = [Node(self.providers[place]) for place in able if self.providers[place] is not by]
+        witnesses = [node for node in others[: limits.provider_witnesses_max] if await node.of_another_chain() is None]
+        for number, block_hash in blocks.items():
+            answers = await asyncio.gather(*(node.answer(ByNumber(number)) for node in witnesses))
+            if not any(isinstance(each, Block) and each.hash == block_hash for each in answers):
+                return False
+        return True
+
     def shown(self) -> list[dict[str, Any]]:
         """How each provider fares."""
         now = self._clock.monotonic()
@@ -157,8 +172,8 @@ class Nodes:
         self._order = [providers[place] for place in in_order([each.health for each in providers], now)]
         self._with_tags = with_tags
         self._survey = survey
-        headers: dict[str, Header] = {}
-        self._nodes: Mapping[Rpc, Node] = {rpc: Node(rpc, headers) for rpc in providers}
+        blocks: dict[str, Block] = {}
+        self._nodes: Mapping[Rpc, Node] = {rpc: Node(rpc, blocks) for rpc in providers}
         self._asked: set[Rpc] = set()
         self._failed: dict[Rpc, Missing] = {}
         self._announcer: Rpc | None = None
@@ -252,13 +267,9 @@ class Nodes:
         return _noted(rpc, self.head)
 
     async def _is_stranger(self, rpc: Rpc) -> Missing | None:
-        """Why this is no provider of the chain; asked once, the first time that it is of use."""
+        """Why this is no provider of the chain; asked the first time that it is of use."""
         self._asked.add(rpc)
-        if rpc.is_of_the_chain:
-            return None
-        stranger = await self._nodes[rpc].of_another_chain()
-        rpc.is_of_the_chain = stranger is None
-        return stranger
+        return await self._nodes[rpc].of_another_chain()
 
     async def _elsewhere(self, ask: Elsewhere) -> Others:
         """What other providers answer, of those that may be asked."""

@@ -21,11 +21,13 @@ _ASK_SOMEBODY_ELSE = frozenset({Meaning.LIMITED, Meaning.EXHAUSTED, Meaning.UNKN
 
 class Node:
     """Answers what a follower asks, for one look: headers that were seen on the way are kept, as contents are checked
-    against them. Nodes of one chain may share them."""
+    against them. Nodes of one chain may share the blocks that they saw, to walk by; but whoever says what is in a block
+    is checked against its own header."""
 
-    def __init__(self, rpc: Rpc, headers: dict[str, Header] | None = None) -> None:
+    def __init__(self, rpc: Rpc, blocks: dict[str, Block] | None = None) -> None:
         self._rpc = rpc
-        self._headers: dict[str, Header] = {} if headers is None else headers
+        self._headers: dict[str, Header] = {}
+        self._blocks: dict[str, Block] = {} if blocks is None else blocks
         self.calls = 0
 
     async def answer(self, ask: Ask) -> Answer:
@@ -38,8 +40,7 @@ class Node:
                     await self._read_ahead(since, number)
                     return await self._numbered(number)
                 case ByHash(wanted):
-                    known = self._headers.get(wanted)
-                    return known.block if known else await self._hashed(wanted)
+                    return self._blocks.get(wanted) or await self._hashed(wanted)
                 case Contents(blocks):
                     return await self._contents(blocks)
                 case Elsewhere():
@@ -85,16 +86,17 @@ class Node:
                 self._kept(each.value)
 
     async def of_another_chain(self) -> Missing | None:
-        """Why this is no node of the chain that it is said to be of; None where it is one."""
+        """Why this is no node of the chain that it is said to be of; None where it is one, which is asked once."""
+        if self._rpc.is_of_the_chain:
+            return None
         outcome = await self._call("eth_chainId")
         if not isinstance(outcome, Result):
             return _missing(_NoAnswer(outcome))
         expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
-        return (
-            None
-            if outcome.value == expected
-            else Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}", "wrong")
-        )
+        self._rpc.is_of_the_chain = outcome.value == expected
+        if self._rpc.is_of_the_chain:
+            return None
+        return Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}", "wrong")
 
     async def _block(self, method: str, name: str) -> Block:
         return self._kept(await self._result(method, name, False)).block
@@ -104,6 +106,19 @@ class Node:
         if found.committed is None:
             self._demand("rpc", found.block, "the header of")
         self._headers[found.block.hash] = found
+        if found.committed is not None:
+            self._blocks[found.block.hash] = found.block
+        else:
+            self._blocks.setdefault(found.block.hash, found.block)
+        return found
+
+    async def _header(self, of: Block) -> Header:
+        """The header of a block, as this node itself gives it."""
+        if of.hash not in self._headers:
+            await self._hashed(of.hash)
+        found = self._headers[of.hash]
+        if found.block != of:
+            raise Contradiction(f"of block {of.hash} something else is said than before")
         return found
 
     async def _numbered(self, number: int) -> Block:
@@ -124,7 +139,7 @@ class Node:
         async def one(block: Block) -> Found | Missing:
             try:
                 async with at_once:
-                    return await self._logs(self._headers[block.hash])
+                    return await self._logs(await self._header(block))
             except (Contradiction, _NoAnswer) as failure:
                 return _missing(failure)
 
@@ -134,8 +149,8 @@ class Node:
             return missing
         seen = [each for each in found if not isinstance(each, Missing)]
         for block, each in zip(blocks, seen, strict=True):
-            # A block without transactions shows nothing that all chains could not.
-            if self._headers[block.hash].transactions:
+            # A block without transactions shows nothing that all chains could not; nor does a bloom of no logs.
+            if self._headers[block.hash].transactions and (each.logs or each.verified != "bloom"):
                 self._rpc.capability = learned(self._rpc.capability, each.verified)
         return tuple(each.logs for each in seen)
 

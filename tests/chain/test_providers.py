@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from app.kit import limits
+from app.kit.due import drain
 from app.settings import ChainSettings, ProviderSettings, Settings
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import NETWORK, Town, pulled, subscribe, transfers
@@ -185,6 +186,28 @@ async def test_who_announces_blocks_that_nobody_knows_is_not_asked_first_for_eve
     assert (await providers(agent)) == {"first": "backing_off", "second": "up"}
 
 
+async def test_what_one_provider_says_of_a_block_is_not_held_against_another(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+
+    def others(call: Any, answer: Any) -> Any:
+        if call["method"] == "eth_getBlockReceipts":
+            return answer | {"result": None}
+        if call["method"].startswith("eth_getBlockBy") and answer["result"]:
+            return answer | {"result": answer["result"] | {"transactions": ["0x" + "ee" * 32]}}
+        return answer
+
+    liar = faulty(proxy)
+    liar.fault, liar.share = others, 1.0
+    await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert (await providers(agent))["second"] == "up"
+
+
 async def test_a_head_that_goes_back_on_one_provider_only_is_not_believed(
     agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
 ) -> None:
@@ -294,6 +317,48 @@ async def test_with_agreement_nothing_is_told_that_a_second_provider_does_not_co
     town.clock.advance(seconds=60)
     await town.turn()
     assert len(await pulled(agent, subscription["id"])) == 2
+
+
+async def read_the_past(town: Town) -> None:
+    for _ in range(3):
+        town.clock.advance(seconds=30)
+        await drain(town.services.watchers.backfill_next)
+        await town.turn()
+
+
+async def test_the_past_is_not_read_from_a_node_of_another_chain(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    proxy.tamper = lambda method, answer: {**answer, "result": "0x1"} if method == "eth_chainId" else answer
+    begun = int((await chain.head())["number"], 16) + 1
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine(20)
+    subscription = await subscribe(agent, transfers(token, from_block=begun))
+    await town.turn()
+    await read_the_past(town)
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert set(proxy.calls) == {"eth_chainId"}
+
+
+@pytest.mark.parametrize("rules", [{"agreement": True}])
+async def test_with_agreement_nothing_of_the_past_is_told_that_a_second_provider_does_not_confirm(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, second: Proxy, stray: DevChain
+) -> None:
+    begun = int((await chain.head())["number"], 16) + 1
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine(20)
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    other = faulty(second)
+    other.elsewhere = stray.url
+    past = await subscribe(agent, transfers(token, from_block=begun))
+    await read_the_past(town)
+    assert await pulled(agent, past["id"]) == []
+    shown = (await agent.get(f"/v1/subscriptions/{past['id']}")).json()
+    assert "no second provider confirms" in shown["catching_up"]["last_error"]
+    other.heal()
+    await read_the_past(town)
+    assert len(await pulled(agent, past["id"])) == 1
 
 
 # What is final.

@@ -211,6 +211,19 @@ async def test_what_shows_less_than_its_chain_is_held_to_is_missing(
         assert {log.verified for log in answer[0]} == {"receipts-root"}
 
 
+async def test_a_bloom_of_no_logs_shows_nothing(
+    chain: DevChain, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "chain_blocks_until_demanded", 3)
+    async with Proxy.before(chain.url, LESS["no method for receipts"]) as proxy:
+        rpc = Rpc(http, "eip155:31337", proxy.url)
+        for _ in range(4):
+            await chain.send({"from": chain.accounts[0], "to": chain.accounts[1], "value": "0x1"})
+            await chain.mine()
+            assert await head_and_contents(rpc) == ((),)
+    assert rpc.capability.demanded == "rpc"
+
+
 async def test_a_chain_is_held_to_what_its_blocks_have_shown(
     chain: DevChain, token: Token, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
