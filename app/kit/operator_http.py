@@ -30,7 +30,7 @@ def blocking_operator_client(*, timeout_seconds: float) -> httpx.Client:
 
 
 def _no_cookies() -> CookieJar:
-    """Keeps none: they would pile up for as long as the process lives, and two accounts at one host would share them."""
+    """Keeps none: they would pile up while the process lives, and two accounts at one host would share them."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 

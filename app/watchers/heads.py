@@ -105,7 +105,9 @@ class NewHeads:
         except Exception as error:
             # Nobody begins this task again: if it ended with the database, no announcement would be heard any more.
             is_away = isinstance(error, OperationalError)
-            log.warning("a new head is not looked at yet", chain=chain, error=type(error).__name__, exc_info=not is_away)
+            log.warning(
+                "a new head is not looked at yet", chain=chain, error=type(error).__name__, exc_info=not is_away
+            )
             await self._clock.sleep(limits.sweep_seconds)
             return False
         if hurried:

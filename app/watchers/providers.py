@@ -191,7 +191,8 @@ class Nodes:
             return await self._elsewhere(ask)
         if isinstance(ask, Latest) and self._survey:
             await self._compare()
-        missing = Missing("no provider is left to ask")
+        # A survey may have met all of them already.
+        missing = next(reversed(self._failed.values()), Missing("no provider is left to ask"))
         while (rpc := self._current()) is not None:
             answer = await self._of(rpc, ask)
             if not isinstance(answer, Missing):

@@ -41,9 +41,7 @@ class Bell:
 
 
 @asynccontextmanager
-async def listening(
-    services: Services, ws_url: str, transaction: Transaction | None = None
-) -> AsyncIterator[Bell]:
+async def listening(services: Services, ws_url: str, transaction: Transaction | None = None) -> AsyncIterator[Bell]:
     bell = Bell()
     provider = ProviderSettings(url="http://127.0.0.1:1", ws_url=ws_url)
     chains = {NETWORK: ChainSettings(rpc_url=(provider,), poll_seconds=600)}

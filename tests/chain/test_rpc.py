@@ -150,6 +150,7 @@ LIES: dict[str, Tamper] = {
     "a head with a negative number": in_headers(lambda block: {**block, "number": "-0x1"}),
     "a head with a huge number": in_headers(lambda block: {**block, "number": "0x" + "f" * 400}),
     "a head that is text": in_headers(lambda _: "latest"),
+    "a head without transactions": in_headers(lambda block: {**block, "transactions": []}),
     "no head": in_headers(lambda _: None),
     "an answer to another question": lambda _, answer: {**answer, "id": 10**6},
     "neither result nor error": lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"]},
@@ -190,7 +191,6 @@ LESS: dict[str, Tamper] = {
     "a failed transaction": in_receipts(lambda receipts: [receipts[0] | {"status": "0x0"}, *receipts[1:]]),
     "another parent": in_headers(lambda block: {**block, "parentHash": "0x" + "12" * 32}),
     "another time": in_headers(lambda block: {**block, "timestamp": "0x1"}),
-    "no transactions": in_headers(lambda block: {**block, "transactions": []}),
     "no method for receipts": lambda method, answer: (
         {"id": answer["id"], **WITHOUT_THE_METHOD} if method == "eth_getBlockReceipts" else answer
     ),
