@@ -18,6 +18,8 @@ from app.kit.database import Transaction
 from app.kit.foreign_json import Unreadable
 from app.kit.ids import Ids
 from app.kit.outbound import Answer, Fault, Outbound
+from app.kit.telemetry import metrics
+from app.subscriptions.conditions import verdict
 from app.subscriptions.models import Filter, Source
 from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.telling import Seen
@@ -154,6 +156,7 @@ class Documents:
             Seen(self._ids.new("evt"), self.kind, [each.id], payload)
             for each in wanted
             for payload in self._medium.payloads(fresh.value, each.spec, fetched, judged[each.id])
+            if self._is_met(each, payload)
         ]
         await self._subscriptions.tell(db, held, seen, now)
         changed = {each: result.memory for each, result in judged.items() if before.get(each) != result.memory}
@@ -161,6 +164,11 @@ class Documents:
         await store.keep_validators(db, held.id, fresh.etag, fresh.last_modified, fresh.sha256)
         await self._subscriptions.mark_trouble(db, held.id, {each: result.trouble for each, result in judged.items()})
         return len(seen)
+
+    def _is_met(self, wanted: Filter, payload: Mapping[str, Any]) -> bool:
+        held = verdict(wanted.spec, payload)
+        metrics.conditions_unknown.labels(self.kind).inc(held is None)
+        return held is True
 
     def _judged(self, fresh: Fresh, wanted: Sequence[Filter], before: Mapping[str, Memory]) -> Mapping[str, Judged]:
         return {each.id: self._medium.judge(fresh.value, each.spec, before.get(each.id)) for each in wanted}

@@ -10,8 +10,10 @@ from typing import Any
 from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.telemetry import metrics
+from app.watchers.blocks import Needs
 from app.watchers.finality import Heads, Levels, by_depth, by_tags
 from app.watchers.follower import (
+    NOTHING,
     Abandon,
     Answer,
     Ask,
@@ -56,7 +58,7 @@ class Chain:
         self._announced_in_vain = 0  # heads in a row that nobody knew the way to
         self._knows_tags = False
 
-    async def follow(self, ring: Ring, doubts: int) -> Found:
+    async def follow(self, ring: Ring, doubts: int, needs: Needs = NOTHING) -> Found:
         """What to do about the chain, after `doubts` looks in a row that ended in doubt. Ends within a bound."""
         nodes = Nodes(
             self.providers,
@@ -71,6 +73,7 @@ class Chain:
             span_blocks_max=self._reach.blocks,
             doubts_max=limits.chain_doubts_max,
             agreement=self.rules.agreement,
+            needs=needs,
         )
         try:
             async with asyncio.timeout(limits.look_timeout_seconds):

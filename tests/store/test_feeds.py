@@ -18,9 +18,11 @@ from app.kit.database import Database
 from app.kit.due import drain
 from app.kit.wake import Silence
 from app.services import Services
+from app.subscriptions import store
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Terms
-from tests.feeding import SOURCE, Written, found, join, replayed, rung, said
+from app.subscriptions.telling import Seen
+from tests.feeding import PAYLOAD, SOURCE, Written, found, join, replayed, rung, said
 from tests.world import OwnClock
 
 LATEST, BATCH = Terms(), Terms(batch="block")
@@ -207,6 +209,23 @@ async def test_a_feed_that_nobody_hears_rests_and_goes_on_where_it_was(
     assert len(bodies) == 2
     heard = await rung(database)
     assert heard["ep_2"] == bodies[1:]
+
+
+async def test_an_event_that_comes_back_for_others_only_is_taken_back(
+    database: Database, chain: Written, services: Services, feeder: Callable[[], Feeding]
+) -> None:
+    """Kinds share the ids of their events: what one filter lets through again says nothing of another."""
+    feed_id = await join(database, LATEST, "ep_1")
+    [block] = chain.grow(1)
+    await chain.look(add=[block])
+    await drain(feeder().feed_next)
+    await chain.look(undo=1, add=chain.grow(0, number=block.number))
+    async with database.transaction() as db:
+        held = await store.lock_source(db, SOURCE)
+        again = Seen(block.events[0], "evm.price", ["flt_2"], PAYLOAD, block.hash, block.number)
+        await services.subscriptions.tell(db, held, [again], chain.clock.at)
+    await drain(feeder().feed_next)
+    assert replayed(await said(database, feed_id)) == []
 
 
 FINALITIES = ("latest", "safe", "finalized", "confirmations:1", "confirmations:4")
