@@ -6,7 +6,7 @@ Whatever goes wrong out there comes back as a value, with its reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from app.kit import limits
 from app.watchers.answers import (
@@ -231,29 +231,24 @@ class Node:
 
     async def _receipts_one_by_one(self, of: Header, block: object) -> Mapping[int, object]:
         """The receipts of those transactions whose outcome matters, from a node that has none of whole blocks."""
-        wanted = [index for index, each in enumerate(transactions_of(block)) if matters(each)]
+        found = list(enumerate(transactions_of(block)))[: len(of.transactions)]
+        wanted = [index for index, each in found if matters(each)]
+        outcomes = await self._call_all([("eth_getTransactionReceipt", (of.transactions[index],)) for index in wanted])
         return {
-            index: await self._result("eth_getTransactionReceipt", of.transactions[index])
-            for index in wanted
-            if index < len(of.transactions)
+            index: _known(outcome, "eth_getTransactionReceipt") for index, outcome in zip(wanted, outcomes, strict=True)
         }
 
     async def _answers(self, blocks: tuple[Block, ...], needs: Needs) -> list[dict[ContractCall, tuple[str, str]]]:
         """What calls answered before each block, and in it.
 
-        Where a node will not say, the last answer stands: a call that makes it fail holds nobody up, and a change is
-        told a block later.
+        Where a node does not say, or not in time, the last answer stands: a call that makes it fail, or work for long,
+        holds nobody up, and a change is told a block later.
         """
-        calls = sorted(needs.calls, key=lambda call: (call.address, call.data))
-        at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
-
-        async def ask(call: ContractCall, block_hash: str) -> str | None:
-            async with at_once:
-                return needs.known.get((block_hash, call)) or await self._answer_of(call, block_hash)
-
-        hashes = [blocks[0].parent, *(block.hash for block in blocks)] if calls else []
-        asked = [[ask(call, block_hash) for call in calls] for block_hash in hashes]
-        said = [await asyncio.gather(*each) for each in asked]
+        before = blocks[0].parent
+        # Those that have answered before go first: what never answers does not get in their way.
+        calls = sorted(needs.calls, key=lambda call: ((before, call) not in needs.known, call.address, call.data))
+        hashes = [before, *(block.hash for block in blocks)] if calls else []
+        said = await self._said(calls, hashes, needs)
         standing = said[0] if said else []
         answers: list[dict[ContractCall, tuple[str, str]]] = []
         for now in said[1:]:
@@ -262,6 +257,34 @@ class Node:
             answers.append({call: (old, new) for call, old, new in paired if old is not None and new is not None})
             standing = after
         return answers or [{} for _ in blocks]
+
+    async def _said(
+        self, calls: Sequence[ContractCall], block_hashes: Sequence[str], needs: Needs
+    ) -> list[list[str | None]]:
+        """What all of the calls answered at each of the blocks; None where there was no answer in time."""
+        at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
+
+        async def ask(call: ContractCall, block_hash: str) -> str | None:
+            async with at_once:
+                return needs.known.get((block_hash, call)) or await self._answer_in_time(call, block_hash)
+
+        asking = [[asyncio.create_task(ask(call, each)) for call in calls] for each in block_hashes]
+        every = [task for tasks in asking for task in tasks]
+        if not every:
+            return []
+        try:
+            done, _ = await asyncio.wait(every, timeout=limits.calls_seconds_max)
+        finally:
+            for task in every:
+                task.cancel()
+        return [[task.result() if task in done else None for task in tasks] for tasks in asking]
+
+    async def _answer_in_time(self, call: ContractCall, block_hash: str) -> str | None:
+        try:
+            async with asyncio.timeout(limits.call_timeout_seconds):
+                return await self._answer_of(call, block_hash)
+        except TimeoutError:
+            return None
 
     async def _answer_of(self, call: ContractCall, block_hash: str) -> str | None:
         """What a contract answers at a block, by its hash (EIP-1898); None where the node does not say."""
