@@ -48,7 +48,12 @@ class Streams:
             )
 
     async def follow(self, transaction: Transaction, listening: Listening) -> AsyncGenerator[bytes]:
-        """Every entry as it comes, and a comment now and then, until the subscription ends or the time is over."""
+        """Every entry as it comes, and a comment now and then, until the subscription ends or the time is over.
+
+        Nothing, where others that were admitted at the same time have begun before it.
+        """
+        if self._open[listening.agent_id] >= limits.streams_per_agent_max:
+            return
         self._open[listening.agent_id] += 1
         try:
             async for each in self._pieces(transaction, listening):

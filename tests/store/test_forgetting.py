@@ -40,7 +40,7 @@ async def test_what_is_old_and_deep_goes(database: Database, services: Services,
     await chain.look(add=chain.grow(2))
     await drain(services.subscriptions.feed_next)
     chain.clock.advance(days=31)
-    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_max, 1))
+    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_longest, 1))
     await drain(services.subscriptions.feed_next)
     await drain(services.subscriptions.forget_next)
     [newest] = await events(database)
@@ -70,7 +70,7 @@ async def test_what_is_not_final_yet_stays(database: Database, services: Service
     await chain.look(add=chain.grow(1))
     await drain(services.subscriptions.feed_next)
     chain.clock.advance(days=31)
-    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_max))
+    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_longest))
     await drain(services.subscriptions.forget_next)
     assert len(await events(database)) == 1
     await chain.look(finalized=100)
@@ -92,7 +92,7 @@ async def test_what_is_not_sent_yet_stays(database: Database, services: Services
 async def test_what_is_young_stays(database: Database, services: Services, chain: Written) -> None:
     await join(database, Terms(), "ep_1")
     await chain.look(add=chain.grow(1))
-    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_max))
+    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_longest))
     await drain(services.subscriptions.feed_next)
     chain.clock.advance(days=29)
     assert await services.subscriptions.forget_next() == 0
