@@ -118,7 +118,7 @@ async def join(database: Database, terms: Terms, *endpoint_ids: str) -> str:
                 await _endpoint(db, endpoint_id)
             db.add(
                 Subscription(
-                    id=f"sub_{feed.id}_{endpoint_id}_{feed.seq}",
+                    id=Ids().new("sub"),
                     agent_id=AGENT,
                     source_id=SOURCE,
                     filter_id=FILTER,

@@ -38,7 +38,7 @@ async def join(db: AsyncSession, new_id: str, source: Source, filter_id: str, te
 
 async def _found(db: AsyncSession, source_id: str, filter_id: str, terms: Terms) -> Row | None:
     """The feed of these terms, locked, so that nobody forgets it. One of the past has its beginning still."""
-    begins = select(FeedEntry.seq).where(col(FeedEntry.feed_id) == col(Row.id), col(FeedEntry.seq) == 1)
+    begins = select(col(FeedEntry.seq)).where(col(FeedEntry.feed_id) == col(Row.id), col(FeedEntry.seq) == 1)
     question = select(Row).where(
         col(Row.source_id) == source_id,
         col(Row.filter_id) == filter_id,

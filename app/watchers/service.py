@@ -100,14 +100,14 @@ class Watchers:
     async def _begin(self) -> int:
         under_way = Counter(self._looking.values())
         free = {kind: limits.looks_at_once_max - under_way[kind] for kind in self._kinds}
-        if not any(free.values()):
+        if all(room <= 0 for room in free.values()):
             return 0
         async with self._transaction() as db:
             now = await self._clock.now(db)
             taken = [
                 source
                 for kind, room in free.items()
-                if room
+                if room > 0
                 for source in await self._subscriptions.take(db, [kind], now, room)
             ]
         self._looking |= {asyncio.create_task(self._kinds[each.kind].look(each)): each.kind for each in taken}

@@ -254,8 +254,9 @@ def _numbered(entity: re.Match[str]) -> str:
     return entity[0] if text is None or entity[1] in _OF_XML else "".join(f"&#{ord(each)};" for each in text)
 
 
-# A value in quotes, of whatever attribute. Where one begins, one of its kind before it has ended: each is read once.
-_LONG = re.compile(r"""=[ \t\r\n]*+(?:"[^"]{%d}|'[^']{%d})""" % ((limits.feed_namespace_chars_max,) * 2))
+# Where a long value in quotes begins, or what looks like one. Where one begins, one of its kind before it has ended, so
+# each is read once, and none hides another.
+_LONG = re.compile(r"""=[ \t\r\n]*+(?="[^"]{%d}|'[^']{%d})""" % ((limits.feed_namespace_chars_max,) * 2))
 _DELIMITER = re.compile(r"""[ \t\r\n"'<>/=]""")
 
 

@@ -128,6 +128,8 @@ async def test_two_that_come_at_once_are_told_once(
         (b'{"a": "\\u0000"}', "application/json", "text", '{"a": "\\u0000"}'),
         (b'"\\ud800"', "application/json", "text", '"\\ud800"'),
         (b"[" * 5_000, "application/json", "text", "[" * 5_000),
+        (b'{"n": 0.12345678901234567890}', "application/json", "text", '{"n": 0.12345678901234567890}'),
+        (b'{"n": [12345678901234567890]}', "application/json", "json", {"n": [12345678901234567890]}),
         (b"a=1&b=2", "application/x-www-form-urlencoded", "text", "a=1&b=2"),
         ("grüß".encode(), "text/plain", "text", "grüß"),
         (b"a\x00b", "text/plain", "base64", "YQBi"),

@@ -180,6 +180,17 @@ async def test_an_agent_has_so_many_streams_and_no_more(
         assert await anext(pieces) == b"200"
 
 
+async def test_streams_that_are_asked_for_at_once_are_no_more_than_an_agent_may_have(
+    services: Services, agent: TestAgent, subscription: dict[str, Any], chain: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "streams_per_agent_max", 2)
+    follow, transaction = services.subscriptions.stream, services.database.transaction
+    # All are let in before the first of them begins.
+    streams = [await follow(transaction, agent.id, subscription["id"], None) for _ in range(5)]
+    begun = [await anext(each, None) for each in streams]
+    assert begun == [b":\n\n", b":\n\n", None, None, None]
+
+
 @pytest.mark.parametrize("last", ["x", "-1", "1" * 19])
 async def test_what_is_no_number_of_an_entry_is_refused(
     agent: TestAgent, subscription: dict[str, Any], chain: Written, last: str
