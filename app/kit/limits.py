@@ -131,6 +131,8 @@ stream_seconds_max = 3_600  # after which its reader connects again
 # Inboxes
 inbox_body_bytes_max = 128 * 1024
 inbox_events_per_second = 50
+inbox_event_bytes = 4 * 1024  # a larger one counts as several
+inboxes_per_agent_max = 100
 inbox_ids_days = 7  # for which a sender's own id is remembered
 inbox_bodies_seconds = 600  # in which an equal body is a repetition, where its sender gives no id
 inbox_forgotten_batch = 20  # that are too old, with each that is new

@@ -381,6 +381,8 @@ class Subscriptions:
         if terms.from_block is not None and await feed_store.behind_of(db, agent_id) >= limits.backfills_per_agent_max:
             most = limits.backfills_per_agent_max
             raise TooManySubscriptions(f"{most} subscriptions of yours are catching up: wait until one of them has")
+        if wish.kind == "inbox" and await inbox_book.count_of(db, agent_id) >= limits.inboxes_per_agent_max:
+            raise TooManySubscriptions(f"an agent has at most {limits.inboxes_per_agent_max} inboxes")
         if wish.kind not in web.KINDS:
             return
         others = await store.other_filters(db, agent_id, wish.source_id, wish.filter_id)
