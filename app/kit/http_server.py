@@ -16,7 +16,7 @@ from tocsin.problems import MEDIA_TYPE, BadRequest, HeadersTooLarge, Problem, Re
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a request whose head is too large or too slow, and closes its connection; and that of who does not read."""
+    """Refuses a request whose head is too large or too slow, and closes its connection; so too where nobody reads."""
 
     _head_bytes = 0
     _in_head = True

@@ -36,7 +36,9 @@ async def by_token(db: AsyncSession, token_sha256: str) -> Inbox | None:
 
 async def count_of(db: AsyncSession, agent_id: str) -> int:
     """How many inboxes the agent has."""
-    mine = text("select count(*) from subscriptions u join inboxes i on i.source_id = u.source_id where u.agent_id = :id")
+    mine = text(
+        "select count(*) from subscriptions u join inboxes i on i.source_id = u.source_id where u.agent_id = :id"
+    )
     return (await db.execute(mine, {"id": agent_id})).scalar_one()
 
 

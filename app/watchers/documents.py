@@ -128,7 +128,7 @@ class Documents:
         # Reading and judging take as long as strangers make them, within bounds: others go on meanwhile, and nothing
         # is locked.
         found = await asyncio.to_thread(finding, self._medium, url, got.result, known)
-        judged = await self._judged(taken, found) if isinstance(found, Fresh) else {}
+        judged: Mapping[str, Judgement] = await self._judged(taken, found) if isinstance(found, Fresh) else {}
         # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
         async with self._transaction() as db:
             held = await self._subscriptions.hold(db, taken)
@@ -159,7 +159,7 @@ class Documents:
         """What the document says to each filter that is there now. Whoever took the source is alone to judge it."""
         async with self._transaction() as db:
             wanted = await self._subscriptions.wanted(db, taken.id)
-            before = {} if taken.state == "starting" else await store.selections(db, taken.id)
+            before: Mapping[str, Memory] = {} if taken.state == "starting" else await store.selections(db, taken.id)
         # Each time it is another's turn to be the first: those that time does not suffice for are not always the same.
         ordered = sorted(wanted, key=lambda each: each.id)
         first = taken.attempts % max(1, len(ordered))

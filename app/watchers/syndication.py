@@ -256,7 +256,7 @@ def _numbered(entity: re.Match[str]) -> str:
 
 # Where a long value in quotes begins, or what looks like one. Where one begins, one of its kind before it has ended, so
 # each is read once, and none hides another.
-_LONG = re.compile(r"""=[ \t\r\n]*+(?="[^"]{%d}|'[^']{%d})""" % ((limits.feed_namespace_chars_max,) * 2))
+_LONG = re.compile(r"""=[ \t\r\n]*+(?="[^"]{MAX}|'[^']{MAX})""".replace("MAX", str(limits.feed_namespace_chars_max)))
 _DELIMITER = re.compile(r"""[ \t\r\n"'<>/=]""")
 
 

@@ -1,4 +1,4 @@
-"""The head of a request is bounded in size and time, whoever sends it; and so is the patience with who does not read."""
+"""The head of a request is bounded in size and time, whoever sends it; and so is patience with who does not read."""
 
 import asyncio
 import json

@@ -268,9 +268,7 @@ async def test_whoever_subscribes_does_not_wait_for_what_is_being_judged(
 ) -> None:
     first = await subscribe(agent, site, "/usd")
     medium, clock = Pondering(), watching.clock
-    watcher = Documents(
-        medium, services.database.transaction, clock, Ids(), services.subscriptions, services.outbound
-    )
+    watcher = Documents(medium, services.database.transaction, clock, Ids(), services.subscriptions, services.outbound)
     async with services.database.transaction() as db:
         [taken] = await services.subscriptions.take(db, ["http.json"], clock.at, 1)
     looking = asyncio.create_task(watcher.look(taken))
