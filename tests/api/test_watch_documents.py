@@ -244,8 +244,9 @@ async def test_slow_sites_of_one_kind_take_no_place_from_another(
         other = await new_agent()
         await other.post("/v1/subscriptions", {"source": {"kind": "http.feed", "url": site.url, "interval": "PT30S"}})
         looking = asyncio.create_task(watching.look())
-        while (await watcher_of(other))["looked_at"] is None:
-            assert not looking.done()
+        async with asyncio.timeout(10):
+            while (await watcher_of(other))["looked_at"] is None:
+                assert not looking.done()
         assert len(slow.asked) == 2
         slow.answers.set()
         await looking
