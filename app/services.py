@@ -59,7 +59,12 @@ async def open_services(
 ) -> AsyncGenerator[Services]:
     """Build the services of one process, and give back what they hold when the block ends."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
-    database = Database(settings.database.url, connections=settings.database.connections, name=f"tocsin {name}")
+    database = Database(
+        settings.database.url,
+        connections=settings.database.connections,
+        name=f"tocsin {name}",
+        prepares=settings.database.prepared_statements,
+    )
     clock, ids, keyring = clock or SystemClock(), Ids(), settings.secret.keyring
     outbound = _outbound(settings, settings.database.url, resolver)
     deliveries = Deliveries(

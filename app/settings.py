@@ -51,6 +51,11 @@ class DatabaseSettings(Part):
         le=200,
         description="Connections that each process opens at most.",
     )
+    prepared_statements: bool = Field(
+        default=True,
+        description="Have Postgres plan each statement once a connection. Off for a pooler in transaction mode that "
+        "does not carry prepared statements over (PgBouncer does since 1.21).",
+    )
 
 
 class ValkeySettings(Part):

@@ -19,8 +19,8 @@ from bench.stage import Stage, sealed_secrets
 from tocsin import signatures
 from tocsin.keys import PrivateKey
 
-bare_count = 20_000
-engine_count = 20_000
+bare_count = 40_000
+engine_count = 40_000
 plain_count = 2_000
 endpoints_count = 20
 open_loop_per_second = 200
@@ -61,16 +61,18 @@ def report_verification(on: Stage, workers: int) -> None:
 def _report_throughput(on: Stage) -> None:
     before = bare_per_second(on)
     report.line("bare aiohttp loop, before", f"{before:.0f}/s")
-    engine = engine_per_second(on)
-    report.line("deliveries, one worker process", f"{engine:.0f}/s")
+    one = engine_per_second(on, workers=1)
+    report.line("deliveries, one worker process", f"{one:.0f}/s")
+    forget(on)
+    two = engine_per_second(on, workers=2)
+    report.line("deliveries, two worker processes", f"{two:.0f}/s")
     after = bare_per_second(on)
     report.line("bare aiohttp loop, after", f"{after:.0f}/s")
     plain = plain_per_second(on)
     report.line("one arq job, one httpx post", f"{plain:.0f}/s")
-    report.line(
-        "the worker is at",
-        f"{engine / ((before + after) / 2):.0%} of the bare loop, {engine / plain:.1f}x the plain way",
-    )
+    for name, engine in (("one worker is at", one), ("two workers are at", two)):
+        bare = (before + after) / 2
+        report.line(name, f"{engine / bare:.0%} of the bare loop, {engine / plain:.1f}x the plain way")
 
 
 def bare_per_second(on: Stage) -> float:
@@ -96,8 +98,8 @@ def plain_per_second(on: Stage) -> float:
     return _per_second(on.wait_until_taken(plain_count))
 
 
-def engine_per_second(on: Stage) -> float:
-    """One worker process with everything: claims, signatures, attempts, journal. All are due before it starts."""
+def engine_per_second(on: Stage, workers: int) -> float:
+    """Worker processes with everything: claims, signatures, attempts, journal. All are due before they start."""
 
     async def enqueue() -> None:
         async with opened(on) as services:
@@ -106,11 +108,12 @@ def engine_per_second(on: Stage) -> float:
                 await send(services, [endpoint_ids[(start + n) % len(endpoint_ids)] for n in range(500)])
 
     asyncio.run(enqueue())
-    worker = on.start("-m", "workers.main")
+    started = [on.start("-m", "workers.main") for _ in range(workers)]
     arrived = on.wait_until_taken(engine_count)
     wait_until_concluded(on, engine_count)
-    worker.terminate()
-    worker.wait(30)
+    for worker in started:
+        worker.terminate()
+        worker.wait(30)
     return _per_second(arrived)
 
 

@@ -75,7 +75,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
             bells.hang(feature, partial(duty.drain, services), partial(hurry, services) if hurry else None)
         services.deliveries.start()
         services.watchers.start()
-        _collect_seldom()
+        collect_seldom()
         listening = [asyncio.create_task(_sweep(bells, feature, duty)) for feature, duty in DUTIES.items()]
         listening.append(asyncio.create_task(answer_doorbell(settings, bells)))
         log.info("the worker listens", features=sorted(DUTIES))
@@ -88,7 +88,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
     log.info("the worker has stopped")
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Keep the garbage collector out of the way of fires.
 
     What has been imported by now stays, and is the most there is. Looked through at every full collection, it holds up

@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from app.kit import limits, telemetry
 from app.kit.clock import SystemClock
 
+# How often a connection runs a statement before it has it prepared; migrations and the like never do.
+prepare_after = 5
+
 
 class Transaction(Protocol):
     """Opens a transaction: commits when the block ends, rolls back when it raises."""
@@ -24,7 +27,12 @@ class Database:
     """The connection pool of one process. Its size is fixed, whatever the number of agents or open streams."""
 
     def __init__(
-        self, url: str, *, connections: int = limits.database_connections_default, name: str = "tocsin"
+        self,
+        url: str,
+        *,
+        connections: int = limits.database_connections_default,
+        name: str = "tocsin",
+        prepares: bool = True,
     ) -> None:
         self.engine = create_async_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
@@ -41,8 +49,9 @@ class Database:
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "tcp_user_timeout": limits.database_silence_seconds * 1000,
-                # No session state: a transaction-mode pooler may stand between us and the server.
-                "prepare_threshold": None,
+                # The only state that we leave in a session. Planning costs more than running: what we ask is often one
+                # statement over tables of many parts.
+                "prepare_threshold": prepare_after if prepares else None,
             },
         )
         _ping_the_idle(self.engine.sync_engine)

@@ -268,7 +268,7 @@ class Simulation:
         self._random = random.Random(seed)
         self._world, self._faulty, self._relay, self._clock = world, faulty, relay, clock
         self._model = Model(world)
-        self._begun_at = 0
+        self._begun_at, self._begun_with = 0, ""
         self._played: Counter[str] = Counter()
 
     async def play(self, steps: int, telling: Callable[[str], None]) -> Played:
@@ -310,7 +310,7 @@ class Simulation:
             await store.wake_source(db, source.id, now)
             await store.add_filter(db, Filter(id=wish.filter_id, source_id=source.id, spec=dict(wish.spec)))
         await self._world.learn()
-        self._begun_at = self._world.seen
+        self._begun_at, self._begun_with = self._world.seen, (await self._world.chain.head())["hash"]
         await self._relay.look()
 
     async def _step(self) -> None:
@@ -400,7 +400,9 @@ class Simulation:
             await self._model.hear(db)
             state, reason = (await db.execute(text("select state, state_reason from sources"))).one()
         _require(state == "active", f"the chain is {state}: {reason}")
-        expected = await self._world.standing(self._begun_at)
+        # What the block holds that it began with was there before; what stands in its place since, was not.
+        there = await self._world.standing(self._begun_at - 1)
+        expected = {key: value for key, value in there.items() if key[0] != self._begun_with}
         missing = [self._world.names[key[0]] for key in expected.keys() - self._model.standing.keys()]
         excess = [self._world.names[key[0]] for key in self._model.standing.keys() - expected.keys()]
         _require(not missing and not excess, f"missing in blocks {sorted(missing)}, not gone from {sorted(excess)}")

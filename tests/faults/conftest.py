@@ -44,6 +44,9 @@ class Ground:
 
     def database(self) -> str:
         """The address of a migrated database with nothing in it."""
+        # A case that stops Postgres and fails is to fail alone.
+        if self.postgres.exit_code() is not None:
+            self.postgres.launch()
         name = f"case_{next(self._numbers)}"
         with psycopg.connect(self.postgres.url_of("postgres"), autocommit=True) as db:
             db.execute(sql.SQL("create database {} template empty").format(sql.Identifier(name)))

@@ -53,11 +53,9 @@ class Cut:
 
     at: float
     claimed: frozenset[str]
-    # The database's clock went on by itself: leases ended of what had not been sent yet, too, and was sent later.
-    stepped: bool = False
 
     def covers(self, id: str, first_heard: float) -> bool:
-        return id in self.claimed and (self.stepped or first_heard <= self.at + residue_seconds)
+        return id in self.claimed and first_heard <= self.at + residue_seconds
 
 
 @dataclass
@@ -71,11 +69,11 @@ class Case:
     cuts: list[Cut] = field(default_factory=list[Cut])
     started_at: float = field(default_factory=time.monotonic)
 
-    async def cut(self, *, stepped: bool = False) -> None:
-        """From here on what is claimed may be heard again: its process was killed, or the database's clock steps."""
+    async def cut(self) -> None:
+        """From here on what is claimed may be heard again: its process was killed."""
         question = f"select {WEBHOOK_ID} from deliveries d where state = 'pending' and attempts > 0"
         claimed = await asyncio.to_thread(self.relay.ask, question)
-        self.cuts.append(Cut(time.monotonic(), frozenset(row[0] for row in claimed), stepped))
+        self.cuts.append(Cut(time.monotonic(), frozenset(row[0] for row in claimed)))
 
     async def reconcile(self, heard: Iterable[Heard]) -> Row:
         """Hold everything against everything, and tell the result; raises with all that does not agree."""
@@ -95,7 +93,7 @@ class Case:
                 if count > allowed.get(id, 0)
             ),
             *_miscounted(times, recorded, allowed),
-            *_hasty({id: rings for id, rings in times.items() if not self._may_be_early(id)}),
+            *_hasty(times),
         ]
         tally = Counter(states.values())
         row = Row(
@@ -116,12 +114,8 @@ class Case:
 
     def _allowance(self, rings: Sequence[Heard], recorded: int) -> int:
         """How often this may be heard again: once for each cut that it was in the middle of, and left no trace of."""
-        covering = [cut for cut in self.cuts if cut.covers(rings[0].id, rings[0].at)]
-        stepped = sum(cut.stepped for cut in covering)
-        return stepped + min(len(covering) - stepped, max(0, len(rings) - recorded))
-
-    def _may_be_early(self, id: str) -> bool:
-        return any(cut.stepped and id in cut.claimed for cut in self.cuts)
+        covering = sum(cut.covers(rings[0].id, rings[0].at) for cut in self.cuts)
+        return min(covering, max(0, len(rings) - recorded))
 
     async def _nothing_is_stuck(self) -> bool:
         late = f"due_at < clock_timestamp() - interval '{overdue_seconds_max} seconds'"

@@ -7,6 +7,7 @@ logs, in order, with address, topics and data. It does not commit to the transac
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from tocsin.proofs import rlp
@@ -20,6 +21,7 @@ topics_max = 4
 # What stands before an address, a topic, and lists of none to four topics, when they are encoded.
 _ADDRESS_HEAD, _TOPIC_HEAD = "94", "a0"
 _TOPICS_HEADS = ("c0", "e1", "f842", "f863", "f884")
+_ADDRESS_CHARS, _TOPIC_CHARS = 42, 66  # with 0x
 _DEPOSIT = 0x7E  # OP Stack; since its upgrade Canyon with two members more
 _TYPE_MAX = 0x7F  # EIP-2718
 
@@ -62,7 +64,7 @@ def receipt_value(receipt: Mapping[str, Any], part: str = "receipt") -> bytes:
         rlp.string(_outcome(receipt, part)),
         rlp.string(quantity(receipt, "cumulativeGasUsed", part)),
         rlp.string(octets(receipt, "logsBloom", part, bloom_bytes)),
-        rlp.listed([_log_rlp(log, part) for log in as_list(receipt.get("logs"), part)]),
+        _logs_rlp(as_list(receipt.get("logs"), part), part),
     ]
     if type_ == bytes((_DEPOSIT,)) and present(receipt, "depositReceiptVersion"):
         fields += [rlp.string(quantity(receipt, name, part)) for name in ("depositNonce", "depositReceiptVersion")]
@@ -76,27 +78,45 @@ def _outcome(receipt: Mapping[str, Any], part: str) -> bytes:
     return octets(receipt, "root", part, 32)
 
 
-def _log_rlp(log: object, part: str) -> bytes:
+def _logs_rlp(logs: Sequence[Any], part: str) -> bytes:
+    """The list of these logs. Most of what there is to encode in a block, so it is put together before it is read as
+    bytes: once a receipt, and not once a topic."""
+    digits = "".join([_log_digits(log, part) for log in logs])
+    try:
+        return rlp.listed((unhexlify(digits),))
+    except ValueError:
+        raise Malformed(part, "address, topics or data of a log are no hexadecimal") from None
+
+
+def _log_digits(log: object, part: str) -> str:
+    """A log's encoding, in hexadecimal; whether what stands in it is hexadecimal is not looked at."""
     fields = as_object(log, part)
-    topics = as_list(fields.get("topics"), part)
+    address, topics, data = fields.get("address"), as_list(fields.get("topics"), part), fields.get("data")
     if len(topics) > topics_max:
         raise Malformed(part, f"a log has more than {topics_max} topics")
-    # Most of what there is to encode in a block. Sizes are fixed, so it is put together before it is read as bytes.
-    digits = [_ADDRESS_HEAD, _digits(fields.get("address"), 20, part, "address"), _TOPICS_HEADS[len(topics)]]
+    if not isinstance(address, str) or len(address) != _ADDRESS_CHARS or address[:2] != "0x":
+        raise Malformed(part, "address is not 20 bytes of hexadecimal after 0x")
+    if not isinstance(data, str) or len(data) % 2 or data[:2] != "0x":
+        raise Malformed(part, "data is no bytes of hexadecimal after 0x")
+    content = f"{_ADDRESS_HEAD}{address[2:]}{_TOPICS_HEADS[len(topics)]}"
     for topic in topics:
-        digits += _TOPIC_HEAD, _digits(topic, 32, part, "topic")
-    try:
-        address_and_topics = unhexlify("".join(digits))
-    except ValueError:
-        raise Malformed(part, "address or topics are no hexadecimal") from None
-    return rlp.listed((address_and_topics, rlp.string(octets(fields, "data", part))))
+        if not isinstance(topic, str) or len(topic) != _TOPIC_CHARS or topic[:2] != "0x":
+            raise Malformed(part, "topic is not 32 bytes of hexadecimal after 0x")
+        content += _TOPIC_HEAD + topic[2:]
+    # One byte that stands for itself has nothing before it.
+    head = "" if len(data) == 4 and data[2] in "01234567" else _string_head(len(data) // 2 - 1)
+    return f"{_list_head((len(content) + len(head) + len(data)) // 2 - 1)}{content}{head}{data[2:]}"
 
 
-def _digits(value: object, size: int, part: str, name: str) -> str:
-    """What follows 0x, for so many bytes; whether it is hexadecimal is not looked at."""
-    if not isinstance(value, str) or len(value) != 2 + 2 * size or not value.startswith("0x"):
-        raise Malformed(part, f"{name} is not {size} bytes of hexadecimal after 0x")
-    return value[2:]
+# Sizes repeat: what is most often logged has 32 bytes of data.
+@lru_cache(maxsize=1024)
+def _string_head(size: int) -> str:
+    return rlp.string_head(size).hex()
+
+
+@lru_cache(maxsize=1024)
+def _list_head(size: int) -> str:
+    return rlp.list_head(size).hex()
 
 
 def _logs(items: rlp.Item, part: str) -> Iterator[Log]:

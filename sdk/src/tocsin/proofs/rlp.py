@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from tocsin.proofs.errors import Malformed
 
-__all__ = ["Item", "decode", "encode", "integer", "listed", "string"]
+__all__ = ["Item", "decode", "encode", "integer", "list_head", "listed", "string", "string_head"]
 
 Item: TypeAlias = "bytes | list[Item]"
 
@@ -32,13 +32,23 @@ def string(value: bytes) -> bytes:
         return value
     if size <= _SHORT_MAX:
         return _SHORT_STRINGS[size] + value
-    return _head(_STRING, size) + value
+    return string_head(size) + value
 
 
 def listed(encoded: Iterable[bytes]) -> bytes:
     """The encoding of a list of items that are encoded already."""
     body = b"".join(encoded)
-    return _head(_LIST, len(body)) + body
+    return list_head(len(body)) + body
+
+
+def string_head(size: int) -> bytes:
+    """What stands before a string of so many bytes, unless it is one byte that stands for itself."""
+    return _head(_STRING, size)
+
+
+def list_head(size: int) -> bytes:
+    """What stands before a list whose items are so many bytes long when they are encoded."""
+    return _head(_LIST, size)
 
 
 def integer(value: int) -> bytes:
