@@ -194,7 +194,9 @@ class Subscriptions:
             left = until - self._clock.monotonic()
             if found or left <= 0:
                 return _page(found, after, exact=query.exact)
-            await self._tail.moved(feed.id, after, left)
+            self._streams.admit(agent_id)
+            with self._streams.place(agent_id):
+                await self._tail.moved(feed.id, after, left)
 
     async def stream(
         self, transaction: Transaction, agent_id: str, subscription_id: str, last_event_id: str | None

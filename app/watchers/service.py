@@ -73,8 +73,10 @@ class Watchers:
         )
         for look in ended:
             del self._looking[look]
-        if any([look.result() for look in ended]):
+        if any([look.result() for look in ended if look.exception() is None]):
             self._wake.ring("subscriptions")
+        for look in ended:
+            look.result()  # a bug ends this round, once what the others told is on its way
         return begun + len(ended) + len(self._looking)
 
     async def list(self, db: AsyncSession, agent_id: str, query: WatcherQuery) -> Page[Watcher]:
