@@ -161,9 +161,11 @@ class Documents:
             wanted = await self._subscriptions.wanted(db, taken.id)
             before: Mapping[str, Memory] = {} if taken.state == "starting" else await store.selections(db, taken.id)
         # Each time it is another's turn to be the first: those that time does not suffice for are not always the same.
+        # Before all come those that ask no expression, and take no time.
         ordered = sorted(wanted, key=lambda each: each.id)
         first = taken.attempts % max(1, len(ordered))
-        asked = [(each, before.get(each.id)) for each in (*ordered[first:], *ordered[:first])]
+        ordered = sorted((*ordered[first:], *ordered[:first]), key=_asks_an_expression)
+        asked = [(each, before.get(each.id)) for each in ordered]
         return await asyncio.to_thread(self._judge, fresh, asked)
 
     def _judge(self, fresh: Fresh, asked: Sequence[tuple[Filter, Memory | None]]) -> Mapping[str, Judgement]:
@@ -217,6 +219,11 @@ class Documents:
         error = found.reason if isinstance(found, Failed) else None
         await store.conclude_look(db, held.id, now=now, calls=calls, error=error)
         await self._subscriptions.conclude(db, held, looked, now)
+
+
+def _asks_an_expression(wanted: Filter) -> bool:
+    rule: Mapping[str, Any] = wanted.spec.get("rule", {})
+    return wanted.spec.get("jmespath") is not None or rule.get("key") is not None
 
 
 def _left_alone(interval: float, failures: int, failed: Failed, now: datetime) -> timedelta:

@@ -74,8 +74,9 @@ def watching(services: Services, clock: OwnClock) -> Watching:
     return Watching(services, clock)
 
 
-async def subscribe(agent: TestAgent, site: Site, pointer: str = "/usd") -> str:
-    source = {"kind": "http.json", "url": site.url, "interval": "PT30S", "pointer": pointer}
+async def subscribe(agent: TestAgent, site: Site, pointer: str = "/usd", jmespath: str | None = None) -> str:
+    selecting = {"pointer": pointer} if jmespath is None else {"jmespath": jmespath}
+    source = {"kind": "http.json", "url": site.url, "interval": "PT30S", **selecting}
     created = await agent.post("/v1/subscriptions", {"source": source})
     assert created.status_code == 201, created.text
     return created.json()["id"]
@@ -291,7 +292,7 @@ async def test_those_that_time_does_not_suffice_for_are_judged_by_the_next_looks
 ) -> None:
     monkeypatch.setattr(limits, "judging_seconds_max", 0)
     site.headers = {"etag": '"v1"'}
-    wanted = [await subscribe(agent, site, pointer) for pointer in ("/usd", "/eur", "/yen")]
+    wanted = [await subscribe(agent, site, jmespath=name) for name in ("usd", "eur", "yen")]
     for _ in range(3):
         await watching.look()
     troubles = [(await agent.get(f"/v1/subscriptions/{each}")).json()["trouble"] for each in wanted]
@@ -300,3 +301,17 @@ async def test_those_that_time_does_not_suffice_for_are_judged_by_the_next_looks
     for _ in range(3):
         await watching.look()
     assert [await told(agent, each) for each in wanted] == [[(1, 7)], [(2, 8)], [(None, 9)]]
+
+
+async def test_what_asks_no_expression_waits_for_none(
+    agent: TestAgent, site: Site, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "judging_seconds_max", 0)
+    expressions = [await subscribe(agent, site, jmespath=name) for name in ("usd", "eur", "yen")]
+    plain = await subscribe(agent, site, "/usd")
+    await watching.look()
+    for value in (7, 8, 9):
+        site.body = b'{"usd": %d}' % value
+        await watching.look()
+    assert await told(agent, plain) == [(1, 7), (7, 8), (8, 9)]
+    assert [await told(agent, each) for each in expressions] == [[], [], []]
