@@ -10,9 +10,9 @@ BIN := $(VENV)/bin
 # python3 when it is new enough, otherwise the newest beside it.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
-# `make test TESTS=tests/unit`; two at a time, and tests that name one group stay together.
+# `make test TESTS=tests/unit`; three at a time, as many tests wait, and those that name one group stay together.
 TESTS ?= tests
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 3 --dist loadgroup
 # `make simulate CASES=2000`, or `make simulate SEED=18` to see one of them again.
 CASES ?= 20000
 SEED ?=

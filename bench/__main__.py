@@ -10,7 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.kit import telemetry
-from bench import backlog, blocks, deliveries, dormant, evaluation, fires, isolation, plain, streams, watching
+from bench import (
+    backlog,
+    blocks,
+    deliveries,
+    dormant,
+    evaluation,
+    fires,
+    isolation,
+    matching,
+    plain,
+    streams,
+    watching,
+)
 from bench.stage import Stage, stage
 
 
@@ -33,6 +45,7 @@ PARTS: Mapping[str, Part] = {
     "isolation": Part("what a dead and a slow endpoint cost the other 98", isolation.report_isolation),
     "backlog": Part("100,000 deliveries that are due at once, and the worker's memory", backlog.report_backlog),
     "blocks": Part("a block of 300 receipts checked, beside pyrlp and py-trie", blocks.report_blocks),
+    "matching": Part("750 logs asked of 100,000 filters, beside a linear scan", matching.report_matching),
     "watching": Part("from a block to 1,000 webhooks, beside 1,000 pollers", watching.report_latency),
     "streams": Part("what 1,000 open streams cost that have nothing to say", streams.report_idle),
     "verification": Part("the CPU that a signed request costs before anything else", deliveries.report_verification),

@@ -252,6 +252,7 @@ _retracting = sql(
                     and not exists (
                         select from sightings s
                         where s.event_id = u.event_id and s.source_id = f.source_id and s.undoes is null
+                            and f.filter_id = any(s.filter_ids)
                             and s.seq <= f.until and (s.undone_by is null or s.undone_by > f.until)
                     )
                 order by t.event_id, u.seq desc

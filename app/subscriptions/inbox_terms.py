@@ -39,11 +39,12 @@ def params_of(wanted: Inbox) -> Mapping[str, Any]:
     return {"inbox": sha256(token_of(wanted).encode()), "verify": terms}
 
 
-def watched(params: Mapping[str, Any]) -> Inbox:
+def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Inbox:
     """What was wished for, with what is not secret of it."""
     terms: Mapping[str, Any] = params["verify"]
     secret = None if terms["scheme"] == "none" else SECRET_SHOWN_AS
-    return Inbox(kind="inbox", verify=Verification.model_validate({**terms, "secret": secret}))
+    verification = Verification.model_validate({**terms, "secret": secret})
+    return Inbox(kind="inbox", verify=verification, where=spec.get("where"))
 
 
 def payload_of(headers: Mapping[str, str], body: bytes, verified_by: str, now: datetime) -> Mapping[str, Any]:

@@ -20,7 +20,9 @@ from app.kit import limits
 from app.kit.ids import Ids
 from app.kit.operations import Incoming, require
 from app.kit.sealing import Keyring, Sealed
+from app.kit.telemetry import metrics
 from app.subscriptions import inbox_book, store
+from app.subscriptions.conditions import verdict
 from app.subscriptions.inbox_terms import payload_of, same_as, sha256, token_of
 from app.subscriptions.models import Inbox as Row
 from app.subscriptions.models import Source
@@ -38,11 +40,15 @@ _PATH = "/v1/inbox/"
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A webhook that was verified: what to tell of it, on a source that is locked; nothing where it came before."""
+    """A webhook that was verified: what to tell of it, on a source that is locked.
+
+    Nothing where it came before, or where it is not what was asked for.
+    """
 
     source: Source
     event_id: str
-    seen: Seen | None
+    is_known: bool
+    seen: Seen | None = None
 
 
 class Inboxes:
@@ -104,10 +110,13 @@ class Inboxes:
         event_id = self._ids.new("evt")
         known = await inbox_book.remember(db, source.id, *same_as(verified, incoming.body, now), event_id, now)
         if known is not None:
-            return Accepted(source, known, None)
-        filters = await store.filters(db, source.id)
+            return Accepted(source, known, is_known=True)
         payload = payload_of(incoming.headers, incoming.body, terms.scheme, now)
-        return Accepted(source, event_id, Seen(event_id, "inbox", [each.id for each in filters], payload))
+        verdicts = {each.id: verdict(each.spec, payload) for each in await store.filters(db, source.id)}
+        metrics.conditions_unknown.labels("inbox").inc(list(verdicts.values()).count(None))
+        met = [filter_id for filter_id, held in verdicts.items() if held]
+        seen = Seen(event_id, "inbox", met, payload) if met else None
+        return Accepted(source, event_id, is_known=False, seen=seen)
 
     async def _spend(self, db: AsyncSession, source_id: str, wanted: int, now: datetime) -> None:
         """Count one more, which counts as so many, within the rate of one inbox."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from app.kit.outbound import Outbound
 from app.kit.urls import BadUrl, parse_url
 from app.kit.wake import Wake
 from app.subscriptions import feed_store, inbox_book, store, web
+from app.subscriptions.conditions import BadCondition, Condition
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Seen as PastSeen
 from app.subscriptions.feeds import Terms, level_of, past
@@ -29,7 +30,7 @@ from app.subscriptions.forgetting import Forgetting
 from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
-from app.subscriptions.sources import Wish, taken_apart, watched
+from app.subscriptions.sources import KINDS_WITH_A_PAST, Wish, has_a_past, taken_apart, watched
 from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
 from app.subscriptions.telling import Seen, Told, payload_of
@@ -38,7 +39,6 @@ from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooMan
 from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
-    EvmLog,
     HttpFeed,
     HttpJson,
     Inbox,
@@ -124,6 +124,8 @@ class Subscriptions:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.subscriptions_per_agent_max} subscriptions")
+        if wish.spec["kind"] == "evm.call" and await store.calls_of(db, agent_id) >= limits.calls_per_agent_max:
+            raise TooManySubscriptions(f"an agent has at most {limits.calls_per_agent_max} calls made at every block")
         source, wanted, begun = await self._share(db, wish, now)
         self._within_reach(source, terms)
         if isinstance(possible, Inbox):
@@ -215,7 +217,7 @@ class Subscriptions:
         accepted = await self._inboxes.accept(db, token, incoming, now)
         if accepted.seen is not None:
             await self.tell(db, accepted.source, [accepted.seen], now)
-        return InboxTaken(event_id=accepted.event_id, duplicate=accepted.seen is None)
+        return InboxTaken(event_id=accepted.event_id, duplicate=accepted.is_known)
 
     # For those who watch
 
@@ -235,9 +237,15 @@ class Subscriptions:
         """The source that was taken, locked until this transaction ends; None when it is not ours any more."""
         return await store.still_ours(db, taken.id, taken.attempts)
 
-    async def wanted(self, db: AsyncSession, source_id: str) -> Sequence[Filter]:
-        """All that is wanted of a source."""
-        return await store.filters(db, source_id)
+    async def wanted(
+        self, db: AsyncSession, source_id: str, filter_ids: Collection[str] | None = None
+    ) -> Sequence[Filter]:
+        """All that is wanted of a source, or these of its filters."""
+        return await store.filters(db, source_id, filter_ids)
+
+    async def wanted_ids(self, db: AsyncSession, source_id: str) -> Set[str]:
+        """The ids of all that is wanted of a source."""
+        return await store.filter_ids(db, source_id)
 
     async def mark_trouble(self, db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
         """Say why the latest look could not judge for these filters; None where it could."""
@@ -346,6 +354,11 @@ class Subscriptions:
 
     def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
+        if wanted.where is not None:
+            try:
+                Condition(wanted.where)
+            except BadCondition as bad:
+                raise InvalidBody.at("/source/where", str(bad)) from bad
         if isinstance(wanted, Inbox):
             return self._inboxes.possible(wanted)
         if isinstance(wanted, HttpJson | HttpFeed):
@@ -426,8 +439,8 @@ class Subscriptions:
 def _terms(new: NewSubscription) -> Terms:
     """How the feed is to tell what is wanted. What cannot be had of such a source is refused."""
     finality = getattr(new.source, "finality", None)
-    if new.from_block is not None and not isinstance(new.source, EvmLog):
-        raise InvalidBody.at("/from_block", "only logs can be asked for after the fact: leave it out")
+    if new.from_block is not None and not has_a_past(new.source):
+        raise InvalidBody.at("/from_block", f"only {KINDS_WITH_A_PAST} can begin in the past: leave it out")
     if finality is None:
         for name in ("batch", "heartbeat_blocks"):
             if getattr(new, name) is not None:

@@ -7,17 +7,23 @@ are hashes: whoever wishes for the same arrives at the same row.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field, TypeAdapter
 
 from app.kit.ids import derived_id
 from app.subscriptions import inbox_terms as inboxes
 from app.subscriptions import web
-from app.subscriptions.matching import LogFilter, log_filter
-from tocsin.schemas.subscriptions import EvmLog, HttpFeed, HttpJson, Inbox, Watched
+from app.subscriptions.matching import log_filter
+from tocsin.schemas.evm import EvmBlock, EvmLiquidity, EvmLog, EvmNftMint, EvmTransfer, EvmWatched
+from tocsin.schemas.subscriptions import HttpFeed, HttpJson, Inbox, Watched
 
-__all__ = ["Wish", "filter_of", "taken_apart", "watched"]
+__all__ = ["KINDS_WITH_A_PAST", "Wish", "has_a_past", "taken_apart", "watched"]
+
+KINDS_WITH_A_PAST = "evm.block, evm.log, evm.transfer of a token, evm.nft_mint and evm.liquidity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +46,71 @@ class Wish:
 def taken_apart(wanted: Watched) -> Wish:
     """The source and the filter that this comes down to."""
     match wanted:
-        case EvmLog():
-            return Wish("evm", {"chain": wanted.chain}, {"kind": "evm.log", **_spelt(wanted)})
         case HttpJson() | HttpFeed():
             return Wish(wanted.kind, *web.taken_apart(wanted))
         case Inbox():
-            return Wish("inbox", inboxes.params_of(wanted), {"kind": "inbox"})
+            where = {} if wanted.where is None else {"where": wanted.where}
+            return Wish("inbox", inboxes.params_of(wanted), {"kind": "inbox", **where})
+        case _:
+            return Wish("evm", {"chain": wanted.chain}, _spelt(wanted))
 
 
 def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> Watched:
     """What was wished for, put together again."""
-    if spec["kind"] == "evm.log":
-        return EvmLog(kind="evm.log", chain=params["chain"], address=spec["address"], topics=spec["topics"])
-    return inboxes.watched(params) if spec["kind"] == "inbox" else web.watched(params, spec)
+    if spec["kind"] == "inbox":
+        return inboxes.watched(params, spec)
+    if spec["kind"] in web.KINDS:
+        return web.watched(params, spec)
+    return _WATCHED.validate_json(orjson.dumps({**params, **spec}))
 
 
-def filter_of(spec: Mapping[str, Any]) -> LogFilter:
-    """The log filter that a spec describes."""
-    return log_filter(spec["address"], spec["topics"])
+def has_a_past(wanted: Watched) -> bool:
+    """Whether what happened before anybody asked can still be found: by the logs of past blocks, or by their numbers.
+
+    The rest is compared with what was before it, or is in no log: all blocks would have to be read.
+    """
+    match wanted:
+        case EvmBlock() | EvmLog() | EvmNftMint() | EvmLiquidity():
+            return True
+        case EvmTransfer(asset=asset):
+            return asset != "native"
+        case _:
+            return False
 
 
-def _spelt(wanted: EvmLog) -> dict[str, Any]:
-    """The filter in its canonical form, as JSON has it."""
-    made = log_filter(wanted.address, wanted.topics)
-    return {
-        "address": None if made.addresses is None else list(made.addresses),
-        "topics": [None if values is None else list(values) for values in made.topics],
-    }
+# Of any kind: what holds addresses, one or several, and what holds one thing whose case does not matter.
+_ADDRESSES = ("address", "from", "to", "either", "creator", "collection", "pool")
+_WORDS = ("asset", "data")
+_AMOUNTS = ("min", "max")
+
+
+def _spelt(wanted: EvmWatched) -> dict[str, Any]:
+    """The filter in its canonical form, as JSON has it: who wants the same arrives at the same text."""
+    spec = wanted.model_dump(mode="json", exclude={"chain", "finality"}, exclude_none=True)
+    for name, value in spec.items():
+        if name in _ADDRESSES and wanted.kind in _ONE_ADDRESS:
+            spec[name] = value.lower()
+        elif name in _ADDRESSES:
+            spec[name] = _one_of(value)
+        elif name in _WORDS:
+            spec[name] = value.lower()
+        elif name in _AMOUNTS and "." in value:
+            spec[name] = value.rstrip("0").rstrip(".")
+    if isinstance(wanted, EvmLog):
+        made = log_filter(wanted.address, wanted.topics)
+        spec["address"] = None if made.addresses is None else list(made.addresses)
+        spec["topics"] = [None if values is None else list(values) for values in made.topics]
+    # An empty list allows any, as none does.
+    return {name: value for name, value in spec.items() if value is not None or isinstance(wanted, EvmLog)}
+
+
+_ONE_ADDRESS = ("evm.price", "evm.call")
+_WATCHED: TypeAdapter[EvmWatched] = TypeAdapter(Annotated[EvmWatched, Field(discriminator="kind")])
+
+
+def _one_of(values: str | Sequence[str]) -> list[str] | None:
+    given = [values] if isinstance(values, str) else values
+    return sorted({value.lower() for value in given}) or None
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

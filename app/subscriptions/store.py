@@ -1,7 +1,7 @@
 """SQL of sources, filters, subscriptions and sightings."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -178,9 +178,28 @@ async def filters_changed(db: AsyncSession, source_id: str) -> None:
     await db.execute(text("update sources set filters_version = filters_version + 1 where id = :id"), {"id": source_id})
 
 
-async def filters(db: AsyncSession, source_id: str) -> Sequence[Filter]:
-    """All that is wanted of a source."""
-    return (await db.scalars(select(Filter).where(col(Filter.source_id) == source_id))).all()
+async def filters(db: AsyncSession, source_id: str, filter_ids: Collection[str] | None = None) -> Sequence[Filter]:
+    """All that is wanted of a source, or these of its filters."""
+    question = select(Filter).where(col(Filter.source_id) == source_id)
+    if filter_ids is not None:
+        question = question.where(col(Filter.id) == func.any(list(filter_ids)))
+    return (await db.scalars(question)).all()
+
+
+async def filter_ids(db: AsyncSession, source_id: str) -> Set[str]:
+    """The ids of all filters of a source."""
+    return set((await db.scalars(select(col(Filter.id)).where(col(Filter.source_id) == source_id))).all())
+
+
+async def calls_of(db: AsyncSession, agent_id: str) -> int:
+    """How many different calls of contracts the agent has subscribed to."""
+    statement = text(
+        """
+        select count(distinct f.id) from subscriptions u join filters f on f.id = u.filter_id
+        where u.agent_id = :agent_id and f.spec->>'kind' = 'evm.call'
+        """
+    )
+    return (await db.execute(statement, {"agent_id": agent_id})).scalar_one()
 
 
 async def mark_trouble(db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:

@@ -33,14 +33,18 @@ def taken_apart(wanted: HttpJson | HttpFeed) -> tuple[Mapping[str, Any], Mapping
     """What changes the request, and all the rest."""
     params = {"url": wanted.url, "interval_seconds": wanted.interval.total_seconds()}
     if isinstance(wanted, HttpFeed):
-        return params, {"kind": wanted.kind, "updates": wanted.updates}
-    spec: dict[str, Any] = {"kind": wanted.kind, "pointer": wanted.pointer}
+        return params, {"kind": wanted.kind, "updates": wanted.updates, **_where(wanted)}
+    spec: dict[str, Any] = {"kind": wanted.kind, "pointer": wanted.pointer, **_where(wanted)}
     # What is not said is left out, so that a filter is the same row as before there was more to say.
     if wanted.jmespath is not None:
         spec["jmespath"] = wanted.jmespath
     if wanted.rule.kind != "changed":
         spec["rule"] = wanted.rule.model_dump(mode="json")
     return params, spec
+
+
+def _where(wanted: HttpJson | HttpFeed) -> dict[str, str]:
+    return {} if wanted.where is None else {"where": wanted.where}
 
 
 def watched(params: Mapping[str, Any], spec: Mapping[str, Any]) -> HttpJson | HttpFeed:

@@ -8,13 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from app.subscriptions.matching import Log
-from app.watchers.evidence import Verified, committed, shown_by_logs, shown_by_receipts
+from app.watchers.blocks import Mined
+from app.watchers.evidence import (
+    Verified,
+    VerifiedHash,
+    committed,
+    shown_by_logs,
+    shown_by_receipts,
+    shown_by_transactions,
+)
 from app.watchers.follower import Block
 from tocsin import proofs
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _QUANTITY = re.compile(r"0x[0-9a-f]{1,15}")
+_WORD = re.compile(r"0x[0-9a-f]{1,64}")
 _DATA = re.compile(r"0x(?:[0-9a-f]{2})*")
 _BLOOM = re.compile(r"0x[0-9a-f]{512}")
 _TOPICS_MAX = 4
@@ -93,6 +102,60 @@ def logs_of_block(of: Header, answer: object) -> Found:
         in_receipt += 1
     verified = shown_by_logs(of.committed, (text for log in logs for text in (log.address, *log.topics)))
     return Found(tuple(replace(log, verified=verified) for log in _plausible(of, logs)), verified)
+
+
+def mined(of: Header, answer: object, receipts: Mapping[int, object]) -> tuple[Mined, ...]:
+    """All transactions of a block that was given with them. Without a receipt, one is taken to have failed."""
+    fields = _mapping(answer, "block")
+    _expect(fields, "hash", of.block.hash)
+    found = _sequence(fields, "transactions")
+    if len(found) != len(of.transactions):
+        raise Contradiction(f"{len(found)} transactions of {of.block.hash}, and {len(of.transactions)} before")
+    verified = shown_by_transactions(of.committed, [_mapping(each, "transaction") for each in found])
+    return tuple(_mined(of, index, each, receipts.get(index), verified) for index, each in enumerate(found))
+
+
+def _mined(of: Header, index: int, answer: object, receipt: object, verified: VerifiedHash) -> Mined:
+    fields, outcome = _mapping(answer, "transaction"), _mapping(receipt or {}, "receipt")
+    _expect(fields, "hash", of.transactions[index])
+    _expect_number(fields, "transactionIndex", index)
+    if outcome:
+        _expect(outcome, "blockHash", of.block.hash)
+        _expect(outcome, "transactionHash", of.transactions[index])
+    # Before Byzantium receipts had no status; whoever failed then is not told apart.
+    succeeded = bool(outcome) and outcome.get("status", "0x1") == "0x1"
+    to, created = fields.get("to"), outcome.get("contractAddress")
+    return Mined(
+        hash=of.transactions[index],
+        index=index,
+        sender=_text(fields, "from", _ADDRESS),
+        to=None if to is None else _matched(to, "to", _ADDRESS),
+        value=int(_text(fields, "value", _WORD), 16),
+        succeeded=succeeded,
+        created=None if to is not None or created is None else _matched(created, "contractAddress", _ADDRESS),
+        verified=verified,
+    )
+
+
+def matters(answer: object) -> bool:
+    """Whether a transaction, as a block gives it, moves or makes something, so that its outcome matters."""
+    fields = _mapping(answer, "transaction")
+    return fields.get("to") is None or int(_text(fields, "value", _WORD), 16) > 0
+
+
+def returned(answer: object) -> str:
+    """What a call returned."""
+    return _matched(answer, "the answer of eth_call", _DATA)
+
+
+def transactions_of(answer: object) -> Sequence[object]:
+    """The transactions that a block was given with."""
+    return _sequence(_mapping(answer, "block"), "transactions")
+
+
+def receipts_of(answer: object) -> Mapping[int, object]:
+    """The receipts of a block, by the indices of their transactions."""
+    return dict(enumerate(_list(answer, "receipts")))
 
 
 def _log(of: Header, answer: object, transaction_index: int, index_in_receipt: int, verified: Verified) -> Log:

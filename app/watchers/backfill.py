@@ -1,7 +1,8 @@
 """Reading the past: which final blocks hold something is asked by ranges, and then each of them is read whole.
 
 So an event of the past has the id, the payload and the checks that it would have had live. What a node leaves out of a
-range is not noticed, as nothing ties a range to a header; that it knows the range at all is made sure of.
+range is not noticed, as nothing ties a range to a header; that it knows the range at all is made sure of. Where blocks
+themselves are wanted, their numbers say which.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from typing import Any, cast
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
+from app.kit.telemetry import metrics
 from app.kit.wake import Wake
 from app.subscriptions.feed_store import Behind
-from app.subscriptions.matching import Matcher
+from app.subscriptions.matching import LogFilter, Matcher
 from app.subscriptions.service import Subscriptions
-from app.subscriptions.sources import filter_of
 from app.subscriptions.telling import Seen
-from app.watchers.chains import seen_in
-from app.watchers.follower import Block, ByNumber, Contents, Missing
+from app.watchers.blocks import Extra
+from app.watchers.finding import Contents as Whole
+from app.watchers.finding import Filters, found_in
+from app.watchers.follower import Answer, Block, ByNumber, Contents, Extras, Missing, More
 from app.watchers.jsonrpc import Refused, Result, Rpc
 from app.watchers.pace import again_after
 from app.watchers.providers import Chain
 from app.watchers.ranges import Reach
 from app.watchers.rpc import Node
+from app.watchers.wanted import Wanted, wanted_of
 
 __all__ = ["Backfilling"]
 
@@ -161,43 +165,96 @@ def _last(behind: Behind, first: int) -> int:
 async def _found(rpc: Rpc, behind: Behind, stretch: Stretch, reach: Reach) -> Found | Failed:
     """Everything in a stretch that passes the filter."""
     node = Node(rpc)
-    asked = stretch.last - stretch.first + 1
     # A node that is behind answers with what it has, as if that were all: so it has to know the last block.
     guard = await node.answer(ByNumber(stretch.last))
     if isinstance(guard, Missing):
         return Failed(guard.reason, reach)
-    outcome = await rpc.call("eth_getLogs", _query(behind.spec, stretch))
-    if not isinstance(outcome, Result):
-        text = outcome.said if isinstance(outcome, Refused) else ""
-        return Failed(outcome.reason, reach.after_refusal(asked, text))
-    numbers = _numbers(outcome.value, stretch)
+    wanted = wanted_of(behind.filter_id, behind.source.params, behind.spec)
+    numbers = await _holding(rpc, wanted, stretch, reach)
     if isinstance(numbers, Failed):
-        return replace(numbers, reach=reach)
+        return numbers
     now, later = numbers[: limits.backfill_hits_max], numbers[limits.backfill_hits_max :]
-    matcher = Matcher({behind.filter_id: filter_of(behind.spec)})
+    at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
+
+    async def one(number: int) -> Sequence[Seen] | Missing:
+        async with at_once:
+            return await _in_block(node, rpc.chain, number, wanted)
+
     seen = list[Seen]()
-    for number in now:
-        block = await node.answer(ByNumber(number))
-        contents = await node.answer(Contents((block,))) if isinstance(block, Block) else block
-        if not isinstance(block, Block) or not isinstance(contents, tuple):
-            assert isinstance(contents, Missing)
-            return Failed(contents.reason, reach)
-        found = list(seen_in(rpc.chain, block, contents[0], matcher))
-        if not found:
-            return Failed(f"block {number} has nothing of what was said to be in it", reach)
+    for found in await asyncio.gather(*(one(number) for number in now)):
+        if isinstance(found, Missing):
+            return Failed(found.reason, reach)
         seen += found
     through = later[0] - 1 if later else stretch.last
     return Found(seen, through, reach.after_answer() if not later else reach)
 
 
-def _query(spec: Mapping[str, Any], stretch: Stretch) -> dict[str, object]:
+async def _holding(rpc: Rpc, wanted: Wanted, stretch: Stretch, reach: Reach) -> list[int] | Failed:
+    """The blocks of a stretch that may hold something of what is wanted, in order."""
+    if wanted.every is not None:
+        return list(range(-(-stretch.first // wanted.every) * wanted.every, stretch.last + 1, wanted.every))
+    numbers = set[int]()
+    for shape in _asked(wanted):
+        outcome = await rpc.call("eth_getLogs", _query(shape, stretch))
+        if not isinstance(outcome, Result):
+            text = outcome.said if isinstance(outcome, Refused) else ""
+            return Failed(outcome.reason, reach.after_refusal(stretch.last - stretch.first + 1, text))
+        found = _numbers(outcome.value, stretch)
+        if isinstance(found, Failed):
+            return replace(found, reach=reach)
+        numbers |= found
+    return sorted(numbers)
+
+
+async def _in_block(node: Node, chain: str, number: int, wanted: Wanted) -> Sequence[Seen] | Missing:
+    """What is wanted of one block, which is read as far as that takes."""
+    filters = Filters([wanted])
+    block = await node.answer(ByNumber(number))
+    if not isinstance(block, Block):
+        return _missing(block)
+    # Of a block itself its header says all.
+    contents = ((),) if wanted.every is not None else await node.answer(Contents((block,)))
+    if not isinstance(contents, tuple):
+        return _missing(contents)
+    said = Matcher({wanted.id: _asked(wanted)})
+    if wanted.every is None and not any(said.match(log) for log in contents[0]):
+        return Missing(f"block {number} has nothing of what was said to be in it")
+    more = await node.answer(More((block,), filters.needs)) if filters.needs else Extras((Extra(),))
+    if not isinstance(more, Extras):
+        return _missing(more)
+    # No kind that begins in the past looks back on what it observed.
+    found = found_in(chain, Whole(block, contents[0], more.of_blocks[0]), filters, {}, ring_blocks=0)
+    metrics.conditions_unknown.labels(chain).inc(found.unknown)
+    return found.seen
+
+
+def _missing(answer: Answer) -> Missing:
+    assert isinstance(answer, Missing), answer
+    return answer
+
+
+def _asked(wanted: Wanted) -> Sequence[LogFilter]:
+    """The filters as nodes are asked: not all of them count positions that allow anything, so those at the end go."""
+    return [LogFilter(shape.addresses, _without_the_end(shape.topics)) for shape in wanted.shapes]
+
+
+def _without_the_end(topics: tuple[tuple[str, ...] | None, ...]) -> tuple[tuple[str, ...] | None, ...]:
+    while topics and topics[-1] is None:
+        topics = topics[:-1]
+    return topics
+
+
+def _query(shape: LogFilter, stretch: Stretch) -> dict[str, object]:
     query: dict[str, object] = {"fromBlock": hex(stretch.first), "toBlock": hex(stretch.last)}
-    query |= {name: spec[name] for name in ("address", "topics") if spec[name] is not None}
+    if shape.addresses is not None:
+        query["address"] = shape.addresses
+    if shape.topics:
+        query["topics"] = shape.topics
     return query
 
 
-def _numbers(answer: object, stretch: Stretch) -> list[int] | Failed:
-    """The blocks that hold something, in order. What a reorganisation removed does not count."""
+def _numbers(answer: object, stretch: Stretch) -> set[int] | Failed:
+    """The blocks that hold something. What a reorganisation removed does not count."""
     if not isinstance(answer, list):
         return Failed("eth_getLogs: the answer is no list", Reach(1))
     numbers = set[int]()
@@ -211,4 +268,4 @@ def _numbers(answer: object, stretch: Stretch) -> list[int] | Failed:
         numbers.add(int(text, 16))
     if any(not stretch.first <= number <= stretch.last for number in numbers):
         return Failed("eth_getLogs: a log is of another block than was asked for", Reach(1))
-    return sorted(numbers)
+    return numbers

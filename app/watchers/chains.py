@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,15 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
 from app.kit.database import Transaction
-from app.kit.ids import derived_id
 from app.kit.telemetry import metrics
-from app.subscriptions.matching import Log, Matcher
 from app.subscriptions.models import Source
 from app.subscriptions.service import Looked, Subscriptions
-from app.subscriptions.sources import filter_of
 from app.subscriptions.telling import Seen, Undone
 from app.watchers import store
+from app.watchers.blocks import ContractCall, Extra
 from app.watchers.finality import Heads
+from app.watchers.finding import Contents, Filters, Prices, found_in
 from app.watchers.follower import (
     Abandon,
     Block,
@@ -34,13 +33,21 @@ from app.watchers.follower import (
 )
 from app.watchers.models import Watcher
 from app.watchers.pace import again_after
+from app.watchers.prices import read, rewound, stored
 from app.watchers.providers import Chain, Found, Rules
+from app.watchers.wanted import wanted_of
 from tocsin.schemas.subscriptions import ChainPosition
-from tocsin.schemas.watchers import Log as WireLog
-from tocsin.schemas.watchers import LogSeen, SeenBlock
-from tocsin.schemas.watchers import Transaction as WireTransaction
 
 log = telemetry.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What is to be done, and the ring before and after it."""
+
+    plan: Plan
+    before: Ring
+    after: Ring
 
 
 class Chains:
@@ -56,7 +63,9 @@ class Chains:
         self._subscriptions = subscriptions
         self._chains = chains
         # By source, for one version of its filters.
-        self._matchers: dict[str, tuple[int, Matcher]] = {}
+        self._filters: dict[str, tuple[int, Filters]] = {}
+        # By source: what calls answered at its tip, so that each is made once a block.
+        self._answers: dict[str, Mapping[tuple[str, ContractCall], str]] = {}
 
     async def look(self, taken: Source) -> bool:
         """Look once at a chain that was taken; whether there may be something to say of it."""
@@ -64,11 +73,12 @@ class Chains:
             watcher = await store.watcher(db, taken.id)
             starting = taken.state == "starting"
             ring = Ring() if starting else await store.ring(db, watcher)
+            needs = replace((await self._wanted(db, taken)).needs, known=self._answers.get(taken.id, {}))
         chain = self._chains.get(taken.params["chain"])
         if chain is None:
             found = Found(0, Abandon("this chain is no longer in TOCSIN_CHAINS"))
         else:
-            found = await chain.follow(ring, 0 if starting else watcher.doubts)
+            found = await chain.follow(ring, 0 if starting else watcher.doubts, needs)
         rules = chain.rules if chain is not None else Rules(limits.look_again_seconds_max)
         verdict = found.verdict
         # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
@@ -77,10 +87,15 @@ class Chains:
             if held is None:
                 return False
             now = await self._clock.now(db)
+            if isinstance(verdict, Plan) and not needs.cover((await self._wanted(db, held)).needs):
+                # Somebody subscribed meanwhile, and is to be told of these very blocks.
+                verdict = Abandon("somebody wants to know more than was asked for")
             if starting and isinstance(verdict, Plan):
                 await store.forget(db, held.id)
             after = moved(ring, verdict, rules.ring_blocks_max)
-            told = await self._apply(db, held, ring, after, verdict, now) if isinstance(verdict, Plan) else 0
+            told = 0
+            if isinstance(verdict, Plan):
+                told = await self._apply(db, held, Moving(verdict, ring, after), rules, now)
             heads = Heads()
             if chain is not None and isinstance(verdict, Plan | Unchanged):
                 heads = chain.heads(after, found)
@@ -95,14 +110,27 @@ class Chains:
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
         return told > 0 or moved_on
 
-    async def _apply(self, db: AsyncSession, held: Source, ring: Ring, after: Ring, plan: Plan, now: datetime) -> int:
+    async def _apply(self, db: AsyncSession, held: Source, moving: Moving, rules: Rules, now: datetime) -> int:
         """Take back, then add, and remember the blocks. Returns how much was told."""
+        plan = moving.plan
         undone = await self._undone(db, held, plan) if plan.undo else []
-        matcher = await self._matcher(db, held)
-        seen = [event for block, logs in plan.apply for event in seen_in(held.params["chain"], block, logs, matcher)]
+        filters = await self._wanted(db, held)
+        prices = await self._prices(db, held, filters, plan)
+        begins = _begins(moving.before, plan)
+        seen = [] if begins else _seen(held.params["chain"], plan, filters, prices, rules.ring_blocks_max)
         await self._subscriptions.tell(db, held, [*undone, *seen], now)
-        await store.replace_blocks(db, held.id, ring, after)
+        await store.replace_blocks(db, held.id, moving.before, moving.after)
+        await store.keep_prices(db, held.id, {filter_id: stored(each) for filter_id, each in prices.items()})
+        self._answers[held.id] = _standing(plan)
         return len(undone) + len(seen)
+
+    async def _prices(self, db: AsyncSession, held: Source, filters: Filters, plan: Plan) -> Prices:
+        """What was observed on the blocks that stay."""
+        if not filters.prices:
+            return {}
+        kept = await store.selections(db, held.id)
+        below = min((block.number for block in plan.undo), default=1 << 62)
+        return {filter_id: rewound(read(kept[filter_id]), below) for filter_id in filters.prices if filter_id in kept}
 
     async def _undone(self, db: AsyncSession, held: Source, plan: Plan) -> list[Undone]:
         """What was told of the blocks that go, newest first, and what stands in their places."""
@@ -123,14 +151,18 @@ class Chains:
             for each in reversed(standing)
         ]
 
-    async def _matcher(self, db: AsyncSession, held: Source) -> Matcher:
-        """The filters of a source that is held, so that none is added or dropped meanwhile."""
-        version, matcher = self._matchers.get(held.id, (-1, None))
-        if matcher is None or version != held.filters_version:
-            wanted = await self._subscriptions.wanted(db, held.id)
-            matcher = Matcher({each.id: filter_of(each.spec) for each in wanted})
-            self._matchers[held.id] = held.filters_version, matcher
-        return matcher
+    async def _wanted(self, db: AsyncSession, source: Source) -> Filters:
+        """The filters of a source. While it is held, none is added or dropped."""
+        version, filters = self._filters.get(source.id, (-1, Filters()))
+        if version != source.filters_version:
+            ids = await self._subscriptions.wanted_ids(db, source.id)
+            for filter_id in filters.by_id.keys() - ids:
+                filters.drop(filter_id)
+            for each in await self._subscriptions.wanted(db, source.id, ids - filters.by_id.keys()):
+                filters.add(wanted_of(each.id, source.params, each.spec))
+            await store.drop_prices(db, source.id, filters.prices)
+            self._filters[source.id] = source.filters_version, filters
+        return filters
 
     async def _conclude(self, db: AsyncSession, held: Source, outcome: Outcome, calls: int, now: datetime) -> None:
         await store.conclude_look(db, held.id, now=now, calls=calls, error=outcome.error, doubts=outcome.doubts)
@@ -177,26 +209,28 @@ def moved(ring: Ring, verdict: Verdict, blocks_max: int) -> Ring:
     return extend(rewind(ring, verdict.undo), [block for block, _ in verdict.apply], blocks_max=blocks_max)
 
 
-def seen_in(chain: str, block: Block, logs: Sequence[Log], matcher: Matcher) -> Iterator[Seen]:
-    """What of a block passes some filter."""
-    for each in logs:
-        if filter_ids := matcher.match(each):
-            # The same log in the same block is the same event, whoever sees it and how often.
-            key = (chain, block.hash, str(each.transaction_index), str(each.index_in_receipt))
-            yield Seen(
-                derived_id("evt", *key), "evm.log", filter_ids, _payload(chain, block, each), block.hash, block.number
-            )
+def _seen(chain: str, plan: Plan, filters: Filters, prices: Prices, ring_blocks: int) -> list[Seen]:
+    """What the new blocks hold, in order."""
+    extras = plan.extras or (Extra(),) * len(plan.apply)
+    seen: list[Seen] = []
+    for (block, logs), extra in zip(plan.apply, extras, strict=True):
+        found = found_in(chain, Contents(block, logs, extra), filters, prices, ring_blocks=ring_blocks)
+        metrics.conditions_unknown.labels(chain).inc(found.unknown)
+        seen += found.seen
+    return seen
 
 
-def _payload(chain: str, block: Block, seen: Log) -> dict[str, object]:
-    payload = LogSeen(
-        chain=chain,
-        block=SeenBlock(number=block.number, hash=block.hash, parent_hash=block.parent, timestamp=block.timestamp),
-        transaction=WireTransaction(hash=seen.transaction_hash, index=seen.transaction_index),
-        log=WireLog(index=seen.index_in_receipt, address=seen.address, topics=list(seen.topics), data=seen.data),
-        verified=seen.verified,
-    )
-    return payload.model_dump(mode="json")
+def _begins(ring: Ring, plan: Plan) -> bool:
+    """Whether this is where we begin: what the block holds happened before anybody asked."""
+    return not ring.blocks or any(block.number < ring.oldest.number for block, _ in plan.apply)
+
+
+def _standing(plan: Plan) -> Mapping[tuple[str, ContractCall], str]:
+    """What calls answered at the tip."""
+    if not plan.extras:
+        return {}
+    tip, _ = plan.apply[-1]
+    return {(tip.hash, call): now for call, (_, now) in plan.extras[-1].answers.items()}
 
 
 def _position(block: Block, heads: Heads) -> dict[str, object]:

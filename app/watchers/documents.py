@@ -18,6 +18,8 @@ from app.kit.database import Transaction
 from app.kit.foreign_json import Unreadable
 from app.kit.ids import Ids
 from app.kit.outbound import Answer, Fault, Outbound
+from app.kit.telemetry import metrics
+from app.subscriptions.conditions import verdict
 from app.subscriptions.models import Filter, Source
 from app.subscriptions.service import Looked, Subscriptions
 from app.subscriptions.telling import Seen
@@ -191,6 +193,7 @@ class Documents:
             Seen(self._ids.new("evt"), self.kind, [each.id], payload)
             for each, judgement in known
             for payload in self._medium.payloads(fresh.value, each.spec, fetched, judgement.result)
+            if self._is_met(each, payload)
         ]
         await self._subscriptions.tell(db, held, seen, now)
         changed = {each.id: new.result.memory for each, new in known if new.before != new.result.memory}
@@ -202,6 +205,11 @@ class Documents:
         trouble = {each.id: judgement.result.trouble for each, judgement in known}
         await self._subscriptions.mark_trouble(db, held.id, trouble)
         return len(seen)
+
+    def _is_met(self, wanted: Filter, payload: Mapping[str, Any]) -> bool:
+        held = verdict(wanted.spec, payload)
+        metrics.conditions_unknown.labels(self.kind).inc(held is None)
+        return held is True
 
     async def _conclude(
         self, db: AsyncSession, held: Source, watcher: Watcher, found: Finding, now: datetime, calls: int

@@ -21,6 +21,9 @@ from tocsin import proofs
 
 Verified: TypeAlias = Literal["receipts-root", "bloom", "rpc"]
 
+VerifiedHash: TypeAlias = Literal["transactions-root", "rpc"]
+"""How far the hashes of transactions are checked, which no receipt commits to."""
+
 _STRENGTH: Mapping[Verified, int] = {"rpc": 0, "bloom": 1, "receipts-root": 2}
 
 
@@ -71,6 +74,17 @@ def shown_by_logs(header: proofs.Header | None, addresses_and_topics: Iterable[s
         return "rpc"
     found = proofs.bloom(bytes.fromhex(text.removeprefix("0x")) for text in addresses_and_topics)
     return "bloom" if found == header.logs_bloom else "rpc"
+
+
+def shown_by_transactions(header: proofs.Header | None, transactions: Sequence[Mapping[str, Any]]) -> VerifiedHash:
+    """What these transactions show of themselves, as all those of the block."""
+    if header is None:
+        return "rpc"
+    try:
+        root = proofs.root([proofs.transaction_value(transaction) for transaction in transactions])
+    except proofs.Malformed:
+        return "rpc"
+    return "transactions-root" if root == header.transactions_root else "rpc"
 
 
 def lacking(capability: Capability, shown: Verified) -> str | None:

@@ -17,6 +17,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from app.subscriptions.matching import Log
+from app.watchers.blocks import Extra, Needs
+
+NOTHING = Needs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,14 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """What else is needed of each of these blocks, which follow one another."""
+
+    blocks: tuple[Block, ...]
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
 class Elsewhere:
     """The block that each of the chain's other providers holds to be canonical at a height, or to be the head."""
 
@@ -108,6 +119,13 @@ class Others:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """What else was needed, of each block in order."""
+
+    of_blocks: tuple[Extra, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The answer to anything that the node does not know, does not say, or says wrongly."""
 
@@ -118,8 +136,8 @@ class Missing:
 
 
 Logs: TypeAlias = tuple[Log, ...]
-Ask: TypeAlias = Latest | ByNumber | ByHash | Contents | Elsewhere
-Answer: TypeAlias = Block | tuple[Logs, ...] | Others | Missing
+Ask: TypeAlias = Latest | ByNumber | ByHash | Contents | More | Elsewhere
+Answer: TypeAlias = Block | tuple[Logs, ...] | Extras | Others | Missing
 
 
 # What it decides.
@@ -138,6 +156,8 @@ class Plan:
     apply: tuple[tuple[Block, Logs], ...]
     more: bool = False
     """The head is further on: look again at once."""
+    extras: tuple[Extra, ...] = ()
+    """What else was needed of the blocks to add, in their order; nothing where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +191,15 @@ Asking: TypeAlias = Generator[Ask, Answer, Verdict]
 _READ_AHEAD_MIN = 4
 
 
-def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int, agreement: bool = False) -> Asking:
+def follow(
+    ring: Ring,
+    doubts: int,
+    *,
+    span_blocks_max: int,
+    doubts_max: int,
+    agreement: bool = False,
+    needs: Needs = NOTHING,
+) -> Asking:
     """What to do about the node's present head, after `doubts` attempts in a row that ended in doubt.
 
     With `agreement`, nothing is followed further than a second provider confirms.
@@ -212,7 +240,7 @@ def follow(ring: Ring, doubts: int, *, span_blocks_max: int, doubts_max: int, ag
     elif last - first >= _READ_AHEAD_MIN:
         # Known by hash in a moment, where the node is on the fork of its head.
         yield ByNumber(last - 1, since=first)
-    return (yield from _join(ring, target, persists, more=target.hash != head.hash))
+    return (yield from _join(ring, target, needs, persists, more=target.hash != head.hash))
 
 
 def _agreed(head: Block) -> Generator[Ask, Answer, Block | Missing]:
@@ -236,7 +264,7 @@ def _agreed(head: Block) -> Generator[Ask, Answer, Block | Missing]:
     return Missing(f"no second provider confirms block {head.hash} at {head.number}", cause)
 
 
-def _join(ring: Ring, target: Block, persists: bool, *, more: bool) -> Asking:
+def _join(ring: Ring, target: Block, needs: Needs, persists: bool, *, more: bool) -> Asking:
     """Walk from the target down to a block that we know, then fetch what the new blocks hold."""
     above = ring.after(target.hash)
     if above is not None:
@@ -267,7 +295,13 @@ def _join(ring: Ring, target: Block, persists: bool, *, more: bool) -> Asking:
     contents = yield Contents(blocks)
     if not isinstance(contents, tuple):
         return _abandoned(contents)
-    return Plan(undo=tuple(reversed(gone)), apply=tuple(zip(blocks, contents, strict=True)), more=more)
+    extras: Answer = Extras(())
+    if needs:
+        extras = yield More(blocks, needs)
+        if not isinstance(extras, Extras):
+            return _abandoned(extras)
+    applied = tuple(zip(blocks, contents, strict=True))
+    return Plan(undo=tuple(reversed(gone)), apply=applied, more=more, extras=extras.of_blocks)
 
 
 Refusal: TypeAlias = Abandon | Doubt | Halt

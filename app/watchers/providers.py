@@ -11,8 +11,10 @@ from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.telemetry import metrics
 from app.watchers.answers import Header
+from app.watchers.blocks import Needs
 from app.watchers.finality import Heads, Levels, by_depth, by_tags
 from app.watchers.follower import (
+    NOTHING,
     Abandon,
     Answer,
     Ask,
@@ -52,7 +54,7 @@ class Chain:
         self._clock = clock
         self._surveyed_at = float("-inf")
 
-    async def follow(self, ring: Ring, doubts: int) -> Found:
+    async def follow(self, ring: Ring, doubts: int, needs: Needs = NOTHING) -> Found:
         """What to do about the chain, after `doubts` looks in a row that ended in doubt. Ends within a bound."""
         nodes = Nodes(self.providers, self._clock.monotonic(), with_tags=self.rules.by_tags, survey=self._is_due(ring))
         asking = follow(
@@ -61,6 +63,7 @@ class Chain:
             span_blocks_max=limits.chain_span_blocks_max,
             doubts_max=limits.chain_doubts_max,
             agreement=self.rules.agreement,
+            needs=needs,
         )
         try:
             async with asyncio.timeout(limits.look_timeout_seconds):

@@ -6,17 +6,47 @@ Whatever goes wrong out there comes back as a value, with its reason.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from app.kit import limits
-from app.watchers.answers import Contradiction, Found, Header, header, logs_of_block, logs_of_receipts, no_logs
+from app.watchers.answers import (
+    Contradiction,
+    Found,
+    Header,
+    header,
+    logs_of_block,
+    logs_of_receipts,
+    matters,
+    mined,
+    no_logs,
+    receipts_of,
+    returned,
+    transactions_of,
+)
+from app.watchers.blocks import REVERTED, ContractCall, Extra, Mined, Needs
 from app.watchers.evidence import Verified, lacking, learned
 from app.watchers.finality import Levels, plausible
-from app.watchers.follower import Answer, Ask, Block, ByHash, ByNumber, Contents, Elsewhere, Latest, Logs, Missing
+from app.watchers.follower import (
+    Answer,
+    Ask,
+    Block,
+    ByHash,
+    ByNumber,
+    Contents,
+    Elsewhere,
+    Extras,
+    Latest,
+    Logs,
+    Missing,
+    More,
+)
 from app.watchers.jsonrpc import Call, Fault, Outcome, Refused, Result, Rpc
 from app.watchers.refusals import Meaning
 
 # Refusals that say nothing about the method: less would be shown by another one.
 _ASK_SOMEBODY_ELSE = frozenset({Meaning.LIMITED, Meaning.EXHAUSTED, Meaning.UNKNOWN})
+# What nodes answer to a call that the contract reverts.
+_REVERTED_CODE = 3
 
 
 class Node:
@@ -26,6 +56,7 @@ class Node:
     def __init__(self, rpc: Rpc, headers: dict[str, Header] | None = None) -> None:
         self._rpc = rpc
         self._headers: dict[str, Header] = {} if headers is None else headers
+        self._receipts: dict[str, Mapping[int, object]] = {}
         self.calls = 0
 
     async def answer(self, ask: Ask) -> Answer:
@@ -42,6 +73,8 @@ class Node:
                     return known.block if known else await self._hashed(wanted)
                 case Contents(blocks):
                     return await self._contents(blocks)
+                case More(blocks, needs):
+                    return await self._more(blocks, needs)
                 case Elsewhere():
                     raise AssertionError("there is nobody else to ask here")
         except (Contradiction, _NoAnswer) as failure:
@@ -155,11 +188,76 @@ class Node:
         if self._rpc.has_block_receipts:
             outcome = await self._call("eth_getBlockReceipts", of.block.hash)
             if not isinstance(outcome, Refused):
-                return logs_of_receipts(of, _known(outcome, "eth_getBlockReceipts"))
+                answer = _known(outcome, "eth_getBlockReceipts")
+                self._receipts[of.block.hash] = receipts_of(answer)
+                return logs_of_receipts(of, answer)
             if outcome.meaning in _ASK_SOMEBODY_ELSE:
                 raise _NoAnswer(outcome)
             self._rpc.has_block_receipts = outcome.meaning is not Meaning.UNSUPPORTED
         return logs_of_block(of, await self._result("eth_getLogs", {"blockHash": of.block.hash}))
+
+    async def _more(self, blocks: tuple[Block, ...], needs: Needs) -> Extras:
+        """What else is needed of the blocks. Only transactions can be missing: calls are strangers' programs."""
+        answers = await self._answers(blocks, needs)
+        extras: list[Extra] = []
+        for block, answered in zip(blocks, answers, strict=True):
+            mined = await self._mined(self._headers[block.hash]) if needs.full else None
+            extras.append(Extra(mined, answered))
+        return Extras(tuple(extras))
+
+    async def _mined(self, of: Header) -> tuple[Mined, ...]:
+        if not of.transactions:
+            return ()
+        block = await self._result("eth_getBlockByHash", of.block.hash, True)
+        if of.block.hash not in self._receipts:
+            self._receipts[of.block.hash] = await self._receipts_one_by_one(of, block)
+        return mined(of, block, self._receipts[of.block.hash])
+
+    async def _receipts_one_by_one(self, of: Header, block: object) -> Mapping[int, object]:
+        """The receipts of those transactions whose outcome matters, from a node that has none of whole blocks."""
+        wanted = [index for index, each in enumerate(transactions_of(block)) if matters(each)]
+        return {
+            index: await self._result("eth_getTransactionReceipt", of.transactions[index])
+            for index in wanted
+            if index < len(of.transactions)
+        }
+
+    async def _answers(self, blocks: tuple[Block, ...], needs: Needs) -> list[dict[ContractCall, tuple[str, str]]]:
+        """What calls answered before each block, and in it.
+
+        Where a node will not say, the last answer stands: a call that makes it fail holds nobody up, and a change is
+        told a block later.
+        """
+        calls = sorted(needs.calls, key=lambda call: (call.address, call.data))
+        at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
+
+        async def ask(call: ContractCall, block_hash: str) -> str | None:
+            async with at_once:
+                return needs.known.get((block_hash, call)) or await self._answer_of(call, block_hash)
+
+        hashes = [blocks[0].parent, *(block.hash for block in blocks)] if calls else []
+        asked = [[ask(call, block_hash) for call in calls] for block_hash in hashes]
+        said = [await asyncio.gather(*each) for each in asked]
+        standing = said[0] if said else []
+        answers: list[dict[ContractCall, tuple[str, str]]] = []
+        for now in said[1:]:
+            after = [new if new is not None else old for old, new in zip(standing, now, strict=True)]
+            paired = zip(calls, standing, after, strict=True)
+            answers.append({call: (old, new) for call, old, new in paired if old is not None and new is not None})
+            standing = after
+        return answers or [{} for _ in blocks]
+
+    async def _answer_of(self, call: ContractCall, block_hash: str) -> str | None:
+        """What a contract answers at a block, by its hash (EIP-1898); None where the node does not say."""
+        outcome = await self._call("eth_call", {"to": call.address, "data": call.data}, {"blockHash": block_hash})
+        if isinstance(outcome, Refused):
+            return REVERTED if outcome.code == _REVERTED_CODE else None
+        try:
+            answer = returned(outcome.value) if isinstance(outcome, Result) else None
+        except Contradiction:
+            return None
+        # What is too large to be told is not compared either.
+        return answer if answer is not None and len(answer) <= 2 + 2 * limits.call_answer_bytes_max else None
 
     async def _result(self, method: str, *params: object) -> object:
         return _known(await self._call(method, *params), method)

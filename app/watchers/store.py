@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
@@ -89,6 +90,27 @@ async def replace_blocks(db: AsyncSession, source_id: str, before: Ring, after: 
     await db.execute(added, {"id": source_id, **columns})
     whole = text("update watchers set whole = :whole where source_id = :id")
     await db.execute(whole, {"id": source_id, "whole": after.whole})
+
+
+async def keep_prices(db: AsyncSession, source_id: str, observed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remember the prices that each of these filters looks back on."""
+    kept = text(
+        """
+        insert into selections (filter_id, source_id, selected)
+        select n.id, :source_id, n.selected
+        from json_to_recordset(cast(:kept as json)) as n(id text, selected jsonb)
+        on conflict (filter_id) do update set selected = excluded.selected
+        """
+    )
+    rows = [{"id": filter_id, "selected": each} for filter_id, each in observed.items()]
+    if rows:
+        await db.execute(kept, {"source_id": source_id, "kept": orjson.dumps(rows).decode()})
+
+
+async def drop_prices(db: AsyncSession, source_id: str, filter_ids: Collection[str]) -> None:
+    """Forget what others than these filters looked back on: whoever wants the same again begins anew."""
+    others = text("delete from selections where source_id = :source_id and filter_id <> all(cast(:filters as text[]))")
+    await db.execute(others, {"source_id": source_id, "filters": list(filter_ids)})
 
 
 async def keep_final(db: AsyncSession, source_id: str, final: Final | None) -> None:

@@ -26,8 +26,8 @@ GITHUB = {"scheme": "github", "secret": SECRET}
 NONE = {"scheme": "none"}
 
 
-async def opened(agent: TestAgent, **verify: Any) -> dict[str, Any]:
-    created = await agent.post("/v1/subscriptions", {"source": {"kind": "inbox", "verify": verify}})
+async def opened(agent: TestAgent, where: str | None = None, **verify: Any) -> dict[str, Any]:
+    created = await agent.post("/v1/subscriptions", {"source": {"kind": "inbox", "verify": verify, "where": where}})
     assert created.status_code == 201, created.text
     return created.json()
 
@@ -66,6 +66,22 @@ async def test_a_webhook_is_told_to_the_owner_of_the_inbox(
     assert payload["body_sha256"] == hashlib.sha256(body).hexdigest()
     assert {"x-github-event", "x-github-delivery"} <= set(payload["headers"])
     assert {"x-hub-signature-256", "authorization", "cookie"}.isdisjoint(payload["headers"])
+
+
+async def test_only_what_meets_the_condition_is_told(
+    agent: TestAgent, http: httpx.AsyncClient, services: Services
+) -> None:
+    inbox = await opened(agent, "headers['x-github-event'] == 'push' && body.n > 1", **GITHUB)
+    assert inbox["source"]["where"] == "headers['x-github-event'] == 'push' && body.n > 1"
+    came = ((b'{"n":1}', "push"), (b'{"n":2}', "push"), (b'{"n":3}', "issues"), (b'{"n":"4"}', "push"))
+    answers = [
+        await http.post(path(inbox), content=body, headers=signed(body, x_github_event=event)) for body, event in came
+    ]
+    assert {(answer.status_code, answer.json()["duplicate"]) for answer in answers} == {(200, False)}
+    assert [each["payload"]["body"] for each in await told(agent, services, inbox)] == [{"n": 2}]
+    body, _ = came[0]
+    again = await http.post(path(inbox), content=body, headers=signed(body))
+    assert again.json() == {**answers[0].json(), "duplicate": True}
 
 
 async def test_what_is_not_verified_is_refused_with_one_answer_and_changes_nothing(

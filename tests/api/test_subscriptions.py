@@ -13,6 +13,15 @@ from tests.world import TestAgent
 
 TOKEN, TOPIC = "0x" + "Aa" * 20, "0x" + "1B" * 32
 LOGS: dict[str, Any] = {"kind": "evm.log", "chain": "eip155:31337", "address": TOKEN, "topics": [TOPIC]}
+ON: dict[str, Any] = {"chain": "eip155:31337"}
+MOVES: dict[str, Any] = {"rule": "moves", "percent": "5", "window": "PT1H"}
+CALL: dict[str, Any] = {
+    **ON,
+    "kind": "evm.call",
+    "address": TOKEN,
+    "function": "balanceOf(address) returns (uint256)",
+    "arguments": [TOKEN],
+}
 VALUE: dict[str, Any] = {
     "kind": "http.json",
     "url": "http://127.0.0.1:8080/price",
@@ -36,14 +45,15 @@ async def subscribe(agent: TestAgent, source: dict[str, Any], **members: Any) ->
 
 async def test_a_subscription_is_shown_as_it_was_made(agent: TestAgent) -> None:
     created = await subscribe(agent, LOGS, description="my token")
-    assert created["source"] == {**LOGS, "address": [TOKEN.lower()], "topics": [[TOPIC.lower()]], "finality": "latest"}
+    expected = {"address": [TOKEN.lower()], "topics": [[TOPIC.lower()]], "event": None, "where": None}
+    assert created["source"] == {**LOGS, **expected, "finality": "latest"}
     assert (created["state"], created["endpoint_id"], created["description"]) == ("starting", None, "my token")
     assert (await agent.get(f"/v1/subscriptions/{created['id']}")).json() == created
     assert (await agent.get("/v1/subscriptions")).json() == {"items": [created], "next": None}
 
 
 async def test_a_value_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
-    plain = {"jmespath": None, "rule": {"kind": "changed"}}
+    plain = {"jmespath": None, "rule": {"kind": "changed"}, "where": None}
     assert (await subscribe(agent, VALUE))["source"] == {**VALUE, **plain}
 
 
@@ -61,12 +71,17 @@ async def test_a_rule_is_shown_in_its_one_spelling(
     agent: TestAgent, said: dict[str, Any], shown: dict[str, Any]
 ) -> None:
     watched = {**VALUE, "pointer": ""}
-    assert (await subscribe(agent, {**watched, **said}))["source"] == {**watched, "jmespath": None, **shown}
+    assert (await subscribe(agent, {**watched, **said}))["source"] == {
+        **watched,
+        "jmespath": None,
+        "where": None,
+        **shown,
+    }
 
 
 async def test_a_feed_to_watch_is_shown_as_it_was_made(agent: TestAgent) -> None:
     feed = {"kind": "http.feed", "url": VALUE["url"], "interval": "PT15M", "updates": True}
-    assert (await subscribe(agent, feed))["source"] == feed
+    assert (await subscribe(agent, feed))["source"] == {**feed, "where": None}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +101,80 @@ async def test_a_rule_that_cannot_be_judged_is_refused(agent: TestAgent, said: d
     refused = await agent.post("/v1/subscriptions", {"source": source})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"].startswith(pointer)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"kind": "evm.block"}, {"kind": "evm.block", "every": 1}),
+        (
+            {"kind": "evm.log", "event": "event T(uint a, address indexed)"},
+            {"kind": "evm.log", "event": "T( uint256 a,address indexed );"},
+        ),
+        (
+            {"kind": "evm.transfer", "asset": TOKEN, "from": TOKEN, "min": "1.50"},
+            {"kind": "evm.transfer", "asset": TOKEN.lower(), "from": [TOKEN.lower(), TOKEN], "min": "1.5", "to": []},
+        ),
+        ({"kind": "evm.nft_mint", "to": TOKEN}, {"kind": "evm.nft_mint", "to": [TOKEN.lower()], "collection": []}),
+        (
+            {"kind": "evm.price", "pool": TOKEN, "when": MOVES},
+            {"kind": "evm.price", "pool": TOKEN.lower(), "when": {**MOVES, "window": "PT60M"}, "decimals0": 18},
+        ),
+    ],
+)
+async def test_wishes_of_one_kind_are_equal_however_they_are_spelt(
+    agent: TestAgent, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first, second = await subscribe(agent, {**ON, **one}), await subscribe(agent, {**ON, **other})
+    assert first["filter_id"] == second["filter_id"]
+    assert first["source"] == second["source"]
+    again = await subscribe(agent, first["source"])
+    assert again["filter_id"] == first["filter_id"]
+
+
+async def test_a_refusal_says_at_which_character(agent: TestAgent) -> None:
+    wrong = {**LOGS, "topics": None, "event": "Transfer(address from address to)"}
+    [error] = (await agent.post("/v1/subscriptions", {"source": wrong})).json()["errors"]
+    assert error["pointer"] == "/source/event"
+    assert "at character 23: expected ','; found 'address'" in error["detail"]
+    [error] = (await agent.post("/v1/subscriptions", {"source": {**LOGS, "where": "log.index = 1"}})).json()["errors"]
+    assert error == {
+        "pointer": "/source/where",
+        "detail": "at character 11: '=' has no place here; write == for equality",
+    }
+    [error] = (await agent.post("/v1/subscriptions", {"source": {**CALL, "arguments": [5]}})).json()["errors"]
+    assert "arguments/0: address is a string" in error["detail"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        LOGS,
+        {**ON, "kind": "evm.block"},
+        {**ON, "kind": "evm.transfer", "asset": TOKEN},
+        {**ON, "kind": "evm.nft_mint", "to": TOKEN},
+        {**ON, "kind": "evm.liquidity", "pool": TOKEN},
+    ],
+)
+async def test_what_logs_or_numbers_find_begins_in_the_past(agent: TestAgent, source: dict[str, Any]) -> None:
+    subscribed = await subscribe(agent, source, from_block=7)
+    assert subscribed["catching_up"]["from_block"] == 7
+
+
+async def test_a_kind_that_cannot_begin_in_the_past_is_told_which_can(agent: TestAgent) -> None:
+    refused = (await agent.post("/v1/subscriptions", {"source": CALL, "from_block": 1})).json()
+    assert "evm.block, evm.log, evm.transfer of a token" in refused["errors"][0]["detail"]
+
+
+async def test_an_agent_has_a_bounded_number_of_calls(agent: TestAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "calls_per_agent_max", 2)
+    for data in ("0x01", "0x02"):
+        await subscribe(agent, {**ON, "kind": "evm.call", "address": TOKEN, "data": data})
+    refused = await agent.post(
+        "/v1/subscriptions", {"source": {**ON, "kind": "evm.call", "address": TOKEN, "data": "0x03"}}
+    )
+    assert refused.status_code == 409, refused.text
+    await subscribe(agent, LOGS)
 
 
 async def test_equal_wishes_share_their_source_and_filter(new_agent: NewAgent) -> None:
@@ -200,6 +289,35 @@ async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
         ({"source": LOGS, "heartbeat_blocks": 0}, "/heartbeat_blocks"),
         ({"source": VALUE, "heartbeat_blocks": 5}, "/heartbeat_blocks"),
         ({"source": {**LOGS, "from_block": 1}}, "/source/from_block"),
+        ({"source": VALUE, "from_block": 1}, "/from_block"),
+        ({"source": CALL, "from_block": 1}, "/from_block"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": "native"}, "from_block": 1}, "/from_block"),
+        ({"source": {**ON, "kind": "evm.contract_created"}, "from_block": 1}, "/from_block"),
+        ({"source": {**ON, "kind": "evm.price", "pool": TOKEN, "when": MOVES}, "from_block": 1}, "/from_block"),
+        ({"source": {**LOGS, "where": "log.index =1"}}, "/source/where"),
+        ({"source": {**LOGS, "event": "Transfer(adress)"}}, "/source/event"),
+        ({"source": {**LOGS, "event": "Transfer(address)"}}, "/source"),  # two first topics
+        ({"source": {**ON, "kind": "evm.block", "every": 0}}, "/source/every"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": "ether"}}, "/source/asset"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": "native", "decimals": 6}}, "/source"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": TOKEN, "decimals": 2, "min": "0.001"}}, "/source"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": TOKEN, "min": 5}}, "/source/min"),
+        ({"source": {**ON, "kind": "evm.transfer", "asset": TOKEN, "from_": TOKEN}}, "/source/from_"),
+        ({"source": {**ON, "kind": "evm.nft_mint"}}, "/source"),
+        ({"source": {**ON, "kind": "evm.liquidity", "pool": []}}, "/source"),
+        ({"source": {**ON, "kind": "evm.price", "pool": TOKEN, "when": {"rule": "falls"}}}, "/source/when"),
+        (
+            {"source": {**ON, "kind": "evm.price", "pool": TOKEN, "when": {**MOVES, "percent": "0"}}},
+            "/source/when/percent",
+        ),
+        (
+            {"source": {**ON, "kind": "evm.price", "pool": TOKEN, "when": {**MOVES, "window": "P2D"}}},
+            "/source/when/window",
+        ),
+        ({"source": {**ON, "kind": "evm.call", "address": TOKEN}}, "/source"),
+        ({"source": {**ON, "kind": "evm.call", "address": TOKEN, "function": "f()"}}, "/source/function"),
+        ({"source": {**CALL, "arguments": ["0x12"]}}, "/source"),
+        ({"source": {**CALL, "data": "0x12"}}, "/source"),
         ({"source": {"kind": "http.json"}}, "/source/url"),
         ({"source": {**VALUE, "url": "http://user:pass@127.0.0.1:8080/"}}, "/source/url"),
         ({"source": {**VALUE, "url": "file:///etc/passwd"}}, "/source/url"),
@@ -210,6 +328,9 @@ async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
         ({"source": {**VALUE, "interval": 60}}, "/source/interval"),
         ({"source": {**VALUE, "pointer": "usd"}}, "/source/pointer"),
         ({"source": {**VALUE, "pointer": "/~2"}}, "/source/pointer"),
+        ({"source": {**VALUE, "where": "current.value = 1"}}, "/source/where"),
+        ({"source": {"kind": "http.feed", "url": VALUE["url"], "where": "("}}, "/source/where"),
+        ({"source": {"kind": "inbox", "verify": {"scheme": "none"}, "where": "a b"}}, "/source/where"),
         ({"source": LOGS, "endpoint_id": 5}, "/endpoint_id"),
         ({"source": LOGS, "description": "two\nlines"}, "/description"),
     ],

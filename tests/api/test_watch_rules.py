@@ -102,6 +102,28 @@ async def test_a_price_is_told_when_it_crosses(agent: TestAgent, site: Site, wat
     assert (told[0]["jmespath"], told[0]["pointer"]) == ("data.price", None)
 
 
+async def test_a_change_that_does_not_meet_the_condition_is_seen_and_not_told(
+    agent: TestAgent, site: Site, watching: Watching
+) -> None:
+    where = "current.value > 2 * previous.value"
+    subscription_id = await subscribe(agent, "http.json", f"{site.url}/p", pointer="/n", where=where)
+    for number in (1, 2, 5, 11, 20):
+        site.says("/p", {"n": number})
+        await watching.look()
+    told = await payloads(agent, subscription_id)
+    assert [(each["previous"]["value"], each["current"]["value"]) for each in told] == [(2, 5), (5, 11)]
+
+
+async def test_items_of_a_feed_are_told_by_their_words(agent: TestAgent, site: Site, watching: Watching) -> None:
+    url = f"{site.url}/f"
+    subscription_id = await subscribe(agent, "http.feed", url, where="title.contains('urgent')")
+    for titles in ((), ("an urgent one",), ("nothing much", "urgent again", "an urgent one")):
+        items = [{"id": title, "title": title} for title in titles]
+        site.says("/f", {"version": "https://jsonfeed.org/version/1.1", "title": "f", "items": items})
+        await watching.look()
+    assert [each["title"] for each in await payloads(agent, subscription_id)] == ["an urgent one", "urgent again"]
+
+
 async def test_a_value_of_another_type_is_trouble_that_is_shown_and_passes(
     agent: TestAgent, site: Site, watching: Watching
 ) -> None:

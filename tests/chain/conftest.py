@@ -12,6 +12,7 @@ from app.kit.due import drain
 from app.services import Services
 from app.settings import ChainSettings, Settings
 from examples.devchain import DevChain, Token, transfer_topic
+from tests.chain.parrot import COLLECTION, MEMORY, PARROT, POOL, SLOT, planted
 from tests.chain.proxy import Proxy
 from tests.receivers import Receiver, receiving
 from tests.world import OwnClock, TestAgent
@@ -40,6 +41,15 @@ async def token(chain: DevChain) -> Token:
         await token.mint(account, 1_000_000)
     await chain.mine()
     return token
+
+
+@pytest.fixture
+async def contracts(chain: DevChain) -> None:
+    """A pool, a collection and a slot, each at its address."""
+    await planted(chain, PARROT, POOL)
+    await planted(chain, PARROT, COLLECTION)
+    await planted(chain, SLOT, MEMORY)
+    await chain.mine()
 
 
 @pytest.fixture

@@ -11,8 +11,11 @@ from app.kit.due import drain
 from app.kit.wake import Silence
 from app.services import open_services
 from app.settings import Settings
+from app.watchers import decoding
+from app.watchers.decoding import topic_of
 from examples.devchain import DevChain, Token
-from tests.chain.conftest import Town, pulled, subscribe, transfers
+from tests.chain.conftest import NETWORK, Town, pulled, subscribe, transfers
+from tests.chain.parrot import COLLECTION, POOL, spoken, words
 from tests.chain.proxy import Proxy
 from tests.chain.test_feeds import exact
 from tests.feeding import replayed
@@ -81,6 +84,53 @@ async def test_the_past_is_told_and_goes_over_into_the_present(
     bodies = await exact(agent, subscription)
     assert len(replayed(bodies)) == 8
     assert sorted(post.body for post in town.receiver.rings) == sorted(bodies)
+
+
+@pytest.mark.usefixtures("contracts")
+async def test_the_past_of_each_kind_is_what_was_told_of_it_live(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token
+) -> None:
+    alice, bob = chain.accounts[:2]
+    event = "Transfer(address indexed from, address indexed to, uint256 value)"
+    sources: dict[str, dict[str, Any]] = {
+        "block": {"kind": "evm.block", "every": 3},
+        "log": {
+            "kind": "evm.log",
+            "address": token.address,
+            "event": event,
+            "where": f"decoded.value > 5 && transaction.from == '{alice}'",
+        },
+        "transfer": {"kind": "evm.transfer", "asset": token.address, "decimals": 6, "either": bob, "min": "0.00001"},
+        "mint": {"kind": "evm.nft_mint", "collection": COLLECTION},
+        "liquidity": {"kind": "evm.liquidity", "pool": POOL},
+    }
+    begun = int((await chain.head())["number"], 16) + 1
+    live = {name: await subscribe(agent, {"source": {"chain": NETWORK, **each}}) for name, each in sources.items()}
+    await town.turn()
+    minted, added = topic_of(decoding.MINTED_1155.canonical), topic_of(decoding.ADDED_V2.canonical)
+    for value in (4, 9, 10, 11):
+        await token.transfer(alice, bob, value)
+        await chain.mine()
+        await chain.send({"from": bob} | spoken(COLLECTION, [minted, alice, "0x0", bob], words(value, 1)))
+        await chain.send({"from": bob} | spoken(POOL, [added, alice], words(value, 2)))
+        await chain.mine(2)
+    await chain.mine(final)
+    await town.turn()
+    past = {
+        name: await subscribe(agent, {"source": {"chain": NETWORK, **each}, "from_block": begun})
+        for name, each in sources.items()
+    }
+    for _ in range(2):
+        await chain.mine(final)
+        for _ in range(3):
+            await catch_up(town)
+
+    for name, subscription in past.items():
+        told = [(each["data"]["event_id"], each["data"]["payload"]) for each in await pulled(agent, subscription["id"])]
+        seen = [(each["data"]["event_id"], each["data"]["payload"]) for each in await pulled(agent, live[name]["id"])]
+        assert told == seen, name
+        expected = {"log": 3, "transfer": 2, "mint": 4, "liquidity": 4}
+        assert len(told) == expected.get(name, len(told)) > 1, name
 
 
 async def test_whoever_dies_the_next_one_goes_on(

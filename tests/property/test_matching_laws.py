@@ -9,7 +9,7 @@ from app.subscriptions.matching import Log, LogFilter, Matcher, log_filter, matc
 
 # Few values, so that filters and logs meet.
 addresses = st.sampled_from(["0xa", "0xb", "0xc"])
-values = st.sampled_from(["0x1", "0x2", "0x3"])
+values = st.sampled_from(["0x1", "0x2", "0x" + "0" * 64])
 
 logs = st.builds(
     Log,
@@ -27,9 +27,16 @@ filters = st.builds(
 )
 
 
-@given(st.lists(filters, max_size=30), st.lists(logs, max_size=10))
-def test_the_matcher_equals_a_linear_scan(wanted: list[LogFilter], seen: list[Log]) -> None:
+shapes = st.lists(filters, min_size=1, max_size=3)
+
+
+@given(st.lists(shapes, max_size=20), st.sets(st.integers(0, 19)), st.lists(logs, max_size=10))
+def test_the_matcher_equals_a_linear_scan(wanted: list[list[LogFilter]], dropped: set[int], seen: list[Log]) -> None:
     by_id = {f"flt_{n:02}": each for n, each in enumerate(wanted)}
     matcher = Matcher(by_id)
+    for filter_id in [f"flt_{n:02}" for n in dropped if n < len(wanted)]:
+        matcher.drop(filter_id)
+        del by_id[filter_id]
     for log in seen:
-        assert matcher.match(log) == [filter_id for filter_id, each in by_id.items() if matches(each, log)]
+        met = [filter_id for filter_id, each in by_id.items() if any(matches(shape, log) for shape in each)]
+        assert matcher.match(log) == met

@@ -15,9 +15,10 @@ from app.kit.database import Database
 from app.kit.due import drain
 from app.kit.wake import Silence
 from app.services import Services
-from app.subscriptions import feed_store
+from app.subscriptions import feed_store, store
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Terms
+from app.subscriptions.telling import Seen
 from tests.feeding import PAYLOAD, SOURCE, Written, found, join, replayed, rung, said
 from tests.tripping import Died, Trip
 from tests.world import OwnClock
@@ -241,6 +242,23 @@ async def test_a_feed_of_the_past_is_joined_while_its_beginning_is_there(
     await drain(services.subscriptions.forget_next)
     assert await said(database, feed_id) == []
     assert await join(database, past) != feed_id
+
+
+async def test_an_event_that_comes_back_for_others_only_is_taken_back(
+    database: Database, chain: Written, services: Services, feeder: Callable[[], Feeding]
+) -> None:
+    """Kinds share the ids of their events: what one filter lets through again says nothing of another."""
+    feed_id = await join(database, LATEST, "ep_1")
+    [block] = chain.grow(1)
+    await chain.look(add=[block])
+    await drain(feeder().feed_next)
+    await chain.look(undo=1, add=chain.grow(0, number=block.number))
+    async with database.transaction() as db:
+        held = await store.lock_source(db, SOURCE)
+        again = Seen(block.events[0], "evm.price", ["flt_2"], PAYLOAD, block.hash, block.number)
+        await services.subscriptions.tell(db, held, [again], chain.clock.at)
+    await drain(feeder().feed_next)
+    assert replayed(await said(database, feed_id)) == []
 
 
 FINALITIES = ("latest", "safe", "finalized", "confirmations:1", "confirmations:4")

@@ -94,6 +94,44 @@ def test_a_feed_is_subscribed_to(relay: Relay, typing: Type) -> None:
     assert sent(relay) == {"kind": "http.feed", "url": "https://a.example/f", "interval": "PT1H", "updates": True}
 
 
+TOKEN, CHAIN = "0x" + "a" * 40, "eip155:8453"
+HOW = ["--finality", "safe", "--batch", "--heartbeat-blocks", "9"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "source"),
+    [
+        (["logs", "--address", TOKEN, "--where", "log.index > 1"], {"kind": "evm.log", "where": "log.index > 1"}),
+        (["transfers", "--asset", TOKEN, "--min", "5"], {"kind": "evm.transfer", "min": "5"}),
+        (["blocks", "--every", "5"], {"kind": "evm.block", "every": 5}),
+        (["mints", "--to", TOKEN], {"kind": "evm.nft_mint", "to": [TOKEN]}),
+    ],
+)
+def test_a_kind_of_a_chain_may_begin_in_the_past(
+    relay: Relay, typing: Type, typed: list[str], source: dict[str, Any]
+) -> None:
+    code, _, error = typing(*typed, "--chain", CHAIN, *HOW, "--from-block", "7", "--pull")
+    assert code == 0, error
+    assert sent(relay).items() >= {**source, "chain": CHAIN, "finality": "safe"}.items()
+    [(_, _, body)] = relay.asked
+    assert (body["batch"], body["heartbeat_blocks"], body["from_block"]) == ("block", 9, 7)
+
+
+@pytest.mark.parametrize(
+    ("typed", "source"),
+    [
+        (["price", "--pool", TOKEN, "--crosses", "3000"], {"when": {"rule": "crosses", "level": "3000"}}),
+        (["call", TOKEN, "f(uint256) returns (uint256)", "7"], {"kind": "evm.call", "arguments": [7]}),
+    ],
+)
+def test_what_is_compared_with_what_was_before_begins_now(
+    relay: Relay, typing: Type, typed: list[str], source: dict[str, Any]
+) -> None:
+    code, _, error = typing(*typed, "--chain", CHAIN, *HOW, "--pull")
+    assert code == 0, error
+    assert sent(relay).items() >= {**source, "chain": CHAIN, "finality": "safe"}.items()
+
+
 def test_an_inbox_prints_where_to_post(relay: Relay, typing: Type) -> None:
     shown = Inbox(kind="inbox", verify=Verification(scheme="github", secret="***"), url=URL)
     relay.answers["POST /v1/subscriptions"] = subscription(shown)

@@ -38,12 +38,12 @@ def test_a_filter_matches_by_address_and_by_topic_position(
 ) -> None:
     made = log_filter(address, topics)
     assert matches(made, TRANSFERRED) == wanted
-    assert Matcher({"it": made}).match(TRANSFERRED) == (["it"] if wanted else [])
+    assert Matcher({"it": [made]}).match(TRANSFERRED) == (["it"] if wanted else [])
 
 
 def test_a_log_without_topics_matches_only_by_address() -> None:
     anonymous = Log(TOKEN, (), "0x", "0xtx", 0, 0)
-    filters = {"address": log_filter(TOKEN, None), "topic": log_filter(TOKEN, [None])}
+    filters = {"address": [log_filter(TOKEN, None)], "topic": [log_filter(TOKEN, [None])]}
     assert Matcher(filters).match(anonymous) == ["address"]
 
 
@@ -62,3 +62,17 @@ def test_filters_that_ask_for_the_same_are_equal(one: LogFilter, other: LogFilte
 def test_filters_that_ask_for_something_else_differ() -> None:
     made = [log_filter(TOKEN, topics) for topics in (None, [None], [TRANSFER], [None, TRANSFER])]
     assert len(set(made)) == len(made)
+
+
+def test_a_filter_of_several_shapes_is_met_by_any_and_once() -> None:
+    either = [log_filter(None, [TRANSFER, ALICE]), log_filter(None, [TRANSFER, None, BOB]), log_filter(OTHER, None)]
+    assert Matcher({"either": either}).match(TRANSFERRED) == ["either"]
+
+
+def test_a_filter_that_is_dropped_is_met_no_more() -> None:
+    made = [log_filter([TOKEN, OTHER], [[TRANSFER, APPROVAL]]), log_filter(None, [None, ALICE])]
+    matcher = Matcher({"kept": made, "dropped": made})
+    matcher.drop("dropped")
+    assert matcher.match(TRANSFERRED) == ["kept"]
+    matcher.add("dropped", made)
+    assert matcher.match(TRANSFERRED) == ["dropped", "kept"]

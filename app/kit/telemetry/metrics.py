@@ -105,6 +105,11 @@ chain_timestamp_seconds = Gauge(
     ["chain"],
 )
 chain_final_height = Gauge("tocsin_chain_final_height", "Number of the newest block that is final.", ["chain"])
+conditions_unknown = Counter(
+    "tocsin_conditions_unknown",
+    "Conditions that an event did not answer, and that so were not met; by chain, or by kind of source.",
+    ["source"],
+)
 rpc_calls = Counter("tocsin_rpc_calls", "JSON-RPC calls made, by chain and method.", ["chain", "method"])
 provider_up = Gauge(
     "tocsin_provider_up", "1 while a provider of a chain answers, 0 while it is left alone.", ["chain", "provider"]

@@ -18,21 +18,33 @@ Description = Annotated[str | None, typer.Option(help="For people.")]
 poll_seconds = 20
 
 
+ChainOption = Annotated[str, typer.Option(help="CAIP-2 id, such as eip155:8453 for Base.")]
+WhereOption = Annotated[
+    str | None, typer.Option(help='A condition over the payload, such as "decoded.value > 1000000".')
+]
+Contracts = Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")]
+Accounts = Annotated[list[str] | None, typer.Option(help="An address; may be repeated: any of them.")]
+FinalityOption = Annotated[str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")]
+Batch = Annotated[bool, typer.Option("--batch", help="One ring for all events of a block.")]
+Heartbeat = Annotated[int | None, typer.Option(help="After so many blocks without an event, hear that.")]
+FromBlock = Annotated[int | None, typer.Option(help="Hear the past, too, from this block on.")]
+
+
 @subscribe.command("logs")
 def subscribe_logs(
-    chain: Annotated[str, typer.Option(help="CAIP-2 id, such as eip155:8453 for Base.")],
-    address: Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")] = None,
+    chain: ChainOption,
+    address: Contracts = None,
     topic: Annotated[
         list[str] | None, typer.Option(help="Topics by position; '-' for anything, a,b for any of several.")
     ] = None,
-    finality: Annotated[
-        str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")
-    ] = "latest",
-    batch: Annotated[bool, typer.Option("--batch", help="One ring for all events of a block.")] = False,
-    heartbeat_blocks: Annotated[
-        int | None, typer.Option(help="After so many blocks without an event, hear that.")
+    event: Annotated[
+        str | None, typer.Option(help='A signature to decode by: "Transfer(address indexed from, …)".')
     ] = None,
-    from_block: Annotated[int | None, typer.Option(help="Hear the past, too, from this block on.")] = None,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -42,10 +54,141 @@ def subscribe_logs(
 
     tocsin subscribe logs --chain eip155:8453 --address 0x8335…2913 --topic 0xddf2…b3ef
     """
-    source = {"kind": "evm.log", "chain": chain, "address": address or None, "topics": _topics(topic)}
-    source["finality"] = finality
-    how = {"batch": "block" if batch else None, "heartbeat_blocks": heartbeat_blocks, "from_block": from_block}
-    _subscribe(source, endpoint, pull, description, as_json, **how)
+    wanted = {"address": address or None, "topics": _topics(topic), "event": event}
+    source = _on(chain, "evm.log", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
+
+
+@subscribe.command("transfers")
+def subscribe_transfers(
+    chain: ChainOption,
+    asset: Annotated[str, typer.Option(help="native, or the address of an ERC-20 token.")] = "native",
+    decimals: Annotated[int, typer.Option(help="Of the token, as its contract says.")] = 18,
+    sender: Annotated[list[str] | None, typer.Option("--from", help="Who pays; may be repeated.")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="Who is paid; may be repeated.")] = None,
+    either: Annotated[list[str] | None, typer.Option(help="Who pays or is paid; may be repeated.")] = None,
+    min: Annotated[str | None, typer.Option(help="The least amount, in whole tokens.")] = None,
+    max: Annotated[str | None, typer.Option(help="The greatest amount, in whole tokens.")] = None,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of payments in the chain's own currency, or in an ERC-20 token.
+
+    tocsin subscribe transfers --chain eip155:8453 --asset 0x8335…2913 --decimals 6 --either 0xd8dA…6045 --min 10000
+    """
+    wanted = {"asset": asset, "decimals": decimals, "from": sender, "to": to, "either": either, "min": min, "max": max}
+    source = _on(chain, "evm.transfer", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
+
+
+@subscribe.command("blocks")
+def subscribe_blocks(
+    chain: ChainOption,
+    every: Annotated[int, typer.Option(help="Those whose number it divides.")] = 1,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of blocks."""
+    source = _on(chain, "evm.block", finality, None, {"every": every})
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
+
+
+@subscribe.command("mints")
+def subscribe_mints(
+    chain: ChainOption,
+    collection: Contracts = None,
+    to: Accounts = None,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of ERC-721 and ERC-1155 tokens that come into being."""
+    wanted = {"collection": collection or None, "to": to or None}
+    source = _on(chain, "evm.nft_mint", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
+
+
+@subscribe.command("price")
+def subscribe_price(
+    chain: ChainOption,
+    pool: Annotated[str, typer.Option(help="A pool of Uniswap v2 or v3 style.")],
+    crosses: Annotated[str | None, typer.Option(help="Tell when the price gets to the other side of this.")] = None,
+    moves: Annotated[str | None, typer.Option(help="Tell when it moves by so many per cent within the window.")] = None,
+    window: Annotated[str, typer.Option(help="How far back a move is measured: 10s to 24h.")] = "1h",
+    decimals: Annotated[tuple[int, int], typer.Option(help="Of the pool's two tokens.")] = (18, 18),
+    inverted: Annotated[bool, typer.Option(help="Of token 1 in token 0, and not the other way round.")] = False,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of a price that crosses a level, or moves.
+
+    tocsin subscribe price --chain eip155:8453 --pool 0x88A4…F97C --decimals 18 6 --crosses 3000
+    """
+    if (crosses is None) == (moves is None):
+        raise typer.BadParameter("give either --crosses or --moves", param_hint="--crosses")
+    rule: dict[str, Any] = (
+        {"rule": "crosses", "level": crosses}
+        if crosses is not None
+        else {"rule": "moves", "percent": moves, "window": span(window, "--window")}
+    )
+    wanted = {
+        "pool": pool,
+        "decimals0": decimals[0],
+        "decimals1": decimals[1],
+        "inverted": inverted,
+        "when": rule,
+    }
+    source = _on(chain, "evm.price", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks))
+
+
+@subscribe.command("call")
+def subscribe_call(
+    chain: ChainOption,
+    address: Annotated[str, typer.Argument(help="The contract.")],
+    function: Annotated[str, typer.Argument(help='Such as "balanceOf(address) returns (uint256)".')],
+    arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments; JSON, or text as it is.")] = None,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear when a function of a contract answers something else.
+
+    tocsin subscribe call --chain eip155:8453 0x8335…2913 "balanceOf(address) returns (uint256)" 0xd8dA…6045
+    """
+    wanted = {"address": address, "function": function, "arguments": [_argument(each) for each in arguments or []]}
+    source = _on(chain, "evm.call", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks))
 
 
 @subscribe.command("json")
@@ -58,6 +201,7 @@ def subscribe_json(
     appeared: Annotated[bool, typer.Option("--appeared", help="Only of items of a list that are new.")] = False,
     key: Annotated[str | None, typer.Option(help="With --appeared: what makes an item the same, such as id.")] = None,
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "60s",
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -67,7 +211,7 @@ def subscribe_json(
 
     tocsin subscribe json https://api.example/price --pointer /usd --above 3000 --below 2900
     """
-    source = {"kind": "http.json", "url": url, "pointer": pointer, "jmespath": jmespath}
+    source = {"kind": "http.json", "url": url, "pointer": pointer, "jmespath": jmespath, "where": where}
     source |= {"interval": span(every, "--every"), "rule": _rule(above, below, appeared, key)}
     _subscribe(source, endpoint, pull, description, as_json)
 
@@ -77,13 +221,15 @@ def subscribe_feed(
     url: Annotated[str, typer.Argument(help="https URL of an RSS, Atom or JSON feed.")],
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "15m",
     updates: Annotated[bool, typer.Option("--updates", help="Also of items that are rewritten.")] = False,
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
     """Hear of new items of a feed."""
-    source = {"kind": "http.feed", "url": url, "interval": span(every, "--every"), "updates": updates}
+    source = {"kind": "http.feed", "url": url, "updates": updates, "where": where}
+    source |= {"interval": span(every, "--every")}
     _subscribe(source, endpoint, pull, description, as_json)
 
 
@@ -98,6 +244,7 @@ def subscribe_inbox(
     header: Annotated[str | None, typer.Option(help="For hmac-sha256: the header of the signature.")] = None,
     encoding: Annotated[str | None, typer.Option(help="For hmac-sha256: hex or base64.")] = None,
     prefix: Annotated[str | None, typer.Option(help="For hmac-sha256: what stands before the signature.")] = None,
+    where: WhereOption = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -110,7 +257,7 @@ def subscribe_inbox(
     if verify != "none" and secret is None:
         secret = typer.prompt("Secret", hide_input=True, err=True)
     verification = {"scheme": verify, "secret": secret, "header": header, "encoding": encoding, "prefix": prefix}
-    _subscribe({"kind": "inbox", "verify": verification}, endpoint, pull, description, as_json)
+    _subscribe({"kind": "inbox", "verify": verification, "where": where}, endpoint, pull, description, as_json)
 
 
 @subscriptions.command("ls")
@@ -192,6 +339,27 @@ def _rule(above: str | None, below: str | None, appeared: bool, key: str | None)
     if appeared:
         return {"kind": "appeared", "key": key}
     return {"kind": "threshold", "above": above, "below": below} if above or below else {"kind": "changed"}
+
+
+def _how(batch: bool, heartbeat_blocks: int | None, from_block: int | None = None) -> dict[str, Any]:
+    """How it is to be told, beside what."""
+    return {"batch": "block" if batch else None, "heartbeat_blocks": heartbeat_blocks, "from_block": from_block}
+
+
+def _on(chain: str, kind: str, finality: str, where: str | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The source, without what was not said."""
+    members = {"kind": kind, "chain": chain, "finality": finality, "where": where, **wanted}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _argument(text: str) -> Any:
+    """JSON where it is some: numbers, lists, objects. Anything else, such as an address, stands for itself."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _topics(given: list[str] | None) -> list[str | list[str] | None] | None:

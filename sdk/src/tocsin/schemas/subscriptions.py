@@ -2,24 +2,40 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from tocsin.schemas.evm import (
+    EvmBlock,
+    EvmCall,
+    EvmContractCreated,
+    EvmLiquidity,
+    EvmLog,
+    EvmNftMint,
+    EvmPrice,
+    EvmTransfer,
+    EvmWatched,
+)
 from tocsin.schemas.web import HttpFeed, HttpJson, Inbox
 from tocsin.schemas.webhooks import EventBatch, EventMatched, EventRetracted, SubscriptionHeartbeat
 from tocsin.schemas.wire import ListQuery, Name, Query, Timestamp, Wire
 
 __all__ = [
-    "Address",
     "BlockPosition",
     "CatchingUp",
     "ChainPosition",
     "EventPage",
     "EventsQuery",
+    "EvmBlock",
+    "EvmCall",
+    "EvmContractCreated",
+    "EvmLiquidity",
     "EvmLog",
+    "EvmNftMint",
+    "EvmPrice",
+    "EvmTransfer",
     "FeedEvent",
     "FeedPosition",
     "FetchPosition",
-    "Finality",
     "HttpFeed",
     "HttpJson",
     "Inbox",
@@ -30,63 +46,16 @@ __all__ = [
     "Subscription",
     "SubscriptionQuery",
     "SubscriptionState",
-    "Topic",
     "Watched",
 ]
 
-addresses_max = 32
-topic_values_max = 32
 wait_seconds_max = 30
 heartbeat_blocks_max = 100_000
 
 SourceState = Literal["starting", "active", "halted"]
 SubscriptionState = Literal["starting", "catching_up", "active", "halted"]
 
-Address = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="20 bytes as hexadecimal; case does not matter.")
-]
-Topic = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{64}$", description="32 bytes as hexadecimal; case does not matter.")
-]
-Chain = Annotated[
-    str, Field(pattern=r"^eip155:[1-9][0-9]{0,17}$", description="CAIP-2 id, such as eip155:8453 for Base.")
-]
-Finality = Annotated[
-    str,
-    Field(
-        pattern=r"^(latest|safe|finalized|confirmations:(0|[1-9][0-9]{0,3}))$",
-        description="How deep its block has to be before an event is told: latest, as soon as it is the head; "
-        "confirmations:n, n blocks below it; safe or finalized, as the chain says. What a reorganisation takes away "
-        "after it was told is retracted.",
-    ),
-]
-
-
-class EvmLog(Wire):
-    """Logs of contracts on an EVM chain, by address and topics: at least one of the two.
-
-    `topics` go by position, as in `eth_getLogs`: a value, a list out of which any will do, or null for anything. A log
-    with fewer topics than there are positions here does not match.
-    """
-
-    kind: Literal["evm.log"]
-    chain: Chain
-    address: Address | Annotated[list[Address], Field(max_length=addresses_max)] | None = Field(
-        default=None, description="The contract, or any one out of several."
-    )
-    topics: list[Topic | Annotated[list[Topic], Field(max_length=topic_values_max)] | None] | None = Field(
-        default=None, max_length=4, description="What each topic has to be."
-    )
-    finality: Finality = "latest"
-
-    @model_validator(mode="after")
-    def _wants_something(self) -> "EvmLog":
-        if not self.address and not any(self.topics or ()):
-            raise ValueError("name an address or a topic: all logs of a chain are too many")
-        return self
-
-
-Watched = Annotated[EvmLog | HttpJson | HttpFeed | Inbox, Field(discriminator="kind")]
+Watched = Annotated[EvmWatched | HttpJson | HttpFeed | Inbox, Field(discriminator="kind")]
 """What can be watched."""
 
 
@@ -110,7 +79,8 @@ class NewSubscription(Wire):
         default=None,
         ge=0,
         le=2**53 - 1,
-        description="Tell the past, too, from this block on. Only of `evm.log`, and as far back as the relay goes.",
+        description="Tell the past, too, from this block on, as far back as the relay goes. Of blocks, and of what is "
+        "found by logs: `evm.log`, `evm.transfer` of a token, `evm.nft_mint` and `evm.liquidity`.",
     )
 
 

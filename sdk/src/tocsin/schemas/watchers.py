@@ -2,24 +2,31 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tocsin.schemas.subscriptions import BlockPosition, ChainPosition, FetchPosition, InboxPosition, SourceState
 from tocsin.schemas.web import Scheme
 from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
 
 __all__ = [
+    "BlockSeen",
+    "CallChanged",
+    "ContractCreated",
     "FeedItem",
     "InboxReceived",
     "JsonAppeared",
     "JsonChanged",
     "JsonCrossed",
+    "LiquidityChanged",
     "Log",
     "LogSeen",
+    "NftMinted",
+    "PriceChanged",
     "Provider",
     "SeenBlock",
     "Selected",
     "Transaction",
+    "TransferSeen",
     "Watcher",
     "WatcherQuery",
 ]
@@ -32,10 +39,15 @@ class SeenBlock(BlockPosition):
 
 
 class Transaction(Wire):
-    """The transaction that an event is of."""
+    """The transaction that an event is of. Its members beside hash and index are told where the filter needs them."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     hash: str
     index: int
+    from_: str | None = Field(default=None, alias="from")
+    to: str | None = None
+    value: str | None = Field(default=None, description="In the smallest unit, as decimal text.")
     verified: Literal["transactions-root", "rpc"] = Field(
         default="rpc",
         description="How far the hash was checked: receipts do not commit to it. rpc: taken as the node answered.",
@@ -51,13 +63,11 @@ class Log(Wire):
     data: str
 
 
-class LogSeen(Wire):
-    """The `payload` of an event of kind `evm.log`. Chain, block hash and both indices make the event's id."""
+class OnChain(Wire):
+    """What all payloads have that are of a chain. Where something is makes its event's id."""
 
     chain: str
     block: SeenBlock
-    transaction: Transaction
-    log: Log
     verified: Literal["receipts-root", "bloom", "rpc"] = Field(
         description=(
             "How far this was checked against the block's hash: all but the transaction's hash. receipts-root: all "
@@ -68,6 +78,154 @@ class LogSeen(Wire):
     replaced_by: str | None = Field(
         default=None, description="Of a retraction: hash of the block now at this height, where there is one."
     )
+
+
+class BlockSeen(OnChain):
+    """The `payload` of an event of kind `evm.block`. Chain and block hash make its id."""
+
+
+class LogSeen(OnChain):
+    """The `payload` of an event of kind `evm.log`. Chain, block hash and both indices make the event's id."""
+
+    transaction: Transaction
+    log: Log
+    event: str | None = Field(default=None, description="Its name, where the filter names one.")
+    decoded: dict[str, Json] | None = Field(
+        default=None,
+        description="Its parameters by name: integers as decimal text, bytes as hexadecimal, what is indexed and would "
+        "not fit into a topic as its hash. Null where the contract wrote something else.",
+    )
+    undecoded: str | None = Field(default=None, description="Why it could not be decoded.")
+
+
+class Transferred(Wire):
+    """Who paid whom, and how much."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    asset: str = Field(description="`native`, or the token.")
+    from_: str = Field(alias="from")
+    to: str | None = None
+    amount: str = Field(description="In whole tokens, as decimal text; exact.")
+    units: str = Field(description="In the smallest unit, as decimal text.")
+
+
+class TransferSeen(OnChain):
+    """The `payload` of an event of kind `evm.transfer`. There is a log unless it is the chain's own currency.
+
+    Its id is that of the log, or else is made of chain, block hash and the transaction's index.
+    """
+
+    transaction: Transaction
+    log: Log | None = None
+    transfer: Transferred
+
+
+class Created(Wire):
+    """A contract, and who signed the transaction that made it."""
+
+    contract: str
+    creator: str
+
+
+class ContractCreated(OnChain):
+    """The `payload` of an event of kind `evm.contract_created`.
+
+    Chain, block hash and the transaction's index make its id.
+    """
+
+    transaction: Transaction
+    created: Created
+
+
+class Minted(Wire):
+    """Tokens that came into being."""
+
+    standard: Literal["erc721", "erc1155"]
+    collection: str
+    to: str
+    ids: list[str]
+    amounts: list[str] = Field(description="Of each id; 1 of an ERC-721 token.")
+
+
+class NftMinted(OnChain):
+    """The `payload` of an event of kind `evm.nft_mint`. Its id is that of the log."""
+
+    transaction: Transaction
+    log: Log
+    mint: Minted
+
+
+class LiquidityChange(Wire):
+    """What was put into a pool or taken out of it, in the smallest units."""
+
+    pool: str
+    change: Literal["added", "removed"]
+    version: Literal["v2", "v3"]
+    amount0: str
+    amount1: str
+    liquidity: str | None = Field(default=None, description="Of v3 only.")
+
+
+class LiquidityChanged(OnChain):
+    """The `payload` of an event of kind `evm.liquidity`. Its id is that of the log."""
+
+    transaction: Transaction
+    log: Log
+    liquidity: LiquidityChange
+
+
+class PriceSince(Wire):
+    """The block at whose end a price was observed."""
+
+    number: int
+    timestamp: int
+
+
+class PriceChange(Wire):
+    """The price at the end of a block, and the one that it is compared with."""
+
+    pool: str
+    version: Literal["v2", "v3"]
+    price: str
+    previous: str
+    change_percent: str
+
+
+class PriceChanged(OnChain):
+    """The `payload` of an event of kind `evm.price`. Its id is that of the log, the pool's last in the block."""
+
+    transaction: Transaction
+    log: Log
+    price: PriceChange
+    since: PriceSince = Field(description="Where the previous price was observed.")
+
+
+class Called(Wire):
+    """A call of a contract."""
+
+    address: str
+    data: str
+
+
+class CallAnswer(Wire):
+    """What a contract answered."""
+
+    reverted: bool
+    data: str | None = Field(default=None, description="Null where it reverted.")
+    decoded: dict[str, Json] | None = None
+    undecoded: str | None = Field(default=None, description="Why it could not be decoded.")
+
+
+class CallChanged(OnChain):
+    """The `payload` of an event of kind `evm.call`. Chain, block hash and the hash of the call make its id.
+
+    The hash is the Keccak-256 of the contract's address and the data, as hexadecimal without 0x.
+    """
+
+    call: Called
+    current: CallAnswer
+    previous: CallAnswer
 
 
 class Selected(Wire):

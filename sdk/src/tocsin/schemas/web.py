@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from tocsin.schemas.conditions import Where
 from tocsin.schemas.wire import Wire
 
 __all__ = [
@@ -105,6 +106,7 @@ class HttpJson(Wire):
         default=None, description="JMESPath expression for the value, in place of a pointer."
     )
     rule: Rule = Field(default=Changed(), description="What of it is told; absent: every change.")
+    where: Where | None = None
 
     @model_validator(mode="after")
     def _selects_once(self) -> "HttpJson":
@@ -122,6 +124,7 @@ class HttpFeed(Wire):
         default=timedelta(minutes=15), ge=interval_min, le=interval_max, description="How often to look: PT5S to P1D."
     )
     updates: bool = Field(default=False, description="Whether to tell also of items that are rewritten.")
+    where: Where | None = None
 
 
 SECRET_SHOWN_AS = "***"
@@ -163,3 +166,4 @@ class Inbox(Wire):
     url: str | None = Field(
         default=None, description="Where others post to. The relay makes it: leave it out. Whoever knows it can post."
     )
+    where: Where | None = None
