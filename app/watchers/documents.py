@@ -66,6 +66,7 @@ class Judgement:
 
     before: Memory | None
     result: Judged
+    payloads: Sequence[Mapping[str, Any]] = ()
     in_time: bool = True
 
 
@@ -160,6 +161,7 @@ class Documents:
     async def _judged(self, taken: Source, fresh: Fresh) -> Mapping[str, Judgement]:
         """What the document says to each filter that is there now. Whoever took the source is alone to judge it."""
         async with self._transaction() as db:
+            fetched = Fetched(taken.params["url"], await self._clock.now(db), fresh.sha256)
             wanted = await self._subscriptions.wanted(db, taken.id)
             before: Mapping[str, Memory] = {} if taken.state == "starting" else await store.selections(db, taken.id)
         # Each time it is another's turn to be the first: those that time does not suffice for are not always the same.
@@ -168,9 +170,11 @@ class Documents:
         first = taken.attempts % max(1, len(ordered))
         ordered = sorted((*ordered[first:], *ordered[:first]), key=_asks_an_expression)
         asked = [(each, before.get(each.id)) for each in ordered]
-        return await asyncio.to_thread(self._judge, fresh, asked)
+        return await asyncio.to_thread(self._judge, fresh, fetched, asked)
 
-    def _judge(self, fresh: Fresh, asked: Sequence[tuple[Filter, Memory | None]]) -> Mapping[str, Judgement]:
+    def _judge(
+        self, fresh: Fresh, fetched: Fetched, asked: Sequence[tuple[Filter, Memory | None]]
+    ) -> Mapping[str, Judgement]:
         ends_at = self._clock.monotonic() + limits.judging_seconds_max
         judgements = dict[str, Judgement]()
         for each, memory in asked:
@@ -178,8 +182,18 @@ class Documents:
                 late = Judged(memory or {}, trouble="all that is asked of this document takes too long")
                 judgements[each.id] = Judgement(memory, late, in_time=False)
             else:
-                judgements[each.id] = Judgement(memory, self._medium.judge(fresh.value, each.spec, memory))
+                judgements[each.id] = self._judgement(fresh, fetched, each, memory)
         return judgements
+
+    def _judgement(self, fresh: Fresh, fetched: Fetched, wanted: Filter, memory: Memory | None) -> Judgement:
+        result = self._medium.judge(fresh.value, wanted.spec, memory)
+        payloads = self._medium.payloads(fresh.value, wanted.spec, fetched, result)
+        return Judgement(memory, result, [payload for payload in payloads if self._is_met(wanted, payload)])
+
+    def _is_met(self, wanted: Filter, payload: Mapping[str, Any]) -> bool:
+        held = verdict(wanted.spec, payload)
+        metrics.conditions_unknown.labels(self.kind).inc(held is None)
+        return held is True
 
     async def _tell(
         self, db: AsyncSession, held: Source, fresh: Fresh, judged: Mapping[str, Judgement], now: datetime
@@ -188,12 +202,10 @@ class Documents:
         wanted = await self._subscriptions.wanted(db, held.id)
         # Without those that nobody wants any more. Those that came meanwhile are judged by the next look.
         known = [(each, judged[each.id]) for each in wanted if each.id in judged]
-        fetched = Fetched(held.params["url"], now, fresh.sha256)
         seen = [
             Seen(self._ids.new("evt"), self.kind, [each.id], payload)
             for each, judgement in known
-            for payload in self._medium.payloads(fresh.value, each.spec, fetched, judgement.result)
-            if self._is_met(each, payload)
+            for payload in judgement.payloads
         ]
         await self._subscriptions.tell(db, held, seen, now)
         changed = {each.id: new.result.memory for each, new in known if new.before != new.result.memory}
@@ -205,11 +217,6 @@ class Documents:
         trouble = {each.id: judgement.result.trouble for each, judgement in known}
         await self._subscriptions.mark_trouble(db, held.id, trouble)
         return len(seen)
-
-    def _is_met(self, wanted: Filter, payload: Mapping[str, Any]) -> bool:
-        held = verdict(wanted.spec, payload)
-        metrics.conditions_unknown.labels(self.kind).inc(held is None)
-        return held is True
 
     async def _conclude(
         self, db: AsyncSession, held: Source, watcher: Watcher, found: Finding, now: datetime, calls: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from app.kit.due import drain
 from app.kit.ids import Ids
 from app.services import Services
 from app.watchers.documents import Documents
-from app.watchers.media import JsonMedium
+from app.watchers.media import Fetched, JsonMedium
 from app.watchers.rules import Judged, Memory
 from tests.conftest import NewAgent
 from tests.sites import serving
@@ -254,22 +254,34 @@ async def test_slow_sites_of_one_kind_take_no_place_from_another(
 
 
 class Pondering(JsonMedium):
-    """Judges when it is let."""
+    """Judges, or says what there is to tell, when it is let."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: str) -> None:
+        self.at = at
         self.begun, self.go_on = threading.Event(), threading.Event()
 
     def judge(self, document: Any, spec: Mapping[str, Any], memory: Memory | None) -> Judged:
-        self.begun.set()
-        assert self.go_on.wait(10)
+        self.ponder("judge")
         return super().judge(document, spec, memory)
 
+    def payloads(
+        self, document: Any, spec: Mapping[str, Any], fetched: Fetched, judged: Judged
+    ) -> Sequence[Mapping[str, Any]]:
+        self.ponder("payloads")
+        return super().payloads(document, spec, fetched, judged)
 
+    def ponder(self, at: str) -> None:
+        if at == self.at:
+            self.begun.set()
+            assert self.go_on.wait(10)
+
+
+@pytest.mark.parametrize("at", ["judge", "payloads"])
 async def test_whoever_subscribes_does_not_wait_for_what_is_being_judged(
-    agent: TestAgent, site: Site, services: Services, watching: Watching
+    agent: TestAgent, site: Site, services: Services, watching: Watching, at: str
 ) -> None:
     first = await subscribe(agent, site, "/usd")
-    medium, clock = Pondering(), watching.clock
+    medium, clock = Pondering(at), watching.clock
     watcher = Documents(medium, services.database.transaction, clock, Ids(), services.subscriptions, services.outbound)
     async with services.database.transaction() as db:
         [taken] = await services.subscriptions.take(db, ["http.json"], clock.at, 1)
