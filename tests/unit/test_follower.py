@@ -21,6 +21,7 @@ from app.watchers.follower import (
     Halt,
     Latest,
     Missing,
+    More,
     Others,
     Plan,
     Ring,
@@ -82,6 +83,8 @@ class Node:
                 return self.by_hash[wanted]
             case Contents(blocks):
                 return gone if "0xcontents" in self.by_hash else tuple((log_of(each),) for each in blocks)
+            case More():
+                raise AssertionError("logs are all that is needed here")
 
     def look(self, ring: Ring, *, doubts: int = 0, span: int = 64) -> Verdict:
         following = follow(ring, doubts, span_blocks_max=span, doubts_max=3)
