@@ -5,6 +5,7 @@ body_bytes_max = 256 * 1024
 body_read_seconds = 15
 head_bytes_max = 32 * 1024  # request line and headers
 head_seconds = 10
+unread_seconds = 30  # in which a reader takes some of an answer that waits for it
 idempotency_key_chars_max = 255
 idempotency_hours = 24
 
@@ -55,6 +56,7 @@ appeared_told_max = 50  # of one look; the others wait for the next
 feed_bytes_max = 1024 * 1024
 feed_elements_max = 40_000
 feed_depth_max = 64
+feed_namespace_chars_max = 1_000
 feed_items_max = 500  # from the beginning of the feed
 feed_known_max = 1_500  # items that a filter remembers, those of the feed included
 feed_told_max = 50  # of one look
@@ -66,7 +68,10 @@ poll_timeout_seconds = 15
 look_timeout_seconds = 20
 look_turn_seconds = 0.1
 look_lease_seconds = 30
-looks_at_once_max = 32
+looks_at_once_max = 32  # of one kind: those at slow sites take no place from chains
+judging_seconds_max = 5  # that all filters of a document take together; those that are left wait for the next look
+document_filters_max = 100  # of one agent at one document
+host_requests_per_second_max = 5  # that the documents of one agent at one host come to
 look_again_seconds_max = 600  # between looks at a source that fails
 
 backfill_start_blocks = 2_000  # asked for at once; then as many as the node gives
@@ -74,6 +79,7 @@ backfill_hits_max = 20  # blocks with something to tell that are read in one ste
 backfill_depth_blocks = 64  # below the head, where the node does not say what is final
 backfill_lease_seconds = 60
 backfill_wait_seconds = 5  # until more may be final
+backfills_per_agent_max = 20  # subscriptions of one agent that catch up at a time
 
 # Endpoints
 cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their endpoint; workers see to the rest
@@ -117,9 +123,11 @@ feeds_at_once_max = 32  # that one transaction feeds
 feeding_events_max = 50  # events that one of them tells in it
 feed_deliveries_max = 1_000  # that it makes: who watches waits for it
 feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may have more
+feeding_bytes_max = 1024 * 1024  # of what one feed says or sends in one transaction; a single event may have more
+feed_page_bytes_max = 1024 * 1024  # of entries that are read at once; a single one may have more
 forget_batch_max = 1_000  # entries, sightings and feeds that are dropped at once
 events_tail_seconds = 0.25
-streams_per_agent_max = 100  # open at one process
+streams_per_agent_max = 100  # open at one process, with requests that wait
 stream_page_max = 100  # entries that are read at once
 stream_comment_seconds = 15  # between signs of life
 stream_comments_max = 4  # until it is looked whether the subscription is still there
@@ -128,6 +136,8 @@ stream_seconds_max = 3_600  # after which its reader connects again
 # Inboxes
 inbox_body_bytes_max = 128 * 1024
 inbox_events_per_second = 50
+inbox_event_bytes = 4 * 1024  # a larger one counts as several
+inboxes_per_agent_max = 100
 inbox_ids_days = 7  # for which a sender's own id is remembered
 inbox_bodies_seconds = 600  # in which an equal body is a repetition, where its sender gives no id
 inbox_forgotten_batch = 20  # that are too old, with each that is new

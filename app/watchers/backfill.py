@@ -103,6 +103,10 @@ class Backfilling:
         if catching.until_block is None:
             catching.until_block = position["number"]
             first = max(first, position["number"] - self._blocks_max)
+            if first > catching.next_block:
+                # How far back it goes was not known when somebody asked for this: say where it begins instead.
+                async with self._transaction() as db:
+                    await self._subscriptions.begin_later(db, behind.feed.id, first)
         await self._read(behind, chain, Stretch(first, _last(behind, first)))
         return 1
 
