@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit.database import Database
+from app.kit.ids import Ids
 from app.services import Services
 from app.subscriptions import store
 from app.subscriptions.feeds import Terms
@@ -111,19 +112,17 @@ async def join(database: Database, terms: Terms, *endpoint_ids: str) -> str:
 
     async with database.transaction() as db:
         source = await store.lock_source(db, SOURCE)
-        feed_id = terms.feed_id(SOURCE, FILTER)
-        await feed_store.add(db, feed_id, source, FILTER, terms, EPOCH)
-        feed = await feed_store.lock(db, feed_id)
+        feed = await feed_store.join(db, Ids().new("fed"), source, FILTER, terms, EPOCH)
         for endpoint_id in endpoint_ids or (None,):
             if endpoint_id is not None:
                 await _endpoint(db, endpoint_id)
             db.add(
                 Subscription(
-                    id=f"sub_{feed_id}_{endpoint_id}_{feed.seq}",
+                    id=Ids().new("sub"),
                     agent_id=AGENT,
                     source_id=SOURCE,
                     filter_id=FILTER,
-                    feed_id=feed_id,
+                    feed_id=feed.id,
                     endpoint_id=endpoint_id,
                     after_seq=feed.seq,
                     after_hash=feed.hash,
@@ -131,7 +130,7 @@ async def join(database: Database, terms: Terms, *endpoint_ids: str) -> str:
                     created_at=EPOCH,
                 )
             )
-    return feed_id
+    return feed.id
 
 
 async def _endpoint(db: AsyncSession, endpoint_id: str) -> None:

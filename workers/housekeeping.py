@@ -5,14 +5,15 @@ from app.services import Services
 
 
 async def tidy(services: Services) -> None:
-    """Drop nonces, kept answers, secrets and keys whose time is over, and disable endpoints that have no owner or have
-    expired."""
+    """Drop nonces, kept answers, secrets and keys whose time is over, disable endpoints that have no owner or have
+    expired, and end subscriptions that have none."""
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         await services.identity.forget(db, now)
         await services.deliveries.endpoints.leave_revoked(db, now)
         await services.deliveries.forget(db, now)
         await services.deliveries.endpoints.expire(db, now)
+    await drain(services.subscriptions.leave_revoked_next)
 
 
 async def retain(services: Services) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import orjson
 
-__all__ = ["Json", "Unreadable", "Written", "is_storable", "read"]
+__all__ = ["Json", "Unreadable", "Written", "is_exact", "is_storable", "read"]
 
 Json: TypeAlias = Any
 
@@ -42,6 +42,16 @@ def read(body: bytes) -> Json:
     if _depth(document) > depth_max:
         raise Unreadable(f"the document is nested deeper than {depth_max} levels")
     return document
+
+
+def is_exact(document: Json) -> bool:
+    """Whether JSON that we write of this says the same numbers: none has more digits than a float holds."""
+    level: list[Json] = [document]
+    while level:
+        if any(isinstance(value, Written) for value in level):
+            return False
+        level = [inner for each in level for inner in _inner(each)]
+    return True
 
 
 def is_storable(canonical: str) -> bool:

@@ -1,7 +1,8 @@
-"""What stands before the API: uvicorn's HTTP/1.1 protocol, with a bound on the head of a request.
+"""What stands before the API: uvicorn's HTTP/1.1 protocol, with bounds on the head of a request and on slow readers.
 
-uvicorn bounds neither how long a request line and its headers may be nor how long they may take, so one stranger could
-hold memory and connections for as long as they like. Bodies have their bounds at the door (`kit/operations`).
+uvicorn bounds neither how long a request line and its headers may be, nor how long they may take, nor how long an
+answer may wait to be read, so one stranger could hold memory and connections for as long as they like. Bodies have
+their bounds at the door (`kit/operations`).
 """
 
 import asyncio
@@ -15,11 +16,12 @@ from tocsin.problems import MEDIA_TYPE, BadRequest, HeadersTooLarge, Problem, Re
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a request whose head is too large or too slow, and closes its connection."""
+    """Refuses a request whose head is too large or too slow, and closes its connection; so too where nobody reads."""
 
     _head_bytes = 0
     _in_head = True
     _too_slow: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -27,7 +29,17 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_has_come()
+        self._is_read_again()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Said by the transport when more waits to be read than it should hold. Whoever sends waits from here on."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        self._is_read_again()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._too_slow is None:
@@ -60,6 +72,22 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         if self._too_slow is not None:
             self._too_slow.cancel()
+
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(limits.unread_seconds, self._look_at_reader, waiting)
+
+    def _look_at_reader(self, waited: int) -> None:
+        """A reader that is slow is waited for; one that takes nothing is left."""
+        if self.transport.get_write_buffer_size() < waited:
+            self._await_reader()
+        else:
+            self.transport.abort()
+
+    def _is_read_again(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _refuse(self, problem: Problem) -> None:
         self._head_has_come()

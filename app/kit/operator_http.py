@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol
 
 import httpx
@@ -16,12 +17,21 @@ import httpx
 
 def operator_client(*, timeout_seconds: float) -> httpx.AsyncClient:
     """A client for addresses from settings, never for one that came in with a request."""
-    return httpx.AsyncClient(verify=_trust(), timeout=timeout_seconds, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(
+        verify=_trust(), timeout=timeout_seconds, follow_redirects=False, trust_env=False, cookies=_no_cookies()
+    )
 
 
 def blocking_operator_client(*, timeout_seconds: float) -> httpx.Client:
     """The same for a thread: for libraries that block."""
-    return httpx.Client(verify=_trust(), timeout=timeout_seconds, follow_redirects=False, trust_env=False)
+    return httpx.Client(
+        verify=_trust(), timeout=timeout_seconds, follow_redirects=False, trust_env=False, cookies=_no_cookies()
+    )
+
+
+def _no_cookies() -> CookieJar:
+    """Keeps none: they would pile up while the process lives, and two accounts at one host would share them."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 @cache

@@ -4,8 +4,9 @@
 
 There is nothing to call but what stands here: comparison, `in`, `&&`, `||`, `!`, `+`, `-`, `*`, `has(…)`, and of
 strings and lists `size()`, of strings `startsWith()`, `endsWith()`, `contains()`. Each part of a condition is looked at
-once at most, so its length bounds what it costs. Integers have any size, and fractions are decimal: nothing overflows
-and nothing is rounded.
+once at most, numbers that it computes are no longer than any that it could need, and lists that it searches no longer
+than some: so its length bounds what it costs. Integers have any size up to there, and fractions are decimal: nothing
+overflows and nothing is rounded.
 
 A field that is not there, or a value of another type than is asked for, makes no error but a condition that could not
 be told: CEL's rules say what becomes of it (`false && unknown` is false, `true || unknown` is true).
@@ -27,6 +28,8 @@ __all__ = ["BadCondition", "Condition", "verdict"]
 chars_max = 500
 depth_max = 32
 integer_digits_max = 80
+computed_bits_max = 65_536  # of an integer; some 20,000 digits, as many as a fraction may have
+searched_max = 1_000  # elements of a list, by `in`
 
 Value: TypeAlias = Any
 _Part: TypeAlias = Callable[[Value], Value]
@@ -345,9 +348,9 @@ def _all_of(parts: Sequence[_Part]) -> _Part:
 # Enough for a product of all the numbers that fit into a condition; more would raise, and not round.
 _EXACT = Context(prec=20_000, traps=[Inexact, InvalidOperation, Overflow])
 _ARITHMETIC: Mapping[str, Callable[[Value, Value], Value]] = {
-    "+": lambda a, b: a + b if _are_int(a, b) else _EXACT.add(a, b),
-    "-": lambda a, b: a - b if _are_int(a, b) else _EXACT.subtract(a, b),
-    "*": lambda a, b: a * b if _are_int(a, b) else _EXACT.multiply(a, b),
+    "+": lambda a, b: a + b if _are_short(a, b) else _EXACT.add(a, b),
+    "-": lambda a, b: a - b if _are_short(a, b) else _EXACT.subtract(a, b),
+    "*": lambda a, b: a * b if _are_short(a, b) else _EXACT.multiply(a, b),
 }
 _METHODS: Mapping[str, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,
@@ -357,8 +360,13 @@ _METHODS: Mapping[str, Callable[[str, str], bool]] = {
 _METHODS_LISTED = ", ".join(f"{name}(string)" for name in _METHODS)
 
 
-def _are_int(a: Value, b: Value) -> bool:
-    return isinstance(a, int) and isinstance(b, int)
+def _are_short(a: Value, b: Value) -> bool:
+    """Whether these are integers, of which the result is one as well. Payloads come from strangers."""
+    if not (isinstance(a, int) and isinstance(b, int)):
+        return False
+    if a.bit_length() + b.bit_length() > computed_bits_max:
+        raise _Unknown
+    return True
 
 
 def _equal(a: Value, b: Value) -> bool:
@@ -382,7 +390,7 @@ def _ordered(compare: Callable[[Value, Value], bool]) -> Callable[[Value, Value]
 def _within(a: Value, b: Value) -> bool:
     if isinstance(b, dict):
         return a in cast(dict[str, Value], b) if isinstance(a, str) else False
-    if not isinstance(b, list):
+    if not isinstance(b, list) or len(cast(list[Value], b)) > searched_max:
         raise _Unknown
     return any(_equal(a, each) for each in cast(list[Value], b))
 

@@ -22,7 +22,7 @@ __all__ = ["BadExpression", "Expression", "Unfit", "expression"]
 depth_max = 40
 steps_max = 100_000
 characters_a_step = 32
-compiled_max = 4_096
+compiled_max = 512  # of up to 100 KB each
 
 Node: TypeAlias = Any
 

@@ -1,83 +1,97 @@
 """SQL of feeds: who may be waiting to hear something, what there is to say, and what was said."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import TextClause, or_, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from app.kit import due, limits
 from app.kit.sql import sql
 from app.subscriptions.feeds import Entry, Feed, Hearer, Retracting, Seen, Step, Terms, View
-from app.subscriptions.models import Catching, FeedEntry, Filter, Source
+from app.subscriptions.models import Catching, FeedEntry, Filter, Source, Subscription
 from app.subscriptions.models import Feed as Row
 from tocsin.feeds import beginning_hash
+
+T = TypeVar("T")
 
 # Joining and leaving
 
 
-async def add(db: AsyncSession, feed_id: str, source: Source, filter_id: str, terms: Terms, now: datetime) -> None:
-    """Make sure that the feed has a row, and that it is heard. It begins where its source, which is locked, stands.
+async def join(db: AsyncSession, new_id: str, source: Source, filter_id: str, terms: Terms, now: datetime) -> Row:
+    """The feed that tells this in this way, heard from now on, and locked; a new one by this id where there is none.
 
-    A feed that nobody has heard for a while goes on with its sequence, and knows nothing of what it told before.
+    Its source is locked: nobody else makes one at the same time.
     """
-    level = terms.level
-    values = {
-        "id": feed_id,
-        "source_id": source.id,
-        "filter_id": filter_id,
-        "finality": terms.finality,
-        "batch": terms.batch,
-        "heartbeat": terms.heartbeat_blocks,
-        "level": level.name,
-        "depth": level.depth,
-        "hash": beginning_hash,
-        "source_seq": source.seq,
-        # A feed with a heartbeat looks as soon as it can where it begins.
-        "attention": None if terms.heartbeat_blocks is None else level.depth,
-        "from_block": terms.from_block,
-        "now": now,
-    }
-    again = text(
-        """
-        with resumed as (
-            update feeds set resting_since = null, read_seq = :source_seq, released_seq = :source_seq,
-                sent_seq = seq, sent_to = '', spoke_at = null, attention_at = :attention
-            where id = :id and resting_since is not null
-            returning id
-        )
-        delete from told_events where feed_id in (select id from resumed)
-        """
+    feed = await _found(db, source.id, filter_id, terms)
+    if feed is None:
+        feed = _begun(db, new_id, source, filter_id, terms, now)
+    elif feed.resting_since is not None:
+        await _resume(db, feed, source, terms)
+    await db.flush()
+    return feed
+
+
+async def _found(db: AsyncSession, source_id: str, filter_id: str, terms: Terms) -> Row | None:
+    """The feed of these terms, locked, so that nobody forgets it. One of the past has its beginning still."""
+    begins = select(col(FeedEntry.seq)).where(col(FeedEntry.feed_id) == col(Row.id), col(FeedEntry.seq) == 1)
+    question = select(Row).where(
+        col(Row.source_id) == source_id,
+        col(Row.filter_id) == filter_id,
+        col(Row.finality) == terms.finality,
+        col(Row.batch).is_not_distinct_from(terms.batch),
+        col(Row.heartbeat_blocks).is_not_distinct_from(terms.heartbeat_blocks),
+        col(Row.from_block).is_not_distinct_from(terms.from_block),
+        or_(col(Row.from_block).is_(None), col(Row.seq) == 0, begins.exists()),
     )
-    await db.execute(again, values)
-    first = text(
-        """
-        insert into feeds (id, source_id, filter_id, finality, batch, heartbeat_blocks, level, depth, seq, hash,
-            read_seq, released_seq, sent_seq, sent_to, attention_at, from_block, is_catching_up, created_at)
-        values (:id, :source_id, :filter_id, :finality, :batch, :heartbeat, :level, :depth, 0, :hash,
-            :source_seq, :source_seq, 0, '', :attention, :from_block, cast(:from_block as bigint) is not null, :now)
-        on conflict (id) do nothing
-        """
+    newest = question.order_by(col(Row.created_at).desc()).limit(1).with_for_update()
+    return (await db.scalars(newest.execution_options(populate_existing=True))).one_or_none()
+
+
+def _begun(db: AsyncSession, feed_id: str, source: Source, filter_id: str, terms: Terms, now: datetime) -> Row:
+    """A new feed, which begins where its source stands."""
+    feed = Row(
+        id=feed_id,
+        source_id=source.id,
+        filter_id=filter_id,
+        finality=terms.finality,
+        batch=terms.batch,
+        heartbeat_blocks=terms.heartbeat_blocks,
+        from_block=terms.from_block,
+        is_catching_up=terms.from_block is not None,
+        level=terms.level.name,
+        depth=terms.level.depth,
+        seq=0,
+        hash=beginning_hash,
+        read_seq=source.seq,
+        released_seq=source.seq,
+        sent_seq=0,
+        attention_at=_looks_at(terms),
+        created_at=now,
     )
-    await db.execute(first, values)
+    db.add(feed)
     if terms.from_block is not None:
-        behind = text(
-            """
-            insert into catching_up (id, next_block, reach_blocks, failures, due_at, attempts)
-            values (:id, :from_block, :reach, 0, :now, 0) on conflict (id) do nothing
-            """
-        )
-        await db.execute(behind, values | {"reach": limits.backfill_start_blocks})
+        reach = limits.backfill_start_blocks
+        db.add(Catching(id=feed_id, next_block=terms.from_block, reach_blocks=reach, due_at=now))
+    return feed
 
 
-async def lock(db: AsyncSession, feed_id: str) -> Row:
-    """The feed as it is now; nothing is added to it until this transaction ends."""
-    question = select(Row).where(col(Row.id) == feed_id).with_for_update()
-    return (await db.scalars(question.execution_options(populate_existing=True))).one()
+async def _resume(db: AsyncSession, feed: Row, source: Source, terms: Terms) -> None:
+    """Let a feed that nobody has heard for a while go on with its sequence. What it told before it knows no more."""
+    await db.execute(text("delete from told_events where feed_id = :id"), {"id": feed.id})
+    feed.resting_since = None
+    feed.read_seq = feed.released_seq = source.seq
+    feed.sent_seq, feed.sent_to = feed.seq, ""
+    feed.spoke_at, feed.attention_at = None, _looks_at(terms)
+
+
+def _looks_at(terms: Terms) -> int | None:
+    """A feed with a heartbeat looks as soon as it can where it begins."""
+    return None if terms.heartbeat_blocks is None else terms.level.depth
 
 
 async def rest_unheard(db: AsyncSession, feed_id: str, now: datetime) -> None:
@@ -188,17 +202,33 @@ async def views(db: AsyncSession, feeds: Sequence[Feed], limit: int) -> Mapping[
         }
         for feed in feeds
     ]
-    values = {"feeds": orjson.dumps(asked).decode(), "limit": limit}
-    retracting: dict[str, list[Retracting]] = {feed.id: [] for feed in feeds}
-    for row in await db.execute(_retracting, values):
-        retracting[row[0]].append(Retracting(*row[1:]))
-    standing: dict[str, list[Seen]] = {feed.id: [] for feed in feeds}
-    for row in await db.execute(_standing, values | {"limit": limit + 1}):
-        standing[row[0]].append(Seen(*row[1:]))
-    return {feed.id: View(*stand[feed.source_id], retracting[feed.id], standing[feed.id]) for feed in feeds}
+    values = {"feeds": orjson.dumps(asked).decode(), "limit": limit, "bytes_max": limits.feeding_bytes_max}
+    gone, gone_more = _fitting(await db.execute(_retracting, values), Retracting)
+    standing, standing_more = _fitting(await db.execute(_standing, values | {"limit": limit + 1}), Seen)
+    return {
+        feed.id: View(
+            *stand[feed.source_id],
+            gone.get(feed.id, ()),
+            standing.get(feed.id, ()),
+            retracting_more=feed.id in gone_more,
+            seen_more=feed.id in standing_more,
+        )
+        for feed in feeds
+    }
 
 
-# Both ask how things stood at `until`, whatever the source has added since.
+def _fitting(rows: Iterable[Any], item: Callable[..., T]) -> tuple[Mapping[str, Sequence[T]], Set[str]]:
+    """What was read for each feed, and the feeds for which there is more than fits."""
+    read, more = dict[str, list[T]](), set[str]()
+    for feed_id, fits, *row in rows:
+        if fits:
+            read.setdefault(feed_id, []).append(item(*row))
+        else:
+            more.add(feed_id)
+    return read, more
+
+
+# Both ask how things stood at `until`, whatever the source has added since. What does not fit is named, and not read.
 _asked = """
     json_to_recordset(cast(:feeds as json)) as f(
         id text, source_id text, filter_id text, read_seq bigint, released_seq bigint, after_block bigint,
@@ -207,39 +237,48 @@ _asked = """
 """
 _retracting = sql(
     f"""
-    select f.id, r.entry_seq, r.event_id, r.kind, r.payload, r.seen_at, r.block_number, r.block_hash
+    select f.id, r.bytes_before < :bytes_max, r.entry_seq, r.event_id, r.kind,
+        case when r.bytes_before < :bytes_max then r.payload end, r.seen_at, r.block_number, r.block_hash
     from {_asked} cross join lateral (
-        select * from (
-            select distinct on (t.event_id) t.entry_seq, t.sighting_seq, u.*
-            from matches m
-            join sightings u on u.source_id = f.source_id and u.seq = m.seq and u.undoes is not null
-            join told_events t on t.feed_id = f.id and t.event_id = u.event_id
-            where m.filter_id = f.filter_id and m.seq > f.read_seq and m.seq <= f.until
-                and not exists (
-                    select from sightings s
-                    where s.event_id = u.event_id and s.source_id = f.source_id and s.undoes is null
-                        and f.filter_id = any(s.filter_ids)
-                        and s.seq <= f.until and (s.undone_by is null or s.undone_by > f.until)
-                )
-            order by t.event_id, u.seq desc
-        ) undone
-        order by undone.entry_seq desc, undone.sighting_seq desc limit :limit
+        select newest.*, sum(octet_length(payload)) over (order by entry_seq desc, sighting_seq desc)
+            - octet_length(payload) as bytes_before
+        from (
+            select * from (
+                select distinct on (t.event_id) t.entry_seq, t.sighting_seq, u.*
+                from matches m
+                join sightings u on u.source_id = f.source_id and u.seq = m.seq and u.undoes is not null
+                join told_events t on t.feed_id = f.id and t.event_id = u.event_id
+                where m.filter_id = f.filter_id and m.seq > f.read_seq and m.seq <= f.until
+                    and not exists (
+                        select from sightings s
+                        where s.event_id = u.event_id and s.source_id = f.source_id and s.undoes is null
+                            and f.filter_id = any(s.filter_ids)
+                            and s.seq <= f.until and (s.undone_by is null or s.undone_by > f.until)
+                    )
+                order by t.event_id, u.seq desc
+            ) undone
+            order by undone.entry_seq desc, undone.sighting_seq desc limit :limit
+        ) newest
     ) r
     order by f.id, r.entry_seq desc, r.sighting_seq desc
     """
 )
 _standing = sql(
     f"""
-    select f.id, r.seq, r.event_id, r.kind, r.payload, r.seen_at, r.block_number, r.block_hash
+    select f.id, r.bytes_before < :bytes_max, r.seq, r.event_id, r.kind,
+        case when r.bytes_before < :bytes_max then r.payload end, r.seen_at, r.block_number, r.block_hash
     from {_asked} cross join lateral (
-        select s.*
-        from matches m
-        join sightings s on s.source_id = f.source_id and s.seq = m.seq and s.undoes is null
-        where m.filter_id = f.filter_id and m.seq > f.released_seq and m.seq <= f.until
-            and (s.undone_by is null or s.undone_by > f.until)
-            and (f.after_block is null or s.block_number > f.after_block)
-            and not exists (select from told_events t where t.feed_id = f.id and t.event_id = s.event_id)
-        order by m.seq limit :limit
+        select oldest.*, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+        from (
+            select s.*
+            from matches m
+            join sightings s on s.source_id = f.source_id and s.seq = m.seq and s.undoes is null
+            where m.filter_id = f.filter_id and m.seq > f.released_seq and m.seq <= f.until
+                and (s.undone_by is null or s.undone_by > f.until)
+                and (f.after_block is null or s.block_number > f.after_block)
+                and not exists (select from told_events t where t.feed_id = f.id and t.event_id = s.event_id)
+            order by m.seq limit :limit
+        ) oldest
     ) r
     order by f.id, r.seq
     """
@@ -295,23 +334,26 @@ async def write(db: AsyncSession, steps: Sequence[Step], now: datetime) -> None:
 
 
 async def unsent(db: AsyncSession, feeds: Sequence[Feed], limit: int) -> Mapping[str, Sequence[Entry]]:
-    """The entries of these feeds that are not on their way to everybody, oldest first, at most `limit` of each."""
+    """The entries of these feeds that are not on their way to everybody, oldest first, at most `limit` of each.
+
+    Where they are large, fewer; at least one.
+    """
     statement = sql(
         """
         select f.id, e.seq, e.type, e.body
         from json_to_recordset(cast(:feeds as json)) as f(id text, sent_seq bigint) cross join lateral (
-            select seq, type, body from feed_entries where feed_id = f.id and seq > f.sent_seq order by seq limit :limit
+            select seq, type, body, sum(octet_length(body)) over (order by seq) - octet_length(body) as bytes_before
+            from (
+                select * from feed_entries where feed_id = f.id and seq > f.sent_seq order by seq limit :limit
+            ) waiting
         ) e
+        where e.bytes_before < :bytes_max
         order by f.id, e.seq
         """
     )
-    asked = [{"id": feed.id, "sent_seq": feed.sent_seq} for feed in feeds]
-    found: dict[str, list[Entry]] = {feed.id: [] for feed in feeds}
-    if not feeds:
-        return found
-    for row in await db.execute(statement, {"feeds": orjson.dumps(asked).decode(), "limit": limit}):
-        found[row[0]].append(Entry(*row[1:]))
-    return found
+    values = {"limit": limit, "bytes_max": limits.feeding_bytes_max}
+    found = await _of_each(db, statement, feeds, "sent_seq", values)
+    return {feed_id: [Entry(*row) for row in rows] for feed_id, rows in found.items()}
 
 
 async def hearers(db: AsyncSession, feeds: Sequence[Feed], limit: int) -> Mapping[str, Sequence[Hearer]]:
@@ -327,12 +369,19 @@ async def hearers(db: AsyncSession, feeds: Sequence[Feed], limit: int) -> Mappin
         order by f.id, h.endpoint_id
         """
     )
-    asked = [{"id": feed.id, "sent_to": feed.sent_to} for feed in feeds]
-    found: dict[str, list[Hearer]] = {feed.id: [] for feed in feeds}
-    if not feeds:
-        return found
-    for row in await db.execute(statement, {"feeds": orjson.dumps(asked).decode(), "limit": limit}):
-        found[row[0]].append(Hearer(*row[1:]))
+    found = await _of_each(db, statement, feeds, "sent_to", {"limit": limit})
+    return {feed_id: [Hearer(*row) for row in rows] for feed_id, rows in found.items()}
+
+
+async def _of_each(
+    db: AsyncSession, statement: TextClause, feeds: Sequence[Feed], place: str, values: Mapping[str, Any]
+) -> Mapping[str, Sequence[Sequence[Any]]]:
+    """What a statement finds for each of these feeds, from this place of theirs on. No feed, no question."""
+    found: dict[str, list[Sequence[Any]]] = {feed.id: [] for feed in feeds}
+    if feeds:
+        asked = orjson.dumps([{"id": feed.id, place: getattr(feed, place)} for feed in feeds]).decode()
+        for feed_id, *row in await db.execute(statement, {**values, "feeds": asked}):
+            found[feed_id].append(row)
     return found
 
 
@@ -403,6 +452,13 @@ async def behind(db: AsyncSession, now: datetime, lease_seconds: float) -> Behin
     return Behind(_feed(feed), taken[0], source, wanted.id, wanted.spec)
 
 
+async def behind_of(db: AsyncSession, agent_id: str) -> int:
+    """How many of an agent's subscriptions have to catch up."""
+    question = select(func.count()).join(Row, col(Row.id) == col(Subscription.feed_id))
+    mine = question.where(col(Subscription.agent_id) == agent_id, col(Row.is_catching_up))
+    return (await db.scalars(mine.select_from(Subscription))).one()
+
+
 async def still_behind(db: AsyncSession, taken: Catching) -> Feed | None:
     """The feed that was taken, locked; None when it is not ours any more."""
     # The feed first, as everybody does who locks both.
@@ -410,6 +466,11 @@ async def still_behind(db: AsyncSession, taken: Catching) -> Feed | None:
     question = select(Catching).where(col(Catching.id) == taken.id, col(Catching.attempts) == taken.attempts)
     is_ours = (await db.scalars(question.with_for_update())).one_or_none() is not None
     return _feed(feed) if feed is not None and is_ours else None
+
+
+async def begin_later(db: AsyncSession, feed_id: str, block: int) -> None:
+    """Say of a feed of the past that it begins at this block."""
+    await db.execute(text("update feeds set from_block = :block where id = :id"), {"id": feed_id, "block": block})
 
 
 async def caught(db: AsyncSession, catching: Catching, due_at: datetime | None) -> None:
@@ -446,9 +507,19 @@ def _feed(row: Row) -> Feed:
 
 
 async def entries(db: AsyncSession, feed_id: str, after: int, limit: int) -> Sequence[FeedEntry]:
-    """The entries of a feed after a place, in order, at most `limit`."""
-    question = select(FeedEntry).where(col(FeedEntry.feed_id) == feed_id, col(FeedEntry.seq) > after)
-    return (await db.scalars(question.order_by(col(FeedEntry.seq)).limit(limit))).all()
+    """The entries of a feed after a place, in order, at most `limit`. Where they are large, fewer; at least one."""
+    statement = text(
+        """
+        select feed_id, seq, type, body, event_ids, made_at from (
+            select *, sum(octet_length(body)) over (order by seq) - octet_length(body) as bytes_before
+            from (select * from feed_entries where feed_id = :id and seq > :after order by seq limit :limit) later
+        ) page
+        where bytes_before < :bytes_max order by seq
+        """
+    )
+    rows = select(FeedEntry).from_statement(statement.columns(*FeedEntry.__table__.columns))  # pyright: ignore
+    values = {"id": feed_id, "after": after, "limit": limit, "bytes_max": limits.feed_page_bytes_max}
+    return (await db.scalars(rows, values)).all()
 
 
 async def told(db: AsyncSession, agent_id: str, event_id: str) -> str | None:
@@ -466,5 +537,5 @@ async def told(db: AsyncSession, agent_id: str, event_id: str) -> str | None:
 
 async def seqs(db: AsyncSession, feed_ids: Collection[str]) -> Mapping[str, int]:
     """How far each of these feeds has come."""
-    rows = await db.execute(select(Row.id, Row.seq).where(col(Row.id).in_(feed_ids)))
-    return {row.id: row.seq for row in rows}
+    question = sql("select id, seq from feeds where id = any(cast(:ids as text[]))")
+    return {row.id: row.seq for row in await db.execute(question, {"ids": list(feed_ids)})}

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from app.kit.ids import derived_id
 from tocsin.feeds import hash_of
 from tocsin.schemas.wire import rfc3339
 
@@ -76,13 +75,6 @@ class Terms:
     def level(self) -> Level:
         return level_of(self.finality)
 
-    def feed_id(self, source_id: str, filter_id: str) -> str:
-        """The id of the feed: whoever wants the same in the same way hears the same feed."""
-        parts = [self.finality, self.batch or "", str(self.heartbeat_blocks or "")]
-        if self.from_block is not None:
-            parts.append(str(self.from_block))
-        return derived_id("fed", source_id, filter_id, *parts)
-
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -139,13 +131,16 @@ Item: TypeAlias = Seen | Retracting
 class View:
     """What there is to say: what has to be taken back, newest first, and what may be told, in the source's order.
 
-    Both are cut after as many as were asked for. `seq` and `position` are where the source stands.
+    Both are cut after as many as were asked for, or before: where there is `more`, as all of it would be too large.
+    `seq` and `position` are where the source stands.
     """
 
     seq: int
     position: Mapping[str, Any] | None
     retracting: Sequence[Retracting]
     seen: Sequence[Seen]
+    retracting_more: bool = False
+    seen_more: bool = False
 
 
 # What it says.
@@ -181,12 +176,13 @@ def step(feed: Feed, view: View, now: datetime, *, items_max: int, batch_bytes_m
     """What the feed says next. `view` holds up to `items_max` to take back, and one more than that to tell."""
     level = feed.terms.level
     head = level.head(view.position)
-    if len(view.retracting) >= items_max:
+    if len(view.retracting) >= items_max or view.retracting_more:
         # First all of what has to be taken back; nothing is passed over meanwhile.
         said, entries = _written(feed, view.retracting, now, batch_bytes_max)
         return Step(said, entries, None, more=True)
     ready = list(takewhile(lambda each: _is_deep_enough(each, head), view.seen))
-    more = len(ready) > items_max
+    # Where all that was read is deep enough, so may be what was not.
+    more = len(ready) > items_max or (view.seen_more and len(ready) == len(view.seen))
     released, waiting = ready[:items_max], view.seen[len(ready) :]
     said, entries = _written(feed, [*view.retracting, *released], now, batch_bytes_max)
     if more:

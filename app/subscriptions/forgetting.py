@@ -70,7 +70,7 @@ async def _sightings(db: AsyncSession, before: datetime) -> int:
         delete from sightings s using old where s.id = old.id returning 1
         """
     )
-    values = {"before": before, "ring": limits.chain_ring_blocks_max, "limit": limits.forget_batch_max}
+    values = {"before": before, "ring": limits.chain_ring_blocks_longest, "limit": limits.forget_batch_max}
     return len((await db.execute(statement, values)).all())
 
 

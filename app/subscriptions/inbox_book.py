@@ -34,6 +34,14 @@ async def by_token(db: AsyncSession, token_sha256: str) -> Inbox | None:
     return (await db.scalars(select(Inbox).where(col(Inbox.token_sha256) == token_sha256))).one_or_none()
 
 
+async def count_of(db: AsyncSession, agent_id: str) -> int:
+    """How many inboxes the agent has."""
+    mine = text(
+        "select count(*) from subscriptions u join inboxes i on i.source_id = u.source_id where u.agent_id = :id"
+    )
+    return (await db.execute(mine, {"id": agent_id})).scalar_one()
+
+
 async def close(db: AsyncSession, source_id: str) -> None:
     """Close the inbox of a source that nobody subscribes to any more; of another kind of source there is none."""
     for table in ("inbox_calls", "inboxes"):

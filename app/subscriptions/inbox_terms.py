@@ -7,10 +7,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from app.kit import limits
-from app.kit.foreign_json import Unreadable, is_storable, read
+from app.kit.foreign_json import Json, Unreadable, is_exact, is_storable, read
 from app.subscriptions.verifying import Verified
 from tocsin.schemas.watchers import InboxReceived
 from tocsin.schemas.web import SECRET_SHOWN_AS, Inbox, Verification
@@ -66,19 +66,33 @@ def payload_of(headers: Mapping[str, str], body: bytes, verified_by: str, now: d
 def _read(body: bytes, content_type: str | None) -> tuple[str, Any]:
     """The body as JSON, where it is that and says so; as text, where it is that; else in base64."""
     media_type = (content_type or "application/json").partition(";")[0].strip().lower()
-    if media_type == "application/json" or media_type.endswith("+json"):
-        try:
-            value = read(body)
-            if is_storable(json.dumps(value)):
-                return "json", value
-        except Unreadable:
-            pass
+    says_json = media_type == "application/json" or media_type.endswith("+json")
+    if says_json and (document := _json(body)) is not None:
+        return "json", document.value
+    text = _text(body)
+    return ("base64", base64.b64encode(body).decode()) if text is None else ("text", text)
+
+
+class _Document(NamedTuple):
+    value: Json
+
+
+def _json(body: bytes) -> _Document | None:
+    """The JSON that this is; None where it is none, or none that can be stored as it is."""
+    try:
+        value = read(body)
+    except Unreadable:
+        return None
+    return _Document(value) if is_exact(value) and is_storable(json.dumps(value)) else None
+
+
+def _text(body: bytes) -> str | None:
+    """The text that this is; None where it is none that can be read by people."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        text = "\0"
-    is_text = all(character >= " " or character in "\t\r\n" for character in text)
-    return ("text", text) if is_text else ("base64", base64.b64encode(body).decode())
+        return None
+    return text if all(character >= " " or character in "\t\r\n" for character in text) else None
 
 
 def same_as(verified: Verified, body: bytes, now: datetime) -> tuple[str, datetime]:

@@ -10,13 +10,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
 from typing import Any
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.bucket import Bucket, ready_at, taken
+from app.deliveries.bucket import Bucket, taken
 from app.kit import limits
 from app.kit.ids import Ids
 from app.kit.operations import Incoming, require
@@ -107,7 +106,7 @@ class Inboxes:
             raise UnverifiedWebhook(f"expected: {expected(terms)}")
         # Locked from here, in the order of all who tell: the source, then what belongs to it.
         source = await store.lock_source(db, row.source_id)
-        await self._spend(db, row.source_id, now)
+        await self._spend(db, row.source_id, 1 + len(incoming.body) // limits.inbox_event_bytes, now)
         event_id = self._ids.new("evt")
         known = await inbox_book.remember(db, source.id, *same_as(verified, incoming.body, now), event_id, now)
         if known is not None:
@@ -119,16 +118,18 @@ class Inboxes:
         seen = Seen(event_id, "inbox", met, payload) if met else None
         return Accepted(source, event_id, is_known=False, seen=seen)
 
-    async def _spend(self, db: AsyncSession, source_id: str, now: datetime) -> None:
-        """Count one more, within the rate of one inbox."""
+    async def _spend(self, db: AsyncSession, source_id: str, wanted: int, now: datetime) -> None:
+        """Count one more, which counts as so many, within the rate of one inbox."""
         # Ended meanwhile: then it is as if it had never been.
         row = require(await inbox_book.of_source(db, source_id), "inbox")
         before = None if row.filled_at is None else Bucket(row.tokens, row.filled_at)
-        granted, bucket = taken(before, limits.inbox_events_per_second, 1, now)
-        if not granted:
-            wait = max(1, ceil((ready_at(bucket, limits.inbox_events_per_second) - now).total_seconds()))
+        granted, bucket = taken(before, limits.inbox_events_per_second, wanted, now)
+        if granted < wanted:
+            # What it holds fills up within a second.
             raise TooManyRequests(
-                f"an inbox takes {limits.inbox_events_per_second} webhooks a second", headers={"Retry-After": str(wait)}
+                f"an inbox takes {limits.inbox_events_per_second} webhooks a second; one of more than "
+                f"{limits.inbox_event_bytes} bytes counts as several",
+                headers={"Retry-After": "1"},
             )
         await inbox_book.keep_bucket(db, source_id, bucket.tokens, bucket.at)
 

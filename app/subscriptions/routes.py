@@ -95,7 +95,13 @@ OPERATIONS = (
     Operation("GET", "/v1/subscriptions", list_subscriptions),
     Operation("GET", "/v1/subscriptions/{id}", get_subscription, problems=(NotFound,)),
     Operation("DELETE", "/v1/subscriptions/{id}", delete_subscription, status=204, problems=(NotFound,)),
-    Operation("GET", "/v1/subscriptions/{id}/events", list_subscription_events, problems=(NotFound,), waits=True),
+    Operation(
+        "GET",
+        "/v1/subscriptions/{id}/events",
+        list_subscription_events,
+        problems=(NotFound, InvalidCursor, TooManyRequests),
+        waits=True,
+    ),
     Operation(
         "GET",
         "/v1/subscriptions/{id}/stream",

@@ -54,6 +54,9 @@ from tocsin.schemas.wire import Page
 _CURSOR = "fed:"
 _POSITION = re.compile(_CURSOR + r"([0-9]{1,18})")
 
+# What a sum of fractions may be off.
+_whisker = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:
@@ -82,6 +85,7 @@ class Subscriptions:
         backfill_blocks_max: int,
         inboxes: Inboxes,
     ) -> None:
+        self._transaction = transaction
         self._clock = clock
         self._ids = ids
         self._deliveries = deliveries
@@ -115,6 +119,7 @@ class Subscriptions:
         possible = self._possible(new.source)
         wish = taken_apart(possible)
         terms = _terms(new)
+        await self._require_room(db, agent_id, wish, terms)
         if new.endpoint_id is not None:
             await self._deliveries.require_endpoint(db, agent_id, new.endpoint_id)
         if await store.count_of(db, agent_id) >= limits.subscriptions_per_agent_max:
@@ -127,7 +132,7 @@ class Subscriptions:
             await self._inboxes.open(db, source.id, agent_id, possible, now)
             source = await store.lock_source(db, source.id)
         # The source is locked: nothing is told between this reading and our commit. And so is the feed.
-        feed = await self._join(db, source, wanted, terms, now)
+        feed = await feed_store.join(db, self._ids.new("fed"), source, wanted.id, terms, now)
         row = Row(
             id=self._ids.new("sub"),
             agent_id=agent_id,
@@ -166,17 +171,16 @@ class Subscriptions:
 
     async def delete(self, db: AsyncSession, agent_id: str, subscription_id: str, now: datetime) -> None:
         """End a subscription. What nobody wants any more is not matched, what nobody watches not polled."""
-        row, source, _, feed = require(await store.subscription(db, agent_id, subscription_id), "subscription")
-        await store.lock_source(db, source.id)
-        # Locked only now: somebody else may have ended it while we waited.
-        require(await store.drop_subscription(db, row.id) or None, "subscription")
-        await feed_store.rest_unheard(db, feed.id, now)
-        if await store.drop_unwanted(db, source.id, row.filter_id):
-            await store.filters_changed(db, source.id)
-        if not await store.has_subscriptions(db, source.id):
-            await store.rest_source(db, source.id)
-            await inbox_book.close(db, source.id)
-        await record(db, Happened("subscription.deleted", row.id, agent_id, now, {"source_id": source.id}))
+        row, *_ = require(await store.subscription(db, agent_id, subscription_id), "subscription")
+        require(await self._end(db, row, now) or None, "subscription")
+
+    async def leave_revoked_next(self) -> int:
+        """End a subscription of an agent that was revoked: nobody else could. Returns 1; 0 when there is none."""
+        async with self._transaction() as db:
+            row = await store.of_a_revoked_agent(db)
+            if row is not None:
+                await self._end(db, row, await self._clock.now(db))
+        return 0 if row is None else 1
 
     async def events(
         self, transaction: Transaction, agent_id: str, subscription_id: str, query: EventsQuery
@@ -192,7 +196,9 @@ class Subscriptions:
             left = until - self._clock.monotonic()
             if found or left <= 0:
                 return _page(found, after, exact=query.exact)
-            await self._tail.moved(feed.id, after, left)
+            self._streams.admit(agent_id)
+            with self._streams.place(agent_id):
+                await self._tail.moved(feed.id, after, left)
 
     async def stream(
         self, transaction: Transaction, agent_id: str, subscription_id: str, last_event_id: str | None
@@ -307,6 +313,10 @@ class Subscriptions:
         """A feed that has to catch up with its source. Nobody else takes it until the lease ends."""
         return await feed_store.behind(db, now, limits.backfill_lease_seconds)
 
+    async def begin_later(self, db: AsyncSession, feed_id: str, block: int) -> None:
+        """A feed of the past begins only at this block: farther back nobody reads."""
+        await feed_store.begin_later(db, feed_id, block)
+
     async def tell_past(
         self, db: AsyncSession, catching: Catching, seen: Sequence[Seen], again_at: datetime | None
     ) -> bool:
@@ -331,6 +341,21 @@ class Subscriptions:
         return True
 
     # Inside
+
+    async def _end(self, db: AsyncSession, row: Row, now: datetime) -> bool:
+        """Whether the subscription was still there to be ended."""
+        await store.lock_source(db, row.source_id)
+        # Locked only now: somebody else may have ended it while we waited.
+        if not await store.drop_subscription(db, row.id):
+            return False
+        await feed_store.rest_unheard(db, row.feed_id, now)
+        if await store.drop_unwanted(db, row.source_id, row.filter_id):
+            await store.filters_changed(db, row.source_id)
+        if not await store.has_subscriptions(db, row.source_id):
+            await store.rest_source(db, row.source_id)
+            await inbox_book.close(db, row.source_id)
+        await record(db, Happened("subscription.deleted", row.id, row.agent_id, now, {"source_id": row.source_id}))
+        return True
 
     def _possible(self, wanted: Watched) -> Watched:
         """The wish in the form that is kept. Raises what has to be changed about it."""
@@ -371,6 +396,24 @@ class Subscriptions:
         begun = not compares or await store.has_begun(db, source.id, wanted.id)
         return await store.lock_source(db, source.id), wanted, begun
 
+    async def _require_room(self, db: AsyncSession, agent_id: str, wish: Wish, terms: Terms) -> None:
+        """Refuse what would be more work, for the relay or for a site, than one agent may make."""
+        if terms.from_block is not None and await feed_store.behind_of(db, agent_id) >= limits.backfills_per_agent_max:
+            most = limits.backfills_per_agent_max
+            raise TooManySubscriptions(f"{most} subscriptions of yours are catching up: wait until one of them has")
+        if wish.kind == "inbox" and await inbox_book.count_of(db, agent_id) >= limits.inboxes_per_agent_max:
+            raise TooManySubscriptions(f"an agent has at most {limits.inboxes_per_agent_max} inboxes")
+        if wish.kind not in web.KINDS:
+            return
+        others = await store.other_filters(db, agent_id, wish.source_id, wish.filter_id)
+        if others >= limits.document_filters_max:
+            raise TooManySubscriptions(f"an agent asks at most {limits.document_filters_max} things of one document")
+        host = parse_url(wish.params["url"])
+        already = await store.other_requests(db, agent_id, wish.source_id, f"{host.scheme}://{host.authority}/")
+        if already + 1 / wish.params["interval_seconds"] > limits.host_requests_per_second_max + _whisker:
+            most = limits.host_requests_per_second_max
+            raise TooManySubscriptions(f"one host is asked {most} times a second for an agent: look less often")
+
     def _within_reach(self, source: Source, terms: Terms) -> None:
         """Refuse a block that is too far back; where nobody has looked yet, that is found out later."""
         head: int | None = (source.position or {}).get("number")
@@ -381,12 +424,6 @@ class Subscriptions:
         if head - terms.from_block > self._backfill_blocks_max:
             least = head - self._backfill_blocks_max
             raise InvalidBody.at("/from_block", f"this relay goes back {self._backfill_blocks_max} blocks, to {least}")
-
-    async def _join(self, db: AsyncSession, source: Source, wanted: Filter, terms: Terms, now: datetime) -> Feed:
-        """The feed that tells what this filter lets through in this way, made where there is none. It is locked."""
-        feed_id = terms.feed_id(source.id, wanted.id)
-        await feed_store.add(db, feed_id, source, wanted.id, terms, now)
-        return await feed_store.lock(db, feed_id)
 
     def _sighting(self, source_id: str, seq: int, told: Told, now: datetime) -> Sighting:
         return Sighting(

@@ -224,6 +224,44 @@ async def count_of(db: AsyncSession, agent_id: str) -> int:
     return (await db.scalars(question)).one()
 
 
+async def other_filters(db: AsyncSession, agent_id: str, source_id: str, filter_id: str) -> int:
+    """How many filters of this source the agent has, without this one."""
+    question = select(func.count(col(Subscription.filter_id).distinct())).where(
+        col(Subscription.agent_id) == agent_id,
+        col(Subscription.source_id) == source_id,
+        col(Subscription.filter_id) != filter_id,
+    )
+    return (await db.scalars(question)).one()
+
+
+async def other_requests(db: AsyncSession, agent_id: str, source_id: str, origin: str) -> float:
+    """How often a second what the agent subscribes to at this origin is asked for, without this source."""
+    statement = text(
+        """
+        select coalesce(sum(1 / cast(s.params ->> 'interval_seconds' as double precision)), 0) from sources s
+        where starts_with(s.params ->> 'url', :origin) and s.id in (
+            select source_id from subscriptions where agent_id = :agent_id and source_id <> :source_id
+        )
+        """
+    )
+    values = {"agent_id": agent_id, "source_id": source_id, "origin": origin}
+    return (await db.execute(statement, values)).scalar_one()
+
+
+async def of_a_revoked_agent(db: AsyncSession) -> Subscription | None:
+    """A subscription of an agent that was revoked."""
+    statement = text(
+        """
+        select u.id from agents a cross join lateral (
+            select id from subscriptions where agent_id = a.id order by id limit 1
+        ) u
+        where a.revoked_at is not null limit 1
+        """
+    )
+    found = (await db.execute(statement)).scalar_one_or_none()
+    return None if found is None else await db.get(Subscription, found)
+
+
 async def subscription(
     db: AsyncSession, agent_id: str, subscription_id: str
 ) -> Row[Subscription, Source, Filter, Feed] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.kit import limits
@@ -32,7 +33,7 @@ class Listening:
 
 
 class Streams:
-    """The streams that are open at this process."""
+    """The streams that are open at this process, and the requests that wait: an agent has so many places for both."""
 
     def __init__(self, clock: Clock, tail: Tail) -> None:
         self._clock = clock
@@ -41,22 +42,36 @@ class Streams:
 
     def admit(self, agent_id: str) -> None:
         """Refuse an agent that has as many as it may."""
-        if self._open[agent_id] >= limits.streams_per_agent_max:
+        if self._is_full(agent_id):
             raise TooManyRequests(
-                f"you have {limits.streams_per_agent_max} streams open: end one of them first",
+                f"you have {limits.streams_per_agent_max} streams and waiting requests open: end one of them first",
                 headers={"Retry-After": str(limits.stream_comment_seconds)},
             )
 
-    async def follow(self, transaction: Transaction, listening: Listening) -> AsyncGenerator[bytes]:
-        """Every entry as it comes, and a comment now and then, until the subscription ends or the time is over."""
-        self._open[listening.agent_id] += 1
+    @contextmanager
+    def place(self, agent_id: str) -> Generator[None]:
+        """One of the agent's places, for as long as the block takes."""
+        self._open[agent_id] += 1
         try:
+            yield
+        finally:
+            self._open[agent_id] -= 1
+            if not self._open[agent_id]:
+                del self._open[agent_id]
+
+    async def follow(self, transaction: Transaction, listening: Listening) -> AsyncGenerator[bytes]:
+        """Every entry as it comes, and a comment now and then, until the subscription ends or the time is over.
+
+        Nothing, where others that were admitted at the same time have begun before it.
+        """
+        if self._is_full(listening.agent_id):
+            return
+        with self.place(listening.agent_id):
             async for each in self._pieces(transaction, listening):
                 yield each
-        finally:
-            self._open[listening.agent_id] -= 1
-            if not self._open[listening.agent_id]:
-                del self._open[listening.agent_id]
+
+    def _is_full(self, agent_id: str) -> bool:
+        return self._open[agent_id] >= limits.streams_per_agent_max
 
     async def _pieces(self, transaction: Transaction, listening: Listening) -> AsyncGenerator[bytes]:
         after = listening.after

@@ -68,7 +68,7 @@ def header(answer: object) -> Header:
 
 def no_logs(of: Header) -> Found:
     """Those of a block without transactions."""
-    return Found((), shown_by_receipts(of.committed, ()))
+    return Found(_plausible(of, ()), shown_by_receipts(of.committed, ()))
 
 
 def logs_of_receipts(of: Header, answer: object) -> Found:

@@ -106,12 +106,14 @@ class Backfilling:
         if catching.until_block is None:
             catching.until_block = position["number"]
             first = max(first, position["number"] - self._blocks_max)
-        # Another one after each failure.
-        rpc = chain.providers[catching.failures % len(chain.providers)]
-        await self._read(behind, rpc, Stretch(first, _last(behind, first)))
+            if first > catching.next_block:
+                # How far back it goes was not known when somebody asked for this: say where it begins instead.
+                async with self._transaction() as db:
+                    await self._subscriptions.begin_later(db, behind.feed.id, first)
+        await self._read(behind, chain, Stretch(first, _last(behind, first)))
         return 1
 
-    async def _read(self, behind: Behind, rpc: Rpc, stretch: Stretch) -> None:
+    async def _read(self, behind: Behind, chain: Chain, stretch: Stretch) -> None:
         """Read a stretch, if there is one yet, and write down what came of it. No transaction is open meanwhile."""
         catching = behind.catching
         assert catching.until_block is not None
@@ -123,7 +125,7 @@ class Backfilling:
         reach = Reach(catching.reach_blocks)
         try:
             async with asyncio.timeout(limits.look_timeout_seconds):
-                outcome = await _found(rpc, behind, stretch, reach)
+                outcome = await _believed(chain, behind, stretch, reach)
         except TimeoutError:
             asked = stretch.last - stretch.first + 1
             outcome = Failed("the node took too long", reach.after_refusal(asked, ""))
@@ -159,6 +161,30 @@ def _last(behind: Behind, first: int) -> int:
     final = head - limits.backfill_depth_blocks if finalized is None else finalized
     assert behind.catching.until_block is not None
     return min(first + behind.catching.reach_blocks - 1, final, behind.catching.until_block)
+
+
+async def _believed(chain: Chain, behind: Behind, stretch: Stretch, reach: Reach) -> Found | Failed:
+    """Everything in a stretch, by a provider of this chain; with agreement, only what a second one confirms."""
+    rpc = chain.in_turn(behind.catching.failures)
+    node = Node(rpc)
+    stranger = await node.of_another_chain()
+    if stranger is not None:
+        return Failed(stranger.reason, reach)
+    found = await _found(rpc, behind, stretch, reach)
+    if isinstance(found, Failed) or not chain.rules.agreement:
+        return found
+    # Where nothing was found there is the last block, at least, to tell one fork from another.
+    last = await node.answer(ByNumber(found.through))
+    if not isinstance(last, Block):
+        return Failed(f"block {found.through} cannot be had again", reach)
+    blocks = {last.number: last.hash}
+    for each in found.seen:
+        assert each.block_number is not None
+        assert each.block_hash is not None
+        blocks[each.block_number] = each.block_hash
+    if not await chain.has_confirmed(rpc, blocks):
+        return Failed(f"no second provider confirms the blocks from {stretch.first} to {found.through}", reach)
+    return found
 
 
 async def _found(rpc: Rpc, behind: Behind, stretch: Stretch, reach: Reach) -> Found | Failed:

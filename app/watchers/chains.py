@@ -114,6 +114,7 @@ class Chains:
                     if chain.capability.demanded != (learned.demanded if learned else "rpc"):
                         demanded = chain.capability.demanded
                         log.info("a chain is held to what it has shown", chain=held.params["chain"], demanded=demanded)
+        metrics.chain_halted.labels(taken.params["chain"]).set(outcome.state == "halted")
         _report(taken.params["chain"], verdict, after, told=told, calls=found.calls)
         return told > 0 or moved_on
 
@@ -252,8 +253,7 @@ def _position(block: Block, heads: Heads) -> dict[str, object]:
 
 
 def _report(chain: str, verdict: Verdict, ring: Ring, **counts: int) -> None:
-    """One line for operators, unless nothing happened; a chain that is halted is an alarm."""
-    metrics.chain_halted.labels(chain).set(isinstance(verdict, Halt))
+    """One line for operators, unless nothing happened."""
     if ring.blocks:
         metrics.chain_height.labels(chain).set(ring.tip.number)
         metrics.chain_timestamp_seconds.labels(chain).set(ring.tip.timestamp)

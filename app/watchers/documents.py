@@ -60,6 +60,16 @@ class Failed:
 Finding: TypeAlias = Same | Fresh | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a document says to one filter, which remembered this before; nothing yet where there was no time for it."""
+
+    before: Memory | None
+    result: Judged
+    payloads: Sequence[Mapping[str, Any]] = ()
+    in_time: bool = True
+
+
 def finding(medium: Medium, url: str, result: Answer | Fault | Misled, known_sha256: str | None) -> Finding:
     """What an answer says of the document; `known_sha256` is that of the body which was read before."""
     if isinstance(result, Fault):
@@ -118,8 +128,10 @@ class Documents:
             seconds=limits.poll_timeout_seconds,
             bytes_max=self._medium.bytes_max,
         )
-        # Reading and judging take as long as strangers make them, within bounds: others go on meanwhile.
+        # Reading and judging take as long as strangers make them, within bounds: others go on meanwhile, and nothing
+        # is locked.
         found = await asyncio.to_thread(finding, self._medium, url, got.result, known)
+        judged: Mapping[str, Judgement] = await self._judged(taken, found) if isinstance(found, Fresh) else {}
         # Nothing has changed so far. If we die here, the lease ends and somebody looks again.
         async with self._transaction() as db:
             held = await self._subscriptions.hold(db, taken)
@@ -128,7 +140,7 @@ class Documents:
             now = await self._clock.now(db)
             if held.state == "starting" and isinstance(found, Fresh):
                 await store.forget(db, held.id)
-            told = await self._tell(db, held, found, now) if isinstance(found, Fresh) else 0
+            told = await self._tell(db, held, found, judged, now) if isinstance(found, Fresh) else 0
             await self._conclude(db, held, watcher, found, now, got.calls)
         if not isinstance(found, Same):
             reason = found.reason if isinstance(found, Failed) else None
@@ -146,32 +158,65 @@ class Documents:
         wanted = await self._subscriptions.wanted(db, source_id)
         return {each.id for each in wanted} - await store.have_read(db, source_id)
 
-    async def _tell(self, db: AsyncSession, held: Source, fresh: Fresh, now: datetime) -> int:
-        """Remember what every filter found, and tell what is new to it. Returns how much that was."""
-        before = await store.selections(db, held.id)
-        wanted = await self._subscriptions.wanted(db, held.id)
-        judged = await asyncio.to_thread(self._judged, fresh, wanted, before)
-        fetched = Fetched(held.params["url"], now, fresh.sha256)
-        seen = [
-            Seen(self._ids.new("evt"), self.kind, [each.id], payload)
-            for each in wanted
-            for payload in self._medium.payloads(fresh.value, each.spec, fetched, judged[each.id])
-            if self._is_met(each, payload)
-        ]
-        await self._subscriptions.tell(db, held, seen, now)
-        changed = {each: result.memory for each, result in judged.items() if before.get(each) != result.memory}
-        await store.keep_selections(db, held.id, changed, list(judged))
-        await store.keep_validators(db, held.id, fresh.etag, fresh.last_modified, fresh.sha256)
-        await self._subscriptions.mark_trouble(db, held.id, {each: result.trouble for each, result in judged.items()})
-        return len(seen)
+    async def _judged(self, taken: Source, fresh: Fresh) -> Mapping[str, Judgement]:
+        """What the document says to each filter that is there now. Whoever took the source is alone to judge it."""
+        async with self._transaction() as db:
+            fetched = Fetched(taken.params["url"], await self._clock.now(db), fresh.sha256)
+            wanted = await self._subscriptions.wanted(db, taken.id)
+            before: Mapping[str, Memory] = {} if taken.state == "starting" else await store.selections(db, taken.id)
+        # Each time it is another's turn to be the first: those that time does not suffice for are not always the same.
+        # Before all come those that ask no expression, and take no time.
+        ordered = sorted(wanted, key=lambda each: each.id)
+        first = taken.attempts % max(1, len(ordered))
+        ordered = sorted((*ordered[first:], *ordered[:first]), key=_asks_an_expression)
+        asked = [(each, before.get(each.id)) for each in ordered]
+        return await asyncio.to_thread(self._judge, fresh, fetched, asked)
+
+    def _judge(
+        self, fresh: Fresh, fetched: Fetched, asked: Sequence[tuple[Filter, Memory | None]]
+    ) -> Mapping[str, Judgement]:
+        ends_at = self._clock.monotonic() + limits.judging_seconds_max
+        judgements = dict[str, Judgement]()
+        for each, memory in asked:
+            if judgements and self._clock.monotonic() >= ends_at:
+                late = Judged(memory or {}, trouble="all that is asked of this document takes too long")
+                judgements[each.id] = Judgement(memory, late, in_time=False)
+            else:
+                judgements[each.id] = self._judgement(fresh, fetched, each, memory)
+        return judgements
+
+    def _judgement(self, fresh: Fresh, fetched: Fetched, wanted: Filter, memory: Memory | None) -> Judgement:
+        result = self._medium.judge(fresh.value, wanted.spec, memory)
+        payloads = self._medium.payloads(fresh.value, wanted.spec, fetched, result)
+        return Judgement(memory, result, [payload for payload in payloads if self._is_met(wanted, payload)])
 
     def _is_met(self, wanted: Filter, payload: Mapping[str, Any]) -> bool:
         held = verdict(wanted.spec, payload)
         metrics.conditions_unknown.labels(self.kind).inc(held is None)
         return held is True
 
-    def _judged(self, fresh: Fresh, wanted: Sequence[Filter], before: Mapping[str, Memory]) -> Mapping[str, Judged]:
-        return {each.id: self._medium.judge(fresh.value, each.spec, before.get(each.id)) for each in wanted}
+    async def _tell(
+        self, db: AsyncSession, held: Source, fresh: Fresh, judged: Mapping[str, Judgement], now: datetime
+    ) -> int:
+        """Remember what every filter found, and tell what is new to it. Returns how much that was."""
+        wanted = await self._subscriptions.wanted(db, held.id)
+        # Without those that nobody wants any more. Those that came meanwhile are judged by the next look.
+        known = [(each, judged[each.id]) for each in wanted if each.id in judged]
+        seen = [
+            Seen(self._ids.new("evt"), self.kind, [each.id], payload)
+            for each, judgement in known
+            for payload in judgement.payloads
+        ]
+        await self._subscriptions.tell(db, held, seen, now)
+        changed = {each.id: new.result.memory for each, new in known if new.before != new.result.memory}
+        await store.keep_selections(db, held.id, changed, [each.id for each in wanted])
+        # Without them the next look reads the document for those that are left, though it may not have changed.
+        is_read = all(judgement.in_time for _, judgement in known)
+        validators = (fresh.etag, fresh.last_modified, fresh.sha256) if is_read else (None, None, None)
+        await store.keep_validators(db, held.id, *validators)
+        trouble = {each.id: judgement.result.trouble for each, judgement in known}
+        await self._subscriptions.mark_trouble(db, held.id, trouble)
+        return len(seen)
 
     async def _conclude(
         self, db: AsyncSession, held: Source, watcher: Watcher, found: Finding, now: datetime, calls: int
@@ -179,8 +224,8 @@ class Documents:
         interval: float = held.params["interval_seconds"]
         if isinstance(found, Failed):
             looked = Looked(held.state, now + _left_alone(interval, watcher.failures, found, now), held.state_reason)
-        elif isinstance(found, Same) and await self._unread(db, held.id):
-            # Somebody subscribed while we asked whether it had changed: it has to be read for them.
+        elif await self._unread(db, held.id):
+            # Somebody subscribed while we asked whether it had changed, or judged it: it has to be read for them.
             looked = Looked(held.state, now)
         else:
             sha256 = found.sha256 if isinstance(found, Fresh) else watcher.body_sha256
@@ -189,6 +234,11 @@ class Documents:
         error = found.reason if isinstance(found, Failed) else None
         await store.conclude_look(db, held.id, now=now, calls=calls, error=error)
         await self._subscriptions.conclude(db, held, looked, now)
+
+
+def _asks_an_expression(wanted: Filter) -> bool:
+    rule: Mapping[str, Any] = wanted.spec.get("rule", {})
+    return wanted.spec.get("jmespath") is not None or rule.get("key") is not None
 
 
 def _left_alone(interval: float, failures: int, failed: Failed, now: datetime) -> timedelta:

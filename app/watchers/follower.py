@@ -187,8 +187,8 @@ Verdict: TypeAlias = Unchanged | Plan | Abandon | Doubt | Halt
 Asking: TypeAlias = Generator[Ask, Answer, Verdict]
 
 
-# A walk of so many parents is worth a request for all of them.
-_READ_AHEAD_MIN = 4
+# A walk of so many parents is worth a request for all of them; and at most so many are asked for at once.
+_READ_AHEAD_MIN, _READ_AHEAD_MAX = 4, 64
 
 
 def follow(
@@ -221,7 +221,11 @@ def follow(
     persists = doubts >= doubts_max
     if head.number < ring.tip.number:
         heads = _blocks((yield Elsewhere()))
-        further = [each for each in heads if each.number >= ring.tip.number]
+        ahead = [each for each in heads if each.number >= ring.tip.number]
+        # With agreement, nobody is followed who is alone with what it says.
+        further = [each for each in ahead if not agreement or ahead.count(each) > 1]
+        if ahead and not further and ring.after(head.hash) is not None:
+            return Unchanged()
         # A second provider that has the same head is as good as time that passes.
         persists = persists or any(each.hash == head.hash for each in heads)
         if not persists and not further:
@@ -270,8 +274,13 @@ def _join(ring: Ring, target: Block, needs: Needs, persists: bool, *, more: bool
     if above is not None:
         refusal = yield from _below_what_is_final(ring, above, persists)
         return refusal or Plan(undo=tuple(reversed(above)), apply=())
-    new = [target]
+    new, top = [target], min(target.number, ring.tip.number)
+    ahead_at = top - _READ_AHEAD_MIN
     while (gone := ring.after(new[-1].parent)) is None and new[-1].number > ring.oldest.number:
+        if new[-1].number == ahead_at:
+            # One by one, the way down a deep fork would take longer than a look may.
+            ahead_at = max(ring.oldest.number, ahead_at - min(2 * (top - ahead_at), _READ_AHEAD_MAX))
+            yield ByNumber(new[-1].number - 1, since=ahead_at)
         parent = yield ByHash(new[-1].parent)
         if not isinstance(parent, Block):
             return _abandoned(parent)

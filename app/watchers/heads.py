@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping
 
 import orjson
+from sqlalchemy.exc import OperationalError
 
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
@@ -90,15 +91,28 @@ class NewHeads:
         while True:
             await self._announced[chain].wait()
             self._announced[chain].clear()
-            async with self._transaction() as db:
-                now = await self._clock.now(db)
-                hurried = await self._subscriptions.hurry(db, chain, now, poll_seconds=poll_seconds)
-            if hurried:
-                self._wake.ring("watchers")
-            else:
+            if not await self._hurried(chain, poll_seconds):
                 self._announced[chain].set()
             # Whatever is announced meanwhile is one more look, not many.
             await self._clock.sleep(limits.heads_pause_seconds)
+
+    async def _hurried(self, chain: str, poll_seconds: float) -> bool:
+        """Whether the chain is due now; false where that has to be tried again."""
+        try:
+            async with self._transaction() as db:
+                now = await self._clock.now(db)
+                hurried = await self._subscriptions.hurry(db, chain, now, poll_seconds=poll_seconds)
+        except Exception as error:
+            # Nobody begins this task again: if it ended with the database, no announcement would be heard any more.
+            is_away = isinstance(error, OperationalError)
+            log.warning(
+                "a new head is not looked at yet", chain=chain, error=type(error).__name__, exc_info=not is_away
+            )
+            await self._clock.sleep(limits.sweep_seconds)
+            return False
+        if hurried:
+            self._wake.ring("watchers")
+        return hurried
 
 
 def _is_announcement(message: str | bytes) -> bool:

@@ -151,7 +151,7 @@ class Rpc:
             asks_for_a_pause = isinstance(whole, Refused) and whole.meaning in (Meaning.LIMITED, Meaning.EXHAUSTED)
             is_down = isinstance(whole, Fault) and (whole.cause == "limited" or read.status >= 502)
             return [whole] * len(calls) if asks_for_a_pause or is_down else None
-        # In whatever order; what answers nothing that was asked, or the same twice, is not looked at.
+        # In whatever order; what answers nothing that was asked is not looked at, and of two answers the last one is.
         by_id = {
             fields["id"]: fields for fields in map(_fields, cast(list[object], answers)) if _is_number(fields.get("id"))
         }
@@ -194,11 +194,12 @@ def _outcome(read: Read, answer: object, expected_id: object) -> Outcome:
     if error := _fields(fields.get("error")):
         given: object = error.get("code")
         code = given if _is_number(given) else 0
-        message = str(error.get("message"))
+        # No more of it than is ever read: it is as long as the provider likes, and patterns are sought in it.
+        message = str(error.get("message"))[: limits.rpc_error_chars_max]
         # Its message is for the operator and may name the operator's account; what is returned here, agents are shown.
         log.warning("a node refused a call", code=code, message=message[:200])
         meaning = meaning_of(read.status, code, message)
-        return Refused(code, f"the node answered with error {code}", meaning, _again_seconds(read), message[:1_000])
+        return Refused(code, f"the node answered with error {code}", meaning, _again_seconds(read), message)
     if read.status == 429:
         return Fault("HTTP status 429", "limited", _again_seconds(read))
     if read.status != 200:

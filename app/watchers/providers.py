@@ -10,7 +10,6 @@ from typing import Any
 from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.telemetry import metrics
-from app.watchers.answers import Header
 from app.watchers.blocks import Needs
 from app.watchers.evidence import Capability, resumed
 from app.watchers.finality import Heads, Levels, by_depth, by_tags
@@ -26,12 +25,14 @@ from app.watchers.follower import (
     Latest,
     Missing,
     Others,
+    Plan,
     Ring,
     Verdict,
     follow,
 )
 from app.watchers.health import failed, in_order, is_left_alone, served, state_of
 from app.watchers.jsonrpc import Rpc
+from app.watchers.ranges import Reach
 from app.watchers.rpc import Node
 
 
@@ -54,6 +55,9 @@ class Chain:
         self.rules = rules
         self._clock = clock
         self._surveyed_at = float("-inf")
+        self._reach = Reach(limits.chain_span_blocks_max)
+        self._announced_in_vain = 0  # heads in a row that nobody knew the way to
+        self._knows_tags = False
 
     @property
     def capability(self) -> Capability:
@@ -66,11 +70,17 @@ class Chain:
 
     async def follow(self, ring: Ring, doubts: int, needs: Needs = NOTHING) -> Found:
         """What to do about the chain, after `doubts` looks in a row that ended in doubt. Ends within a bound."""
-        nodes = Nodes(self.providers, self._clock.monotonic(), with_tags=self.rules.by_tags, survey=self._is_due(ring))
+        nodes = Nodes(
+            self.providers,
+            self._clock.monotonic(),
+            self._clock.wall().timestamp(),
+            with_tags=self.rules.by_tags,
+            survey=self._is_due(ring),
+        )
         asking = follow(
             ring,
             doubts,
-            span_blocks_max=limits.chain_span_blocks_max,
+            span_blocks_max=self._reach.blocks,
             doubts_max=limits.chain_doubts_max,
             agreement=self.rules.agreement,
             needs=needs,
@@ -78,19 +88,41 @@ class Chain:
         try:
             async with asyncio.timeout(limits.look_timeout_seconds):
                 verdict = await _driven(asking, nodes)
+                if self.rules.agreement:
+                    await nodes.agree_on_what_is_final(moved=isinstance(verdict, Plan))
         except TimeoutError:
             nodes.blame_who_is_asked(Missing(f"it took longer than {limits.look_timeout_seconds} s", "timeout"))
             verdict = Abandon(f"the node took longer than {limits.look_timeout_seconds} s")
         if isinstance(verdict, Abandon) and verdict.is_lie:
-            nodes.blame_who_is_asked(Missing(verdict.reason, "wrong"))
+            nodes.blame_who_announced(Missing(verdict.reason, "wrong"))
+        self._learn(verdict, nodes)
         nodes.conclude()
         return Found(nodes.calls, verdict, nodes.head, nodes.levels)
 
     def heads(self, ring: Ring, found: Found) -> Heads:
         """How far the chain is final, that stands at the tip of the ring."""
-        if found.levels is None:
+        levels = found.levels
+        # What is final is never taken back: one provider without tags is no reason to count blocks on this chain.
+        self._knows_tags = self._knows_tags or (levels is not None and levels.finalized is not None)
+        if levels is None and not self._knows_tags:
             return by_depth(ring, self.rules.final_depth)
-        return by_tags(ring, found.levels if _is_ahead_or_of(ring, found.head) else Levels())
+        return by_tags(ring, levels if levels is not None and _is_ahead_or_of(ring, found.head) else Levels())
+
+    def in_turn(self, turn: int) -> Rpc:
+        """Whom to ask this time about the past: each time another one of those that are not left alone."""
+        able = in_order([rpc.health for rpc in self.providers], self._clock.monotonic())
+        return self.providers[able[turn % len(able)]]
+
+    async def has_confirmed(self, by: Rpc, blocks: Mapping[int, str]) -> bool:
+        """Whether a second provider holds each of these blocks to be canonical, too, that one has answered with."""
+        able = in_order([rpc.health for rpc in self.providers], self._clock.monotonic())
+        others = [Node(self.providers[place]) for place in able if self.providers[place] is not by]
+        witnesses = [node for node in others[: limits.provider_witnesses_max] if await node.of_another_chain() is None]
+        for number, block_hash in blocks.items():
+            answers = await asyncio.gather(*(node.answer(ByNumber(number)) for node in witnesses))
+            if not any(isinstance(each, Block) and each.hash == block_hash for each in answers):
+                return False
+        return True
 
     def shown(self) -> list[dict[str, Any]]:
         """How each provider fares."""
@@ -106,6 +138,18 @@ class Chain:
             }
             for rpc in self.providers
         ]
+
+    def _learn(self, verdict: Verdict, nodes: Nodes) -> None:
+        """What this look says about the next: how far it may go at once, and whom it begins with."""
+        if not isinstance(verdict, Abandon):
+            self._reach = Reach(min(self._reach.after_answer().blocks, limits.chain_span_blocks_max))
+            self._announced_in_vain = 0
+            return
+        # Nothing of an abandoned look is kept. A provider that gives too little for so much may give enough for less.
+        self._reach = self._reach.after_refusal(self._reach.blocks, "")
+        self._announced_in_vain = self._announced_in_vain + 1 if nodes.announced_in_vain else 0
+        if self._announced_in_vain > limits.chain_doubts_max and len(self.providers) > 1:
+            nodes.blame_who_announced(Missing("nobody knows what leads to the heads that it announces", "wrong"))
 
     def _is_due(self, ring: Ring) -> bool:
         """Whether to compare the heads of all providers: one that stands still would not be noticed otherwise."""
@@ -132,16 +176,20 @@ class Nodes:
     What one provider said of a block stays known when another one goes on, and is checked against what that one says.
     """
 
-    def __init__(self, providers: Sequence[Rpc], now: float, *, with_tags: bool = True, survey: bool = False) -> None:
+    def __init__(
+        self, providers: Sequence[Rpc], now: float, wall: float, *, with_tags: bool = True, survey: bool = False
+    ) -> None:
         self._providers = providers
         self._now = now
+        self._wall = wall
         self._order = [providers[place] for place in in_order([each.health for each in providers], now)]
         self._with_tags = with_tags
         self._survey = survey
-        headers: dict[str, Header] = {}
-        self._nodes: Mapping[Rpc, Node] = {rpc: Node(rpc, headers) for rpc in providers}
+        blocks: dict[str, Block] = {}
+        self._nodes: Mapping[Rpc, Node] = {rpc: Node(rpc, blocks) for rpc in providers}
         self._asked: set[Rpc] = set()
         self._failed: dict[Rpc, Missing] = {}
+        self._announcer: Rpc | None = None
         self.head: Block | None = None
         self.levels: Levels | None = None
 
@@ -156,7 +204,8 @@ class Nodes:
             return await self._elsewhere(ask)
         if isinstance(ask, Latest) and self._survey:
             await self._compare()
-        missing = Missing("no provider is left to ask")
+        # A survey may have met all of them already.
+        missing = next(reversed(self._failed.values()), Missing("no provider is left to ask"))
         while (rpc := self._current()) is not None:
             answer = await self._of(rpc, ask)
             if not isinstance(answer, Missing):
@@ -170,6 +219,32 @@ class Nodes:
         rpc = self._current()
         if rpc is not None:
             self._failed[rpc] = failure
+
+    @property
+    def announced_in_vain(self) -> bool:
+        """Whether the provider that announced the head did not know itself what was asked about it."""
+        failure = None if self._announcer is None else self._failed.get(self._announcer)
+        return failure is not None and failure.cause == "unknown"
+
+    def blame_who_announced(self, failure: Missing) -> None:
+        """Take what is wrong with the head for a failure of the provider that announced it."""
+        if self._announcer is not None:
+            self._failed[self._announcer] = failure
+
+    async def agree_on_what_is_final(self, *, moved: bool) -> None:
+        """Take for final only what a second provider takes for it, too: it is asked where the chain moved."""
+        if self.levels is None or self.levels.finalized is None:
+            return
+        said, self.levels = self.levels.finalized, replace(self.levels, finalized=None)
+        others = [rpc for rpc in self._order if rpc is not self._announcer and self._may_witness(rpc)] if moved else []
+        for rpc in others[: limits.provider_witnesses_max]:
+            found = await self._is_stranger(rpc) or await self._nodes[rpc].head(with_tags=True)
+            if isinstance(found, Missing):
+                self._failed[rpc] = found
+            elif found[1] is not None and found[1].finalized is not None:
+                lower = min(said, found[1].finalized, key=lambda each: each.number)
+                self.levels = replace(self.levels, finalized=lower)
+                return
 
     def conclude(self) -> None:
         """Remember how each provider fared in this look."""
@@ -201,17 +276,14 @@ class Nodes:
         if isinstance(found, Missing):
             # Every node knows a head; one that has none is no use.
             return replace(found, cause="garbage") if found.cause == "unknown" else found
+        self._announcer = rpc
         self.head, self.levels = found
         return _noted(rpc, self.head)
 
     async def _is_stranger(self, rpc: Rpc) -> Missing | None:
-        """Why this is no provider of the chain; asked once, the first time that it is of use."""
+        """Why this is no provider of the chain; asked the first time that it is of use."""
         self._asked.add(rpc)
-        if rpc.is_of_the_chain:
-            return None
-        stranger = await self._nodes[rpc].of_another_chain()
-        rpc.is_of_the_chain = stranger is None
-        return stranger
+        return await self._nodes[rpc].of_another_chain()
 
     async def _elsewhere(self, ask: Elsewhere) -> Others:
         """What other providers answer, of those that may be asked."""
@@ -238,9 +310,10 @@ class Nodes:
         able = [rpc for rpc in self._order if not is_left_alone(rpc.health, self._now)]
         answers = await asyncio.gather(*(self._witnessed(rpc, Latest()) for rpc in able))
         heads = {rpc: answer for rpc, answer in zip(able, answers, strict=True) if isinstance(answer, Block)}
-        newest = max((head.timestamp for head in heads.values()), default=0)
+        # No block is from the future: whoever says so would make all others late, and be asked before them.
+        newest = min(max((head.timestamp for head in heads.values()), default=0), self._wall)
         for rpc, head in heads.items():
-            rpc.health = replace(rpc.health, behind_seconds=float(newest - head.timestamp))
+            rpc.health = replace(rpc.health, behind_seconds=max(0.0, newest - head.timestamp))
         places = in_order([rpc.health for rpc in self._order], self._now)
         self._order = [self._order[place] for place in places]
 

@@ -6,7 +6,7 @@ Whatever goes wrong out there comes back as a value, with its reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from app.kit import limits
 from app.watchers.answers import (
@@ -51,11 +51,13 @@ _REVERTED_CODE = 3
 
 class Node:
     """Answers what a follower asks, for one look: headers that were seen on the way are kept, as contents are checked
-    against them. Nodes of one chain may share them."""
+    against them. Nodes of one chain may share the blocks that they saw, to walk by; but whoever says what is in a block
+    is checked against its own header."""
 
-    def __init__(self, rpc: Rpc, headers: dict[str, Header] | None = None) -> None:
+    def __init__(self, rpc: Rpc, blocks: dict[str, Block] | None = None) -> None:
         self._rpc = rpc
-        self._headers: dict[str, Header] = {} if headers is None else headers
+        self._headers: dict[str, Header] = {}
+        self._blocks: dict[str, Block] = {} if blocks is None else blocks
         self._receipts: dict[str, Mapping[int, object]] = {}
         self.calls = 0
 
@@ -69,8 +71,7 @@ class Node:
                     await self._read_ahead(since, number)
                     return await self._numbered(number)
                 case ByHash(wanted):
-                    known = self._headers.get(wanted)
-                    return known.block if known else await self._hashed(wanted)
+                    return self._blocks.get(wanted) or await self._hashed(wanted)
                 case Contents(blocks):
                     return await self._contents(blocks)
                 case More(blocks, needs):
@@ -81,7 +82,7 @@ class Node:
             return _missing(failure)
 
     async def head(self, *, with_tags: bool) -> tuple[Block, Levels | None] | Missing:
-        """The head and what is final of it, in one request; None where this node does not say, or no sense."""
+        """The head and what is final of it, in one request; None where this node has no words for it."""
         with_tags = with_tags and self._rpc.has_tags
         tags = ("latest", "safe", "finalized") if with_tags else ("latest",)
         latest, *tagged = await self._call_all([("eth_getBlockByNumber", (tag, False)) for tag in tags])
@@ -98,8 +99,9 @@ class Node:
         try:
             levels = Levels(*(self._level(each) for each in tagged))
         except Contradiction:
-            return None
-        return levels if plausible(head, levels) else None
+            return Levels()
+        # Two nodes behind one address do not fit one another now and then. That says nothing, and so changes nothing.
+        return levels if plausible(head, levels) else Levels()
 
     def _level(self, outcome: Outcome) -> Block | None:
         """The block that a tag names; none where it was not said, which changes nothing about what is known."""
@@ -117,16 +119,17 @@ class Node:
                 self._kept(each.value)
 
     async def of_another_chain(self) -> Missing | None:
-        """Why this is no node of the chain that it is said to be of; None where it is one."""
+        """Why this is no node of the chain that it is said to be of; None where it is one, which is asked once."""
+        if self._rpc.is_of_the_chain:
+            return None
         outcome = await self._call("eth_chainId")
         if not isinstance(outcome, Result):
             return _missing(_NoAnswer(outcome))
         expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
-        return (
-            None
-            if outcome.value == expected
-            else Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}", "wrong")
-        )
+        self._rpc.is_of_the_chain = outcome.value == expected
+        if self._rpc.is_of_the_chain:
+            return None
+        return Missing(f"eth_chainId is {str(outcome.value)[:40]!r}, not {expected}", "wrong")
 
     async def _block(self, method: str, name: str) -> Block:
         return self._kept(await self._result(method, name, False)).block
@@ -136,6 +139,19 @@ class Node:
         if found.committed is None:
             self._demand("rpc", found.block, "the header of")
         self._headers[found.block.hash] = found
+        if found.committed is not None:
+            self._blocks[found.block.hash] = found.block
+        else:
+            self._blocks.setdefault(found.block.hash, found.block)
+        return found
+
+    async def _header(self, of: Block) -> Header:
+        """The header of a block, as this node itself gives it."""
+        if of.hash not in self._headers:
+            await self._hashed(of.hash)
+        found = self._headers[of.hash]
+        if found.block != of:
+            raise Contradiction(f"of block {of.hash} something else is said than before")
         return found
 
     async def _numbered(self, number: int) -> Block:
@@ -156,7 +172,7 @@ class Node:
         async def one(block: Block) -> Found | Missing:
             try:
                 async with at_once:
-                    return await self._logs(self._headers[block.hash])
+                    return await self._logs(await self._header(block))
             except (Contradiction, _NoAnswer) as failure:
                 return _missing(failure)
 
@@ -166,8 +182,8 @@ class Node:
             return missing
         seen = [each for each in found if not isinstance(each, Missing)]
         for block, each in zip(blocks, seen, strict=True):
-            # A block without transactions shows nothing that all chains could not.
-            if self._headers[block.hash].transactions:
+            # A block without transactions shows nothing that all chains could not; nor does a bloom of no logs.
+            if self._headers[block.hash].transactions and (each.logs or each.verified != "bloom"):
                 self._rpc.capability = learned(self._rpc.capability, each.verified)
         return tuple(each.logs for each in seen)
 
@@ -202,7 +218,7 @@ class Node:
         answers = await self._answers(blocks, needs)
         extras: list[Extra] = []
         for block, answered in zip(blocks, answers, strict=True):
-            mined = await self._mined(self._headers[block.hash]) if needs.full else None
+            mined = await self._mined(await self._header(block)) if needs.full else None
             extras.append(Extra(mined, answered))
         return Extras(tuple(extras))
 
@@ -216,29 +232,24 @@ class Node:
 
     async def _receipts_one_by_one(self, of: Header, block: object) -> Mapping[int, object]:
         """The receipts of those transactions whose outcome matters, from a node that has none of whole blocks."""
-        wanted = [index for index, each in enumerate(transactions_of(block)) if matters(each)]
+        found = list(enumerate(transactions_of(block)))[: len(of.transactions)]
+        wanted = [index for index, each in found if matters(each)]
+        outcomes = await self._call_all([("eth_getTransactionReceipt", (of.transactions[index],)) for index in wanted])
         return {
-            index: await self._result("eth_getTransactionReceipt", of.transactions[index])
-            for index in wanted
-            if index < len(of.transactions)
+            index: _known(outcome, "eth_getTransactionReceipt") for index, outcome in zip(wanted, outcomes, strict=True)
         }
 
     async def _answers(self, blocks: tuple[Block, ...], needs: Needs) -> list[dict[ContractCall, tuple[str, str]]]:
         """What calls answered before each block, and in it.
 
-        Where a node will not say, the last answer stands: a call that makes it fail holds nobody up, and a change is
-        told a block later.
+        Where a node does not say, or not in time, the last answer stands: a call that makes it fail, or work for long,
+        holds nobody up, and a change is told a block later.
         """
-        calls = sorted(needs.calls, key=lambda call: (call.address, call.data))
-        at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
-
-        async def ask(call: ContractCall, block_hash: str) -> str | None:
-            async with at_once:
-                return needs.known.get((block_hash, call)) or await self._answer_of(call, block_hash)
-
-        hashes = [blocks[0].parent, *(block.hash for block in blocks)] if calls else []
-        asked = [[ask(call, block_hash) for call in calls] for block_hash in hashes]
-        said = [await asyncio.gather(*each) for each in asked]
+        before = blocks[0].parent
+        # Those that have answered before go first: what never answers does not get in their way.
+        calls = sorted(needs.calls, key=lambda call: ((before, call) not in needs.known, call.address, call.data))
+        hashes = [before, *(block.hash for block in blocks)] if calls else []
+        said = await self._said(calls, hashes, needs)
         standing = said[0] if said else []
         answers: list[dict[ContractCall, tuple[str, str]]] = []
         for now in said[1:]:
@@ -247,6 +258,34 @@ class Node:
             answers.append({call: (old, new) for call, old, new in paired if old is not None and new is not None})
             standing = after
         return answers or [{} for _ in blocks]
+
+    async def _said(
+        self, calls: Sequence[ContractCall], block_hashes: Sequence[str], needs: Needs
+    ) -> list[list[str | None]]:
+        """What all of the calls answered at each of the blocks; None where there was no answer in time."""
+        at_once = asyncio.Semaphore(limits.rpc_calls_at_once)
+
+        async def ask(call: ContractCall, block_hash: str) -> str | None:
+            async with at_once:
+                return needs.known.get((block_hash, call)) or await self._answer_in_time(call, block_hash)
+
+        asking = [[asyncio.create_task(ask(call, each)) for call in calls] for each in block_hashes]
+        every = [task for tasks in asking for task in tasks]
+        if not every:
+            return []
+        try:
+            done, _ = await asyncio.wait(every, timeout=limits.calls_seconds_max)
+        finally:
+            for task in every:
+                task.cancel()
+        return [[task.result() if task in done else None for task in tasks] for tasks in asking]
+
+    async def _answer_in_time(self, call: ContractCall, block_hash: str) -> str | None:
+        try:
+            async with asyncio.timeout(limits.call_timeout_seconds):
+                return await self._answer_of(call, block_hash)
+        except TimeoutError:
+            return None
 
     async def _answer_of(self, call: ContractCall, block_hash: str) -> str | None:
         """What a contract answers at a block, by its hash (EIP-1898); None where the node does not say."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -59,7 +60,8 @@ class Watchers:
         self.proof = proving.proof
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
         self.backfill_next = backfilling.backfill_next
-        self._looking: set[asyncio.Task[bool]] = set()
+        # Those that are under way, each of its kind: one kind has no place of another's.
+        self._looking: dict[asyncio.Task[bool], str] = {}
 
     async def look_next(self) -> int:
         """Look at the sources that are due, all at once, so that a slow one holds up no other.
@@ -73,9 +75,12 @@ class Watchers:
         ended, _ = await asyncio.wait(
             self._looking, timeout=limits.look_turn_seconds, return_when=asyncio.FIRST_COMPLETED
         )
-        self._looking -= ended
-        if any([look.result() for look in ended]):
+        for look in ended:
+            del self._looking[look]
+        if any([look.result() for look in ended if look.exception() is None]):
             self._wake.ring("subscriptions")
+        for look in ended:
+            look.result()  # a bug ends this round, once what the others told is on its way
         return begun + len(ended) + len(self._looking)
 
     async def list(self, db: AsyncSession, agent_id: str, query: WatcherQuery) -> Page[Watcher]:
@@ -100,13 +105,19 @@ class Watchers:
         await asyncio.gather(*self._looking, return_exceptions=True)
 
     async def _begin(self) -> int:
-        free = limits.looks_at_once_max - len(self._looking)
-        if free <= 0:
+        under_way = Counter(self._looking.values())
+        free = {kind: limits.looks_at_once_max - under_way[kind] for kind in self._kinds}
+        if all(room <= 0 for room in free.values()):
             return 0
         async with self._transaction() as db:
             now = await self._clock.now(db)
-            taken = await self._subscriptions.take(db, self._kinds, now, free)
-        self._looking |= {asyncio.create_task(self._kinds[source.kind].look(source)) for source in taken}
+            taken = [
+                source
+                for kind, room in free.items()
+                if room > 0
+                for source in await self._subscriptions.take(db, [kind], now, room)
+            ]
+        self._looking |= {asyncio.create_task(self._kinds[each.kind].look(each)): each.kind for each in taken}
         return len(taken)
 
     async def _ring_when_due(self) -> None:

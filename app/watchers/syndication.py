@@ -192,9 +192,12 @@ class _Reader:
 
 def _of_xml(body: bytes, content_type: str | None) -> _Raw:
     reader = _Reader()
+    text = _decoded(body, content_type)
+    if _has_long_namespace(text):
+        raise Unreadable(f"the feed has a namespace of more than {limits.feed_namespace_chars_max} characters")
     try:
         parser = DefusedXMLParser(target=reader, forbid_dtd=True, encoding="utf-8")
-        parser.feed(_decoded(body, content_type))
+        parser.feed(text.encode("utf-8", "replace"))
         parser.close()
     except _Bounded:
         raise Unreadable("the feed is nested too deep, or has too many elements") from None
@@ -219,8 +222,8 @@ _BOMS = (
 )
 
 
-def _decoded(body: bytes, content_type: str | None) -> bytes:
-    """The document in UTF-8. What says its encoding, in order: its first bytes, the answer's header, the document."""
+def _decoded(body: bytes, content_type: str | None) -> str:
+    """The document. What says its encoding, in order: its first bytes, the answer's header, the document."""
     name = next((name for bom, name in _BOMS if body.startswith(bom)), None)
     if name is None and (said := _CHARSET.search(content_type or "")):
         name = said[1]
@@ -233,7 +236,7 @@ def _decoded(body: bytes, content_type: str | None) -> bytes:
     if not _TEXT_CODEC.fullmatch(codec):
         raise Unreadable(f"the feed says that it is in the encoding {(name or '')[:40]}, which is not known here")
     text = _DECLARATION.sub("", body.decode(codec, "replace").removeprefix("\ufeff"), count=1)
-    return _ENTITY.sub(_numbered, _FORBIDDEN.sub("", text)).lstrip().encode("utf-8", "replace")
+    return _ENTITY.sub(_numbered, _FORBIDDEN.sub("", text)).lstrip()
 
 
 # Python calls more than these encodings, and some of them take their time.
@@ -249,6 +252,24 @@ def _numbered(entity: re.Match[str]) -> str:
     """`&nbsp;` and its like, which are HTML's and which feeds use all the same, as XML has them."""
     text = html5.get(f"{entity[1]};")
     return entity[0] if text is None or entity[1] in _OF_XML else "".join(f"&#{ord(each)};" for each in text)
+
+
+# Where a long value in quotes begins, or what looks like one. Where one begins, one of its kind before it has ended, so
+# each is read once, and none hides another.
+_LONG = re.compile(r"""=[ \t\r\n]*+(?="[^"]{MAX}|'[^']{MAX})""".replace("MAX", str(limits.feed_namespace_chars_max)))
+_DELIMITER = re.compile(r"""[ \t\r\n"'<>/=]""")
+
+
+def _has_long_namespace(text: str) -> bool:
+    """Whether a namespace is so long that a parser would take minutes: it writes it before each name that is in it."""
+    return any(_may_name_a_namespace(text, long.start()) for long in _LONG.finditer(text))
+
+
+def _may_name_a_namespace(text: str, end: int) -> bool:
+    """Whether what stands before this place is `xmlns`, or farther back than anybody would look."""
+    before = text[max(0, end - limits.feed_namespace_chars_max) : end].rstrip(" \t\r\n")
+    name = _DELIMITER.split(before)[-1]
+    return not before or name == before or name.startswith("xmlns")
 
 
 def _split(tag: str) -> tuple[str, str]:
@@ -301,7 +322,8 @@ def _scalar(value: Json) -> str | None:
 # Texts
 
 
-_SILENT = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+# What does not end goes on to the end, as in browsers; and it is looked for once.
+_SILENT = re.compile(r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 

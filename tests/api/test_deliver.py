@@ -289,12 +289,18 @@ async def test_one_message_goes_to_each_endpoint_with_its_own_id(
 
 
 async def test_a_slow_receiver_holds_up_nobody_else(services, agent, new_agent, receiver) -> None:
-    released = asyncio.Event()
+    released, all_rung = asyncio.Event(), asyncio.Event()
 
     async def slowly(post: Post) -> web.Response:
         await released.wait()
         return web.Response(status=204)
 
+    def at_once(post: Post) -> web.Response:
+        if len(receiver.rings) == 20:
+            all_rung.set()
+        return web.Response(status=204)
+
+    receiver.answers = at_once
     async with receiving(Receiver(answers=slowly)) as slow:
         endpoints = [await register(agent, slow.url), await register(agent, receiver.url)]
         await work(services)
@@ -302,8 +308,7 @@ async def test_a_slow_receiver_holds_up_nobody_else(services, agent, new_agent, 
         waiting = asyncio.create_task(drain(services.deliveries.deliver_next, rounds_max=10_000))
         for _ in range(20):
             await send(services, endpoints[1]["id"])
-        while len(receiver.rings) < 20:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(all_rung.wait(), 10)
         listed = (await agent.get("/v1/deliveries?state=pending")).json()["items"]
         released.set()
         await waiting

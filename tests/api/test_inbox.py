@@ -144,6 +144,8 @@ async def test_two_that_come_at_once_are_told_once(
         (b'{"a": "\\u0000"}', "application/json", "text", '{"a": "\\u0000"}'),
         (b'"\\ud800"', "application/json", "text", '"\\ud800"'),
         (b"[" * 5_000, "application/json", "text", "[" * 5_000),
+        (b'{"n": 0.12345678901234567890}', "application/json", "text", '{"n": 0.12345678901234567890}'),
+        (b'{"n": [12345678901234567890]}', "application/json", "json", {"n": [12345678901234567890]}),
         (b"a=1&b=2", "application/x-www-form-urlencoded", "text", "a=1&b=2"),
         ("grüß".encode(), "text/plain", "text", "grüß"),
         (b"a\x00b", "text/plain", "base64", "YQBi"),
@@ -251,6 +253,27 @@ async def test_an_inbox_takes_so_many_a_second(agent: TestAgent, http: httpx.Asy
     assert answers[-1].headers["retry-after"] == "1"
     clock.advance(seconds=1)
     assert (await http.post(path(inbox), content=b"once more")).status_code == 200
+
+
+async def test_large_webhooks_count_as_several(agent: TestAgent, http: httpx.AsyncClient, clock: OwnClock) -> None:
+    inbox = await opened(agent, **NONE)
+    large = [bytes([number]) * limits.inbox_body_bytes_max for number in range(2)]
+    assert [(await http.post(path(inbox), content=each)).status_code for each in large] == [200, 429]
+    clock.advance(seconds=1)
+    assert (await http.post(path(inbox), content=large[1])).status_code == 200
+
+
+async def test_an_agent_has_so_many_inboxes(
+    agent: TestAgent, new_agent: NewAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "inboxes_per_agent_max", 2)
+    first = await opened(agent, **NONE)
+    await opened(agent, **NONE)
+    refused = await agent.post("/v1/subscriptions", {"source": {"kind": "inbox", "verify": NONE}})
+    assert refused.status_code == 409
+    await opened(await new_agent(), **NONE)
+    await agent.call("DELETE", f"/v1/subscriptions/{first['id']}")
+    await opened(agent, **NONE)
 
 
 async def test_the_watcher_of_an_inbox_says_how_much_came(agent: TestAgent, http: httpx.AsyncClient) -> None:

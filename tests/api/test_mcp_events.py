@@ -18,6 +18,7 @@ from app.kit.due import drain
 from app.services import Services
 from tests.conftest import NewAgent
 from tests.receivers import Post
+from tests.sites import serving
 from tests.world import OwnClock, TestAgent
 from workers.housekeeping import tidy
 
@@ -56,15 +57,9 @@ class Host:
 @pytest.fixture
 async def host() -> AsyncIterator[Host]:
     told = Host()
-    app = web.Application()
-    app.router.add_post("/events", told.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    told.url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
-    yield told
-    await runner.cleanup()
+    async with serving(told.handle) as url:
+        told.url = f"{url}/events"
+        yield told
 
 
 async def subscribe(agent: TestAgent, host: Host, secret: str = SECRET, **mcp: Any) -> dict[str, Any]:

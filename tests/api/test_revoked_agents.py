@@ -1,7 +1,9 @@
-"""A revoked agent is left alone: nobody could stop its rings any more."""
+"""A revoked agent is left alone: nobody could stop its rings, or what is watched for it, any more."""
 
 import asyncio
+from urllib.parse import urlsplit
 
+import httpx
 from aiohttp import web
 from sqlalchemy import text
 
@@ -52,3 +54,25 @@ async def test_an_answer_that_comes_after_the_agent_was_revoked_makes_no_endpoin
     async with services.database.transaction() as db:
         states = (await db.execute(text("select state from endpoints"))).scalars().all()
     assert states == ["disabled"]
+
+
+async def test_the_subscriptions_of_a_revoked_agent_end(
+    new_agent: NewAgent, http: httpx.AsyncClient, services: Services
+) -> None:
+    leaving, staying = await new_agent(), await new_agent()
+    document = {"source": {"kind": "http.json", "url": "http://127.0.0.1:9001/price", "interval": "PT30S"}}
+    inbox = {"source": {"kind": "inbox", "verify": {"scheme": "none"}}}
+    for agent in (leaving, staying):
+        (await agent.post("/v1/subscriptions", document)).raise_for_status()
+    opened = (await leaving.post("/v1/subscriptions", inbox)).json()
+    (await leaving.post("/v1/agents/me/revoke", {})).raise_for_status()
+
+    await tidy(services)
+
+    assert (await http.post(urlsplit(opened["source"]["url"]).path, content=b"1")).status_code == 404
+    [kept] = (await staying.get("/v1/subscriptions")).json()["items"]
+    async with services.database.transaction() as db:
+        left = (await db.execute(text("select id from subscriptions"))).scalars().all()
+        states = (await db.execute(text("select kind, state from sources order by kind"))).all()
+    assert left == [kept["id"]]
+    assert states == [("http.json", "starting"), ("inbox", "idle")]

@@ -180,6 +180,38 @@ async def test_an_agent_has_so_many_streams_and_no_more(
         assert await anext(pieces) == b"200"
 
 
+async def test_a_request_that_waits_takes_a_place_until_it_is_answered(
+    app: Starlette,
+    services: Services,
+    agent: TestAgent,
+    subscription: dict[str, Any],
+    chain: Written,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "streams_per_agent_max", 1)
+    path = f"/v1/subscriptions/{subscription['id']}/events"
+    async with streaming(app, agent, subscription) as pieces:
+        assert [await anext(pieces) for _ in range(2)] == [b"200", b":\n\n"]
+        assert (await agent.get(f"{path}?wait=1")).status_code == 429
+        # What does not wait needs none.
+        assert (await agent.get(path)).status_code == 200
+        await tell(services, chain, 1)
+        assert len((await agent.get(f"{path}?wait=1")).json()["items"]) == 1
+    for _ in range(2):
+        assert (await agent.get(f"{path}?wait=1&after_seq=1")).status_code == 200
+
+
+async def test_streams_that_are_asked_for_at_once_are_no_more_than_an_agent_may_have(
+    services: Services, agent: TestAgent, subscription: dict[str, Any], chain: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "streams_per_agent_max", 2)
+    follow, transaction = services.subscriptions.stream, services.database.transaction
+    # All are let in before the first of them begins.
+    streams = [await follow(transaction, agent.id, subscription["id"], None) for _ in range(5)]
+    begun = [await anext(each, None) for each in streams]
+    assert begun == [b":\n\n", b":\n\n", None, None, None]
+
+
 @pytest.mark.parametrize("last", ["x", "-1", "1" * 19])
 async def test_what_is_no_number_of_an_entry_is_refused(
     agent: TestAgent, subscription: dict[str, Any], chain: Written, last: str

@@ -361,3 +361,47 @@ async def test_the_number_of_subscriptions_is_bounded(agent: TestAgent, monkeypa
     answer = await agent.post("/v1/subscriptions", {"source": LOGS})
     assert answer.status_code == 409
     assert answer.json()["type"] == "/problems/too-many-subscriptions"
+
+
+async def refused(agent: TestAgent, source: dict[str, Any], **members: Any) -> str:
+    answer = await agent.post("/v1/subscriptions", {"source": source, **members})
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["type"] == "/problems/too-many-subscriptions"
+    return answer.json()["detail"]
+
+
+async def test_an_agent_asks_so_many_things_of_one_document(
+    agent: TestAgent, new_agent: NewAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "document_filters_max", 2)
+    for pointer in ("/a", "/b", "/b"):
+        await subscribe(agent, {**VALUE, "pointer": pointer})
+    assert "2 things" in await refused(agent, {**VALUE, "pointer": "/c"})
+    await subscribe(agent, {**VALUE, "pointer": "/a"})
+    await subscribe(agent, {**VALUE, "pointer": "/c", "url": "http://127.0.0.1:8080/other"})
+    await subscribe(await new_agent(), {**VALUE, "pointer": "/c"})
+
+
+async def test_one_host_is_asked_so_often_for_an_agent(
+    agent: TestAgent, new_agent: NewAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "host_requests_per_second_max", 0.3)
+    host = "http://127.0.0.1:8080"
+    for path, interval in (("/a", "PT10S"), ("/b", "PT10S"), ("/c", "PT20S"), ("/d", "PT20S")):
+        await subscribe(agent, {**VALUE, "url": host + path, "interval": interval})
+    assert "0.3 times a second" in await refused(agent, {**VALUE, "url": f"{host}/e", "interval": "P1D"})
+    # What is asked already is asked no more often.
+    await subscribe(agent, {**VALUE, "url": f"{host}/a", "interval": "PT10S", "pointer": "/other"})
+    await subscribe(agent, {**VALUE, "url": "http://127.0.0.1:8081/e"})
+    await subscribe(await new_agent(), {**VALUE, "url": f"{host}/e"})
+
+
+async def test_so_many_of_an_agents_subscriptions_catch_up_at_a_time(
+    agent: TestAgent, new_agent: NewAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "backfills_per_agent_max", 2)
+    for block in (1, 2):
+        await subscribe(agent, LOGS, from_block=block)
+    assert "2 subscriptions of yours" in await refused(agent, LOGS, from_block=3)
+    await subscribe(agent, LOGS)
+    await subscribe(await new_agent(), LOGS, from_block=3)

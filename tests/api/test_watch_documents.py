@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from app.kit import limits
 from app.kit.due import drain
+from app.kit.ids import Ids
 from app.services import Services
+from app.watchers.documents import Documents
+from app.watchers.media import Fetched, JsonMedium
+from app.watchers.rules import Judged, Memory
 from tests.conftest import NewAgent
+from tests.sites import serving
 from tests.world import OwnClock, TestAgent
 
 
@@ -38,20 +45,15 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(site: Site) -> AsyncIterator[Site]:
-    app = web.Application()
-    app.router.add_get("/price", site.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}/price"
-    yield site
-    await runner.cleanup()
+async def opened(site: Site) -> AsyncIterator[Site]:
+    async with serving(site.handle) as url:
+        site.url = f"{url}/price"
+        yield site
 
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    async with serving(Site()) as site:
+    async with opened(Site()) as site:
         site.answers.set()
         yield site
 
@@ -72,8 +74,9 @@ def watching(services: Services, clock: OwnClock) -> Watching:
     return Watching(services, clock)
 
 
-async def subscribe(agent: TestAgent, site: Site, pointer: str = "/usd") -> str:
-    source = {"kind": "http.json", "url": site.url, "interval": "PT30S", "pointer": pointer}
+async def subscribe(agent: TestAgent, site: Site, pointer: str = "/usd", jmespath: str | None = None) -> str:
+    selecting = {"pointer": pointer} if jmespath is None else {"jmespath": jmespath}
+    source = {"kind": "http.json", "url": site.url, "interval": "PT30S", **selecting}
     created = await agent.post("/v1/subscriptions", {"source": source})
     assert created.status_code == 201, created.text
     return created.json()["id"]
@@ -218,7 +221,7 @@ async def test_a_value_that_goes_and_comes_back_is_told_both_times(
 async def test_a_slow_site_holds_up_no_other(
     agent: TestAgent, new_agent: NewAgent, site: Site, watching: Watching
 ) -> None:
-    async with serving(Site(answers=asyncio.Event())) as slow:
+    async with opened(Site(answers=asyncio.Event())) as slow:
         impatient = await new_agent()
         await subscribe(agent, slow)
         await subscribe(impatient, site)
@@ -229,3 +232,98 @@ async def test_a_slow_site_holds_up_no_other(
         slow.answers.set()
         await looking
     assert (await watcher_of(agent))["looked_at"] is not None
+
+
+async def test_slow_sites_of_one_kind_take_no_place_from_another(
+    agent: TestAgent, new_agent: NewAgent, site: Site, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "looks_at_once_max", 2)
+    site.body = b"<rss><channel><title>News</title></channel></rss>"
+    async with opened(Site(answers=asyncio.Event())) as slow:
+        for number in range(3):
+            await subscribe(agent, Site(url=f"{slow.url}?{number}"))
+        other = await new_agent()
+        await other.post("/v1/subscriptions", {"source": {"kind": "http.feed", "url": site.url, "interval": "PT30S"}})
+        looking = asyncio.create_task(watching.look())
+        async with asyncio.timeout(10):
+            while (await watcher_of(other))["looked_at"] is None:
+                assert not looking.done()
+        assert len(slow.asked) == 2
+        slow.answers.set()
+        await looking
+
+
+class Pondering(JsonMedium):
+    """Judges, or says what there is to tell, when it is let."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def judge(self, document: Any, spec: Mapping[str, Any], memory: Memory | None) -> Judged:
+        self.ponder("judge")
+        return super().judge(document, spec, memory)
+
+    def payloads(
+        self, document: Any, spec: Mapping[str, Any], fetched: Fetched, judged: Judged
+    ) -> Sequence[Mapping[str, Any]]:
+        self.ponder("payloads")
+        return super().payloads(document, spec, fetched, judged)
+
+    def ponder(self, at: str) -> None:
+        if at == self.at:
+            self.begun.set()
+            assert self.go_on.wait(10)
+
+
+@pytest.mark.parametrize("at", ["judge", "payloads"])
+async def test_whoever_subscribes_does_not_wait_for_what_is_being_judged(
+    agent: TestAgent, site: Site, services: Services, watching: Watching, at: str
+) -> None:
+    first = await subscribe(agent, site, "/usd")
+    medium, clock = Pondering(at), watching.clock
+    watcher = Documents(medium, services.database.transaction, clock, Ids(), services.subscriptions, services.outbound)
+    async with services.database.transaction() as db:
+        [taken] = await services.subscriptions.take(db, ["http.json"], clock.at, 1)
+    looking = asyncio.create_task(watcher.look(taken))
+    await asyncio.to_thread(medium.begun.wait, 10)
+    second = await asyncio.wait_for(subscribe(agent, site, "/eur"), 5)
+    medium.go_on.set()
+    await looking
+    # It was not judged, so it has not begun: the next look is for it.
+    assert (await agent.get(f"/v1/subscriptions/{second}")).json()["state"] == "starting"
+    await watching.look(seconds=0)
+    assert (await agent.get(f"/v1/subscriptions/{second}")).json()["state"] == "active"
+    site.body = b'{"usd": 7, "eur": 8}'
+    await watching.look()
+    assert (await told(agent, first), await told(agent, second)) == ([(1, 7)], [(2, 8)])
+
+
+async def test_those_that_time_does_not_suffice_for_are_judged_by_the_next_looks(
+    agent: TestAgent, site: Site, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "judging_seconds_max", 0)
+    site.headers = {"etag": '"v1"'}
+    wanted = [await subscribe(agent, site, jmespath=name) for name in ("usd", "eur", "yen")]
+    for _ in range(3):
+        await watching.look()
+    troubles = [(await agent.get(f"/v1/subscriptions/{each}")).json()["trouble"] for each in wanted]
+    assert [each for each in troubles if each is not None] == ["all that is asked of this document takes too long"] * 2
+    site.headers, site.body = {"etag": '"v2"'}, b'{"usd": 7, "eur": 8, "yen": 9}'
+    for _ in range(3):
+        await watching.look()
+    assert [await told(agent, each) for each in wanted] == [[(1, 7)], [(2, 8)], [(None, 9)]]
+
+
+async def test_what_asks_no_expression_waits_for_none(
+    agent: TestAgent, site: Site, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "judging_seconds_max", 0)
+    expressions = [await subscribe(agent, site, jmespath=name) for name in ("usd", "eur", "yen")]
+    plain = await subscribe(agent, site, "/usd")
+    await watching.look()
+    for value in (7, 8, 9):
+        site.body = b'{"usd": %d}' % value
+        await watching.look()
+    assert await told(agent, plain) == [(1, 7), (7, 8), (8, 9)]
+    assert [await told(agent, each) for each in expressions] == [[], [], []]

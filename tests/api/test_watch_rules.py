@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from aiohttp import web
 from app.kit import limits
 from app.kit.due import drain
 from app.services import Services
+from tests.sites import serving
 from tests.strangers import says, says_endlessly, stranger
 from tests.world import OwnClock, TestAgent
 
@@ -43,21 +43,10 @@ class Site:
         return web.Response(status=status, body=body, headers=headers)
 
 
-@asynccontextmanager
-async def serving() -> AsyncIterator[Site]:
-    site, app = Site(), web.Application()
-    app.router.add_get("/{path:.*}", site.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield site
-    await runner.cleanup()
-
-
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    async with serving() as site:
+    site = Site()
+    async with serving(site.handle) as site.url:
         yield site
 
 

@@ -13,7 +13,8 @@ from app.services import open_services
 from app.settings import Settings
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import Town, pulled, subscribe, transfers
-from tests.chain.proxy import Proxy, Raw, honest
+from tests.chain.faults import FAULTS, Faulty
+from tests.chain.proxy import Proxy
 from tests.world import OwnClock, TestAgent
 
 Place = tuple[str, int, int]
@@ -31,6 +32,7 @@ async def test_a_replay_of_what_was_told_equals_the_chain(
     seed: int,
 ) -> None:
     chance = random.Random(seed)
+    bad = Faulty(proxy, seed, lambda name: name)
     subscription = await subscribe(agent, transfers(token, endpoint_id=await town.endpoint(agent)))
     await town.turn()
     begun = int((await chain.head())["number"], 16)
@@ -49,16 +51,16 @@ async def test_a_replay_of_what_was_told_equals_the_chain(
             case "rollback" if (depth := min(chance.randint(1, 3), await _above(chain, begun))) > 0:
                 await chain.rollback(depth)
             case "fault":
-                proxy.tamper = chance.choice(FAULTS)
+                bad.fault, bad.share = FAULTS[chance.choice(sorted(FAULTS))], 1.0
             case "honest":
-                proxy.tamper = honest
+                bad.heal()
             case "restart":
                 clock.advance(seconds=1)
                 async with open_services(settings, Silence(), name="tests", clock=clock) as fresh:
                     await drain(fresh.watchers.look_next)
             case _:
                 await town.turn()
-    proxy.tamper = honest
+    bad.heal()
     await chain.mine()
     for _ in range(5):
         clock.advance(seconds=30)
@@ -97,23 +99,3 @@ def _replayed(events: list[dict[str, Any]]) -> list[Place]:
         else:
             assert standing.pop(data["retracts"]) == place
     return list(standing.values())
-
-
-def _at_receipts(change: Any) -> Any:
-    return lambda method, answer: (
-        {**answer, "result": change(answer["result"])}
-        if method == "eth_getBlockReceipts" and "result" in answer
-        else answer
-    )
-
-
-FAULTS: list[Any] = [
-    lambda *_: Raw(502),
-    lambda *_: Raw(200, b"{"),
-    lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"], "error": {"code": -32005, "message": "slow down"}},
-    lambda method, answer: {**answer, "result": None} if method == "eth_getBlockByHash" else answer,
-    _at_receipts(lambda receipts: None),
-    _at_receipts(lambda receipts: receipts[1:]),
-    _at_receipts(lambda receipts: [{**each, "logs": each["logs"][1:]} for each in receipts]),
-    _at_receipts(lambda receipts: [{**each, "blockHash": "0x" + "00" * 32} for each in receipts]),
-]

@@ -177,6 +177,26 @@ async def test_a_node_is_asked_for_no_more_than_it_gives(
     assert values(await pulled(agent, subscription["id"])) == [1, 2, 3]
 
 
+async def test_what_is_too_far_back_is_shown_to_begin_later(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, settings: Settings, clock: OwnClock
+) -> None:
+    begun = int((await chain.head())["number"], 16) + 1
+    await transferred(chain, token, 1, 2, 3)
+    # Nobody has watched yet, so nobody knew how far back this is.
+    subscription = await subscribe(agent, transfers(token, from_block=begun))
+    assert subscription["catching_up"]["from_block"] == begun
+    near = settings.model_copy(update={"watching": settings.watching.model_copy(update={"backfill_blocks_max": 3})})
+    await town.look()
+    head = int((await chain.head())["number"], 16)
+    async with open_services(near, Silence(), name="tests", clock=clock) as nearsighted:
+        await nearsighted.watchers.backfill_next()
+    await chain.mine(final)
+    await catch_up(town)
+    shown = (await agent.get(f"/v1/subscriptions/{subscription['id']}")).json()
+    assert shown["catching_up"]["from_block"] == head - 3
+    assert values(await pulled(agent, subscription["id"])) == [2, 3]
+
+
 async def test_a_block_beyond_the_head_or_too_far_back_is_refused(
     agent: TestAgent, town: Town, chain: DevChain, token: Token
 ) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.kit import limits
+from app.kit.operator_http import operator_client
 from app.watchers.jsonrpc import Call, Fault, Refused, Result, Rpc
 from app.watchers.refusals import Meaning
 from examples.devchain import DevChain
@@ -85,6 +86,22 @@ async def test_a_provider_that_is_busy_or_away_is_not_asked_singly(rpc: Rpc, pro
 async def test_what_retry_after_asks_for_is_kept(rpc: Rpc, proxy: Proxy) -> None:
     proxy.tamper = lambda *_: Raw(429, b"", {"retry-after": "7"})
     assert await rpc.call("eth_chainId") == Fault("HTTP status 429", "limited", 7.0)
+
+
+async def test_of_an_error_no_more_is_read_than_its_beginning(rpc: Rpc, proxy: Proxy) -> None:
+    text = "no " * 1_000 + "rate limit"
+    proxy.tamper = lambda _, answer: {"id": answer["id"], "error": {"code": -32000, "message": text}}
+    refused = await rpc.call("eth_chainId")
+    assert isinstance(refused, Refused)
+    assert (refused.said, refused.meaning) == (text[: limits.rpc_error_chars_max], Meaning.OTHER)
+
+
+async def test_no_cookie_is_kept(proxy: Proxy) -> None:
+    body = b'{"id": 1, "result": "0x7a69"}'
+    proxy.tamper = lambda *_: Raw(200, body, {"set-cookie": "session=1; Path=/"})
+    async with operator_client(timeout_seconds=5) as http:
+        assert await Rpc(http, "eip155:31337", proxy.url).call("eth_chainId") == Result("0x7a69")
+        assert list(http.cookies.jar) == []
 
 
 async def test_a_provider_that_hangs_is_given_up(http: httpx.AsyncClient, proxy: Proxy) -> None:

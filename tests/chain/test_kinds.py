@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from app.kit import limits
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import NETWORK, Town, pulled, subscribe
 from tests.chain.parrot import COLLECTION, MEMORY, POOL, remembered, spoken, words
-from tests.chain.proxy import Proxy
+from tests.chain.proxy import Proxy, Silence
 from tests.world import TestAgent
 from tocsin import proofs
 from tocsin.abi import Event
@@ -225,3 +226,44 @@ async def test_who_wants_transactions_is_told_from_the_first_block_on(
     await town.turn()
     [transfer] = await told(agent, wanted)
     assert transfer["transfer"]["amount"] == "0.000000000000000001"
+
+
+@pytest.mark.usefixtures("contracts")
+async def test_a_call_that_is_not_answered_holds_up_nothing_else(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "call_timeout_seconds", 0.2)
+    monkeypatch.setattr(limits, "calls_seconds_max", 0.5)
+    remembering = await watch(agent, "evm.call", address=MEMORY, function="get() returns (uint256)")
+    blocks = await watch(agent, "evm.block", every=1)
+    await town.turn()
+    proxy.tamper = lambda method, answer: Silence() if method == "eth_call" else answer
+    await chain.send({"from": chain.accounts[0]} | remembered(MEMORY, 1))
+    await chain.mine(3)
+    await town.turn()
+    assert len(await told(agent, blocks)) == 3
+    proxy.tamper = lambda _, answer: answer
+    await chain.send({"from": chain.accounts[0]} | remembered(MEMORY, 2))
+    await chain.mine()
+    await chain.send({"from": chain.accounts[0]} | remembered(MEMORY, 3))
+    await chain.mine()
+    await town.turn(2)
+    assert [each["current"]["decoded"]["value0"] for each in await told(agent, remembering)] == ["2", "3"]
+
+
+async def test_receipts_that_are_asked_for_one_by_one_are_asked_for_together(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    refused = {"error": {"code": -32601, "message": "no such method"}}
+    proxy.tamper = lambda method, answer: (
+        {"id": answer["id"], **refused} if method == "eth_getBlockReceipts" else answer
+    )
+    paid = await watch(agent, "evm.transfer", asset="native")
+    await town.turn()
+    for _ in range(20):
+        await chain.send({"from": chain.accounts[0], "to": chain.accounts[1], "value": "0x1"})
+    await chain.mine()
+    before = proxy.requests
+    await town.turn()
+    assert len(await told(agent, paid)) == 20
+    assert proxy.requests - before < 10

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from app.services import Services
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import Town, pulled, subscribe, transfers
+from tests.chain.faults import Faulty
 from tests.chain.proxy import Proxy
 from tests.conftest import NewAgent
 from tests.world import TestAgent
@@ -42,6 +44,48 @@ async def test_the_node_is_asked_the_same_for_one_subscriber_and_for_a_thousand(
     assert for_one["eth_getBlockReceipts"] == 2
     [watcher] = (await agent.get("/v1/watchers")).json()["items"]
     assert watcher["subscriptions"] == 1_000
+
+
+async def test_the_way_down_a_deep_fork_is_read_by_the_batch(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    await chain.mine(140)
+    await town.turn()
+    await chain.reorg(120)
+    await chain.mine()
+    before = proxy.requests
+    await town.turn(5)
+    [watcher] = (await agent.get("/v1/watchers")).json()["items"]
+    assert watcher["state"] == "halted"
+    assert proxy.requests - before < 5 * 20
+
+
+async def test_who_gives_only_so_much_is_asked_for_less_at_once(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    for value in range(60):
+        await token.transfer(chain.accounts[0], chain.accounts[1], value)
+        await chain.mine()
+    left = 0
+
+    def limited(call: Any, answer: Any) -> Any:
+        nonlocal left
+        # Each look has so many.
+        left = 20 if call["params"][:1] == ["latest"] else left - (call["method"] == "eth_getBlockReceipts")
+        error = {"code": -32005, "message": "project ID request rate exceeded"}
+        return answer if left >= 0 else {"jsonrpc": "2.0", "id": call["id"], "error": error}
+
+    limits = Faulty(proxy, 0, lambda name: name)
+    limits.fault, limits.share = limited, 1.0
+    for _ in range(6):
+        town.clock.advance(seconds=30)
+        await town.turn()
+    events = await pulled(agent, subscription["id"])
+    assert [int(each["data"]["payload"]["log"]["data"], 16) for each in events] == list(range(60))
 
 
 async def test_a_thousand_blocks_are_made_up_in_order(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits
 from app.kit.clock import SystemClock
+from app.kit.database import Transaction
 from app.kit.wake import Silence
 from app.services import Services, open_services
 from app.settings import ChainSettings, ProviderSettings, Settings
@@ -38,12 +41,12 @@ class Bell:
 
 
 @asynccontextmanager
-async def listening(services: Services, ws_url: str) -> AsyncIterator[Bell]:
+async def listening(services: Services, ws_url: str, transaction: Transaction | None = None) -> AsyncIterator[Bell]:
     bell = Bell()
     provider = ProviderSettings(url="http://127.0.0.1:1", ws_url=ws_url)
     chains = {NETWORK: ChainSettings(rpc_url=(provider,), poll_seconds=600)}
     heads = NewHeads(
-        services.database.transaction,
+        transaction or services.database.transaction,
         SystemClock(),
         bell,
         services.subscriptions,
@@ -88,6 +91,29 @@ async def test_a_new_head_makes_the_chain_due(waiting: Services, chain: DevChain
             await chain.mine()
             with suppress(TimeoutError):
                 await asyncio.wait_for(bell.rung.wait(), 0.2)
+    assert await is_due(waiting)
+
+
+async def test_a_database_that_was_away_is_not_the_end_of_listening(
+    waiting: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "sweep_seconds", 0.01)
+    tries = 0
+
+    def away_at_first() -> AbstractAsyncContextManager[AsyncSession]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OperationalError("select", {}, OSError("the server is gone"))
+        return waiting.database.transaction()
+
+    async def announce(socket: web.WebSocketResponse) -> None:
+        await socket.send_str('{"method":"eth_subscription","params":{}}')
+        await asyncio.Event().wait()
+
+    async with serving(announce) as (url, _), listening(waiting, url, away_at_first) as bell, asyncio.timeout(20):
+        await bell.rung.wait()
+    assert tries == 2
     assert await is_due(waiting)
 
 

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from app.kit import limits
+from app.kit.due import drain
 from app.settings import ChainSettings, ProviderSettings, Settings
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import NETWORK, Town, pulled, subscribe, transfers
-from tests.chain.faults import FAULTS, LIES, Faulty
+from tests.chain.faults import FAULTS, LIES, Faulty, in_result
 from tests.chain.proxy import Proxy, Raw, Silence
 from tests.world import TestAgent
 
@@ -146,6 +148,66 @@ async def test_a_provider_that_stands_still_is_asked_after_the_other(
     assert (await providers(agent)) == {"first": "behind", "second": "up"}
 
 
+async def test_who_dates_its_blocks_in_the_future_does_not_come_before_the_others(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, second: Proxy
+) -> None:
+    today = int(town.clock.at.timestamp())
+    await chain.call("evm_setNextBlockTimestamp", hex(today))
+    await chain.mine()
+    early = faulty(second)
+    early.fault = in_result("eth_getBlockByNumber", lambda block: {**block, "timestamp": hex(today + 600)})
+    early.share = 1.0
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    assert (await providers(agent))["first"] == "up"
+
+
+async def test_who_announces_blocks_that_nobody_knows_is_not_asked_first_for_ever(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+
+    def made_up(call: Any, answer: Any) -> Any:
+        if call["params"][:1] != ["latest"]:
+            return answer
+        block = answer["result"]
+        number = hex(int(block["number"], 16) + 1)
+        return answer | {"result": block | {"hash": "0x" + "12" * 32, "parentHash": "0x" + "34" * 32, "number": number}}
+
+    liar = faulty(proxy)
+    liar.fault, liar.share = made_up, 1.0
+    for _ in range(limits.chain_doubts_max + 2):
+        town.clock.advance(seconds=8)
+        await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert (await providers(agent)) == {"first": "backing_off", "second": "up"}
+
+
+async def test_what_one_provider_says_of_a_block_is_not_held_against_another(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine()
+
+    def others(call: Any, answer: Any) -> Any:
+        if call["method"] == "eth_getBlockReceipts":
+            return answer | {"result": None}
+        if call["method"].startswith("eth_getBlockBy") and answer["result"]:
+            return answer | {"result": answer["result"] | {"transactions": ["0x" + "ee" * 32]}}
+        return answer
+
+    liar = faulty(proxy)
+    liar.fault, liar.share = others, 1.0
+    await town.turn()
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert (await providers(agent))["second"] == "up"
+
+
 async def test_a_head_that_goes_back_on_one_provider_only_is_not_believed(
     agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
 ) -> None:
@@ -206,7 +268,7 @@ async def test_a_fork_below_what_was_final_is_not_followed_while_another_provide
 
 
 async def test_a_fork_below_what_was_final_halts_when_both_show_it(
-    agent: TestAgent, town: Town, chain: DevChain, token: Token
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, second: Proxy
 ) -> None:
     subscription = await subscribe(agent, transfers(token))
     await town.turn()
@@ -220,6 +282,13 @@ async def test_a_fork_below_what_was_final_halts_when_both_show_it(
     assert watcher["state"] == "halted"
     assert "was final" in watcher["state_reason"]
     assert len(await pulled(agent, subscription["id"])) == 1
+
+    # It stays so, and an alarm, when nobody answers.
+    proxy.tamper = second.tamper = lambda *_: Raw(502)
+    town.clock.advance(seconds=limits.chain_again_seconds_max)
+    await town.turn()
+    assert (await shown(agent))["last_error"] == "HTTP status 502"
+    assert REGISTRY.get_sample_value("tocsin_chain_halted", {"chain": NETWORK}) == 1
 
 
 @pytest.mark.parametrize("rules", [{"agreement": True}])
@@ -248,6 +317,48 @@ async def test_with_agreement_nothing_is_told_that_a_second_provider_does_not_co
     town.clock.advance(seconds=60)
     await town.turn()
     assert len(await pulled(agent, subscription["id"])) == 2
+
+
+async def read_the_past(town: Town) -> None:
+    for _ in range(3):
+        town.clock.advance(seconds=30)
+        await drain(town.services.watchers.backfill_next)
+        await town.turn()
+
+
+async def test_the_past_is_not_read_from_a_node_of_another_chain(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    proxy.tamper = lambda method, answer: {**answer, "result": "0x1"} if method == "eth_chainId" else answer
+    begun = int((await chain.head())["number"], 16) + 1
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine(20)
+    subscription = await subscribe(agent, transfers(token, from_block=begun))
+    await town.turn()
+    await read_the_past(town)
+    assert len(await pulled(agent, subscription["id"])) == 1
+    assert set(proxy.calls) == {"eth_chainId"}
+
+
+@pytest.mark.parametrize("rules", [{"agreement": True}])
+async def test_with_agreement_nothing_of_the_past_is_told_that_a_second_provider_does_not_confirm(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, second: Proxy, stray: DevChain
+) -> None:
+    begun = int((await chain.head())["number"], 16) + 1
+    await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+    await chain.mine(20)
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    other = faulty(second)
+    other.elsewhere = stray.url
+    past = await subscribe(agent, transfers(token, from_block=begun))
+    await read_the_past(town)
+    assert await pulled(agent, past["id"]) == []
+    shown = (await agent.get(f"/v1/subscriptions/{past['id']}")).json()
+    assert "no second provider confirms" in shown["catching_up"]["last_error"]
+    other.heal()
+    await read_the_past(town)
+    assert len(await pulled(agent, past["id"])) == 1
 
 
 # What is final.
@@ -292,13 +403,8 @@ async def test_by_depth_no_tag_is_asked_for(
 async def test_where_nodes_know_no_tags_depth_decides(
     agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
 ) -> None:
-    def fault(call: Any, answer: Any) -> Any:
-        unknown = call["params"] and call["params"][0] in ("safe", "finalized")
-        error = {"code": -32602, "message": "invalid argument 0: hex string without 0x prefix"}
-        return {"id": call["id"], "error": error} if unknown else answer
-
     bad = faulty(proxy)
-    bad.fault, bad.share = fault, 1.0
+    bad.fault, bad.share = without_tags, 1.0
     await subscribe(agent, transfers(token))
     await town.turn()
     await chain.mine(10)
@@ -306,6 +412,68 @@ async def test_where_nodes_know_no_tags_depth_decides(
     number, safe, finalized = await levels(agent)
     assert safe == finalized == number - 7
     assert (await providers(agent))["first"] == "up"
+
+
+def without_tags(call: Any, answer: Any) -> Any:
+    unknown = call["params"][:1] in (["safe"], ["finalized"])
+    error = {"code": -32602, "message": "invalid argument 0: hex string without 0x prefix"}
+    return {"id": call["id"], "error": error} if unknown else answer
+
+
+async def test_levels_that_make_no_sense_say_nothing(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    await subscribe(agent, transfers(token))
+    await chain.mine(40)
+    senseless = faulty(proxy)
+    senseless.share = 1.0
+
+    def fault(call: Any, answer: Any) -> Any:
+        later = answer["result"] | {"number": hex(10**6)} if call["params"][:1] == ["finalized"] else answer["result"]
+        return answer | {"result": later}
+
+    senseless.fault = fault
+    await town.turn()
+    number, safe, finalized = await levels(agent)
+    assert (safe, finalized) == (None, None)
+    senseless.heal()
+    await town.turn()
+    assert await levels(agent) == (number, number - 8, number - 16)
+
+
+async def test_one_provider_without_tags_does_not_make_depth_decide(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, second: Proxy
+) -> None:
+    poorer = faulty(second)
+    poorer.fault, poorer.share = without_tags, 1.0
+    await subscribe(agent, transfers(token))
+    await chain.mine(40)
+    await town.turn()
+    _, _, finalized = await levels(agent)
+    proxy.tamper = lambda *_: Raw(502)
+    await chain.mine(40)
+    await town.turn()
+    assert (await providers(agent))["first"] == "backing_off"
+    _, _, after = await levels(agent)
+    assert after == finalized
+
+
+@pytest.mark.parametrize("rules", [{"agreement": True}])
+async def test_with_agreement_nothing_is_final_that_a_second_provider_does_not_call_so(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    async def hasty(call: Any) -> Any:
+        tagged = call["params"][:1] in (["safe"], ["finalized"])
+        return await proxy.ask({**call, "params": ["latest", False]} if tagged else call)
+
+    proxy.node = hasty
+    await subscribe(agent, transfers(token))
+    await chain.mine(40)
+    await town.turn()
+    number, _, finalized = await levels(agent)
+    assert finalized == number - 16
+    await town.turn()
+    assert (await levels(agent))[2] == finalized
 
 
 async def test_the_final_block_is_remembered_with_its_hash(

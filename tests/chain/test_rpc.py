@@ -150,6 +150,7 @@ LIES: dict[str, Tamper] = {
     "a head with a negative number": in_headers(lambda block: {**block, "number": "-0x1"}),
     "a head with a huge number": in_headers(lambda block: {**block, "number": "0x" + "f" * 400}),
     "a head that is text": in_headers(lambda _: "latest"),
+    "a head without transactions": in_headers(lambda block: {**block, "transactions": []}),
     "no head": in_headers(lambda _: None),
     "an answer to another question": lambda _, answer: {**answer, "id": 10**6},
     "neither result nor error": lambda _, answer: {"jsonrpc": "2.0", "id": answer["id"]},
@@ -190,7 +191,6 @@ LESS: dict[str, Tamper] = {
     "a failed transaction": in_receipts(lambda receipts: [receipts[0] | {"status": "0x0"}, *receipts[1:]]),
     "another parent": in_headers(lambda block: {**block, "parentHash": "0x" + "12" * 32}),
     "another time": in_headers(lambda block: {**block, "timestamp": "0x1"}),
-    "no transactions": in_headers(lambda block: {**block, "transactions": []}),
     "no method for receipts": lambda method, answer: (
         {"id": answer["id"], **WITHOUT_THE_METHOD} if method == "eth_getBlockReceipts" else answer
     ),
@@ -209,6 +209,19 @@ async def test_what_shows_less_than_its_chain_is_held_to_is_missing(
         answer = await head_and_contents(Rpc(http, "eip155:31337", proxy.url, held_to("receipts-root")))
         assert isinstance(answer, tuple)
         assert {log.verified for log in answer[0]} == {"receipts-root"}
+
+
+async def test_a_bloom_of_no_logs_shows_nothing(
+    chain: DevChain, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "chain_blocks_until_demanded", 3)
+    async with Proxy.before(chain.url, LESS["no method for receipts"]) as proxy:
+        rpc = Rpc(http, "eip155:31337", proxy.url)
+        for _ in range(4):
+            await chain.send({"from": chain.accounts[0], "to": chain.accounts[1], "value": "0x1"})
+            await chain.mine()
+            assert await head_and_contents(rpc) == ((),)
+    assert rpc.capability.demanded == "rpc"
 
 
 async def test_a_chain_is_held_to_what_its_blocks_have_shown(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from app.kit.wake import Silence
 from app.services import Services, open_services
 from app.settings import Settings
 from examples.devchain import DevChain, Token
+from tests.chain import faults
 from tests.chain.conftest import Town, pulled, subscribe, transfers
-from tests.chain.proxy import Proxy, Raw
+from tests.chain.faults import Fault, Faulty, in_result
+from tests.chain.proxy import Proxy
 from tests.conftest import NewAgent
 from tests.world import OwnClock, TestAgent
 from tocsin.schemas.subscriptions import EventsQuery
@@ -343,34 +346,13 @@ async def test_several_workers_look_once(
 # A node that fails or lies.
 
 
-FAULTS: dict[str, Any] = {
-    "errors": lambda method, answer: {"jsonrpc": "2.0", "id": answer["id"], "error": {"code": -32000, "message": "no"}},
-    "a page": lambda *_: Raw(502, b"<h1>Bad gateway</h1>"),
-    "nothing": lambda *_: Raw(200),
-    "nulls": lambda _, answer: {**answer, "result": None},
-    "empty receipts": lambda method, answer: {**answer, "result": []} if method == "eth_getBlockReceipts" else answer,
-    "receipts of another block": lambda method, answer: (
-        {**answer, "result": [{**each, "blockHash": "0x" + "00" * 32} for each in answer["result"]]}
-        if method == "eth_getBlockReceipts"
-        else answer
+FAULTS: Mapping[str, Fault] = {
+    **faults.FAULTS,
+    "another head, older": in_result(
+        "eth_getBlockByNumber", lambda block: block | {"hash": "0x" + "12" * 32, "number": "0x1"}
     ),
-    "removed logs": lambda method, answer: (
-        {
-            **answer,
-            "result": [{**r, "logs": [{**log, "removed": True} for log in r["logs"]]} for r in answer["result"]],
-        }
-        if method == "eth_getBlockReceipts"
-        else answer
-    ),
-    "another head, older": lambda method, answer: (
-        {**answer, "result": {**answer["result"], "hash": "0x" + "12" * 32, "number": "0x1"}}
-        if method == "eth_getBlockByNumber"
-        else answer
-    ),
-    "another head, newer": lambda method, answer: (
-        {**answer, "result": {**answer["result"], "hash": "0x" + "12" * 32, "parentHash": "0x" + "34" * 32}}
-        if method == "eth_getBlockByNumber"
-        else answer
+    "another head, newer": in_result(
+        "eth_getBlockByNumber", lambda block: block | {"hash": "0x" + "12" * 32, "parentHash": "0x" + "34" * 32}
     ),
 }
 
@@ -382,14 +364,16 @@ async def test_no_event_comes_from_a_fault_and_none_is_lost_by_it(
     subscription = await subscribe(agent, transfers(token))
     await town.turn()
     await token.transfer(chain.accounts[0], chain.accounts[1], 1)
-    await chain.mine()
-    proxy.tamper = FAULTS[fault]
+    # More than one block, so that parents are asked for by hash.
+    await chain.mine(3)
+    bad = Faulty(proxy, 0, lambda name: name)
+    bad.fault, bad.share = FAULTS[fault], 1.0
     await town.turn(3)
     assert await pulled(agent, subscription["id"]) == []
     [watcher] = (await agent.get("/v1/watchers")).json()["items"]
     assert watcher["last_error"]
 
-    proxy.tamper = lambda _, answer: answer
+    bad.heal()
     town.clock.advance(seconds=30)
     await town.turn(2)
     [told] = await pulled(agent, subscription["id"])

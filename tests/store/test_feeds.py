@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kit import limits
 from app.kit.database import Database
 from app.kit.due import drain
 from app.kit.wake import Silence
 from app.services import Services
-from app.subscriptions import store
+from app.subscriptions import feed_store, store
 from app.subscriptions.feeding import Feeding
 from app.subscriptions.feeds import Terms
 from app.subscriptions.telling import Seen
 from tests.feeding import PAYLOAD, SOURCE, Written, found, join, replayed, rung, said
+from tests.tripping import Died, Trip
 from tests.world import OwnClock
 
 LATEST, BATCH = Terms(), Terms(batch="block")
@@ -40,38 +38,6 @@ async def chain(database: Database, services: Services, clock: OwnClock) -> Writ
 def feeder(services: Services, clock: OwnClock, database: Database) -> Callable[[], Feeding]:
     """Makes workers that feed."""
     return lambda: Feeding(database.transaction, clock, Silence(), services.deliveries)
-
-
-class Died(Exception):
-    """The worker is no more."""
-
-
-@dataclass
-class Trip:
-    """Lets a worker get so many statements and commits far, and then no further, ever."""
-
-    database: Database
-    steps_left: int
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncSession]:
-        async with self.database.transaction() as db:
-            execute = db.execute
-
-            async def counted(*args: Any, **options: Any) -> Any:
-                self._step()
-                return await execute(*args, **options)
-
-            db.execute = counted  # pyright: ignore[reportAttributeAccessIssue]
-            yield db
-            self._step()
-        # Durable, and nobody was told.
-        self._step()
-
-    def _step(self) -> None:
-        if self.steps_left == 0:
-            raise Died
-        self.steps_left -= 1
 
 
 async def feed_at_once(*feeders: Feeding) -> None:
@@ -190,8 +156,6 @@ async def test_a_source_that_moves_while_it_is_read_is_read_to_the_end(
 async def test_a_feed_that_nobody_hears_rests_and_goes_on_where_it_was(
     database: Database, chain: Written, feeder: Callable[[], Feeding]
 ) -> None:
-    from app.subscriptions import feed_store
-
     worker = feeder()
     feed_id = await join(database, LATEST, "ep_1")
     await chain.look(add=chain.grow(1))
@@ -209,6 +173,75 @@ async def test_a_feed_that_nobody_hears_rests_and_goes_on_where_it_was(
     assert len(bodies) == 2
     heard = await rung(database)
     assert heard["ep_2"] == bodies[1:]
+
+
+async def test_what_is_large_is_read_and_sent_in_parts(
+    database: Database, chain: Written, feeder: Callable[[], Feeding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Less than a single one has: each is a part of its own.
+    monkeypatch.setattr(limits, "feeding_bytes_max", len(str(PAYLOAD)) // 2)
+    feed_id = await join(database, LATEST, "ep_1", "ep_2")
+    await chain.look(add=chain.grow(3, 2))
+    worker, steps = feeder(), 0
+    while await worker.feed_next():
+        steps += 1
+    assert steps == 5
+    await chain.look(undo=2, add=chain.grow(1, number=2))
+    await drain(worker.feed_next)
+    bodies = await said(database, feed_id)
+    assert replayed(bodies) == chain.reading(head=100)
+    assert await rung(database) == {"ep_1": bodies, "ep_2": bodies}
+
+
+async def test_a_page_holds_as_much_as_may_be_read_at_once(
+    database: Database, chain: Written, feeder: Callable[[], Feeding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed_id = await join(database, LATEST)
+    await chain.look(add=chain.grow(4))
+    await drain(feeder().feed_next)
+    first, *_ = [len(body) for body in await said(database, feed_id)]
+
+    async def page(after: int, bytes_max: int) -> list[int]:
+        monkeypatch.setattr(limits, "feed_page_bytes_max", bytes_max)
+        async with database.transaction() as db:
+            return [each.seq for each in await feed_store.entries(db, feed_id, after, 100)]
+
+    assert await page(0, 10**6) == [1, 2, 3, 4]
+    assert await page(0, first + 1) == [1, 2]
+    assert await page(0, first) == [1]
+    assert await page(1, 1) == [2]
+    assert await page(4, 1) == []
+
+
+async def test_a_feed_that_was_forgotten_is_made_again_under_another_id(
+    database: Database, services: Services, chain: Written, feeder: Callable[[], Feeding]
+) -> None:
+    for terms, days in ((LATEST, 31), (Terms(from_block=1), 0)):
+        before = await join(database, terms)
+        assert await join(database, terms) == before
+        async with database.transaction() as db:
+            await db.execute(text("delete from subscriptions"))
+            await feed_store.rest_unheard(db, before, chain.clock.at)
+        chain.clock.advance(days=days)
+        await drain(services.subscriptions.forget_next)
+        # One that says other things under the same numbers is another feed.
+        assert await join(database, terms) != before
+
+
+async def test_a_feed_of_the_past_is_joined_while_its_beginning_is_there(
+    database: Database, services: Services, chain: Written, feeder: Callable[[], Feeding]
+) -> None:
+    past = Terms(from_block=1)
+    feed_id = await join(database, past)
+    async with database.transaction() as db:
+        await db.execute(text("update feeds set is_catching_up = false, after_block = 0"))
+    await chain.look(add=chain.grow(1))
+    await drain(feeder().feed_next)
+    assert await join(database, past) == feed_id
+    chain.clock.advance(days=31)
+    await drain(services.subscriptions.forget_next)
+    assert await said(database, feed_id) == []
+    assert await join(database, past) != feed_id
 
 
 async def test_an_event_that_comes_back_for_others_only_is_taken_back(
@@ -247,7 +280,9 @@ async def walk(chain: Written, feeders: list[Feeding], draw: random.Random, step
         if draw.random() < 0.6:
             looking = [asyncio.create_task(each.feed_next()) for each in draw.sample(feeders, draw.choice([1, 2]))]
             if draw.random() < 0.2:
-                await asyncio.sleep(draw.random() / 100)
+                # It dies somewhere between its first statement and its last.
+                for _ in range(draw.randrange(200)):
+                    await asyncio.sleep(0)
                 looking[0].cancel()
             await asyncio.gather(*looking, return_exceptions=True)
     # Long enough for all that was seen to be final.

@@ -40,7 +40,7 @@ async def test_what_is_old_and_deep_goes(database: Database, services: Services,
     await chain.look(add=chain.grow(2))
     await drain(services.subscriptions.feed_next)
     chain.clock.advance(days=31)
-    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_max, 1))
+    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_longest, 1))
     await drain(services.subscriptions.feed_next)
     await drain(services.subscriptions.forget_next)
     [newest] = await events(database)
@@ -65,12 +65,28 @@ async def test_what_the_chain_may_take_back_stays(database: Database, services: 
     assert replayed([*told, *await said(database, feed_id)]) == []
 
 
+async def test_what_the_longest_ring_may_take_back_stays(
+    database: Database, services: Services, chain: Written
+) -> None:
+    feed_id = await join(database, Terms(), "ep_1")
+    await chain.look(add=chain.grow(1))
+    await drain(services.subscriptions.feed_next)
+    # Operators may have more blocks remembered than usual.
+    await chain.look(add=chain.grow(*[0] * (limits.chain_ring_blocks_max + 1)))
+    told = await said(database, feed_id)
+    chain.clock.advance(days=31)
+    await drain(services.subscriptions.forget_next)
+    await chain.look(undo=limits.chain_ring_blocks_max + 2, add=chain.grow(0, number=2))
+    await drain(services.subscriptions.feed_next)
+    assert replayed([*told, *await said(database, feed_id)]) == []
+
+
 async def test_what_is_not_final_yet_stays(database: Database, services: Services, chain: Written) -> None:
     feed_id = await join(database, Terms("finalized"), "ep_1")
     await chain.look(add=chain.grow(1))
     await drain(services.subscriptions.feed_next)
     chain.clock.advance(days=31)
-    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_max))
+    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_longest))
     await drain(services.subscriptions.forget_next)
     assert len(await events(database)) == 1
     await chain.look(finalized=100)
@@ -92,7 +108,7 @@ async def test_what_is_not_sent_yet_stays(database: Database, services: Services
 async def test_what_is_young_stays(database: Database, services: Services, chain: Written) -> None:
     await join(database, Terms(), "ep_1")
     await chain.look(add=chain.grow(1))
-    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_max))
+    await chain.look(add=chain.grow(*[0] * limits.chain_ring_blocks_longest))
     await drain(services.subscriptions.feed_next)
     chain.clock.advance(days=29)
     assert await services.subscriptions.forget_next() == 0

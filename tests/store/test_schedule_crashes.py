@@ -1,13 +1,11 @@
 """Every point at which a worker can die, between any two statements and just after a commit: nothing is lost, and no
 slot has two fires."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.conclusions import Concluded
 from app.kit import limits
@@ -16,41 +14,10 @@ from app.kit.wake import Silence
 from app.schedules.timekeeper import Timekeeper
 from app.services import Services
 from tests.scheduling import add, add_fire, at, rows, work
+from tests.tripping import Died, Trip
 from tests.world import OwnClock
 
 NewKeeper = Callable[[], Timekeeper]
-
-
-class Died(Exception):
-    """The worker is no more."""
-
-
-@dataclass
-class Trip:
-    """Lets a worker get so many statements and commits far, and then no further, ever."""
-
-    database: Database
-    steps_left: int
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncSession]:
-        async with self.database.transaction() as db:
-            execute = db.execute
-
-            async def counted(*args: Any, **options: Any) -> Any:
-                self._step()
-                return await execute(*args, **options)
-
-            db.execute = counted  # pyright: ignore[reportAttributeAccessIssue]
-            yield db
-            self._step()
-        # Durable, and nobody was told.
-        self._step()
-
-    def _step(self) -> None:
-        if self.steps_left == 0:
-            raise Died
-        self.steps_left -= 1
 
 
 async def live(worker: Timekeeper, clock: OwnClock, services: Services, *, upto: int) -> None:

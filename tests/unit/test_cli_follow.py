@@ -42,3 +42,14 @@ def test_a_sequence_that_does_not_hold_is_said(
 ) -> None:
     assert listen(monkeypatch, relay, feed(1)[0], feed(2, salt="other")[1]) == 1
     assert "the sequence does not hold: entry 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--every", "2s"], ["--keep"], ["--port", "1"], ["--endpoint", "ep_1"]])
+def test_nothing_is_rung_where_a_subscription_is_read(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tocsin", "--key", KEY.text, "listen", "--subscription", "sub_1", *more])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "nothing is rung here" in " ".join(capfd.readouterr().err.split())

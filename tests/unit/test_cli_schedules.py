@@ -521,6 +521,13 @@ def test_a_terminal_too_narrow_for_a_row_shows_its_rest_beneath(monkeypatch: pyt
         assert [line.rstrip() for line in screen.getvalue().splitlines()] == shown
 
 
+def test_what_others_wrote_gives_a_terminal_no_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(show, "out", Console(file=screen, width=80, highlight=False, soft_wrap=True))
+    show.members({"data": "\x1b]0;title\x07[bold]x\x9b2J", "lines": "one\n\ttwo"})
+    assert screen.getvalue().splitlines() == ["data   \\x1b]0;title\\x07[bold]x\\x9b2J", "lines  one", "        two"]
+
+
 STEPS: list[tuple[list[str], str, Any, str]] = [
     (["pause", "sch_1", "--reason", "holidays"], "POST /v1/schedules/sch_1/pause", {"reason": "holidays"}, "active"),
     (["resume", "sch_1"], "POST /v1/schedules/sch_1/resume", {}, f"next {show.with_offset(NOW)}"),

@@ -96,3 +96,17 @@ def test_a_condition_names_the_fields_that_it_reads() -> None:
 def test_nothing_of_python_is_reached() -> None:
     for text in ("decoded.__class__ == 1", "decoded.items == 1", "decoded.ids.append == 1"):
         assert Condition(text).verdict(PAYLOAD) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["*".join(["n"] * 240) + " > 1", "(n" + "*n" * 110 + ") * (n" + "*n" * 110 + ") > 0.5"]
+)
+def test_numbers_grow_to_no_more_than_a_condition_could_need(text: str) -> None:
+    payload = {"n": int("9" * 4_000)}
+    assert Condition(text).verdict(payload) is None
+    assert Condition("n * n > n && n + 1 > n").verdict(payload) is True
+
+
+def test_a_list_is_searched_as_far_as_it_is_short() -> None:
+    assert Condition("1 in body").verdict({"body": [0.5] * 999 + [1]}) is True
+    assert Condition("1 in body").verdict({"body": [0.5] * 1_000 + [1]}) is None

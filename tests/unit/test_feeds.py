@@ -78,14 +78,6 @@ def test_a_level_has_a_head(finality: str, position: Any, head: int | None) -> N
     assert level_of(finality).head(position) == head
 
 
-def test_the_same_wish_told_in_the_same_way_is_the_same_feed() -> None:
-    plain = Terms()
-    others = [Terms("safe"), Terms(batch="block"), Terms(heartbeat_blocks=5), Terms("confirmations:5")]
-    ids = {each.feed_id("src_1", "flt_1") for each in (plain, *others)} | {plain.feed_id("src_1", "flt_2")}
-    assert len(ids) == 6
-    assert Terms("latest").feed_id("src_1", "flt_1") == plain.feed_id("src_1", "flt_1")
-
-
 def test_each_entry_says_its_number_and_the_hash_of_the_one_before() -> None:
     after = said(feed(seq=7, hash="ab" * 32), seen(1), seen(2), position=at(1))
     first, second = after.entries
@@ -139,6 +131,23 @@ def test_more_than_one_step_should_say_is_said_in_several() -> None:
 def test_while_there_may_be_more_to_take_back_nothing_is_passed_over() -> None:
     after = said(feed(seq=9, read_seq=3, released_seq=3), gone(9), gone(8), seen(10), position=at(1), items_max=2)
     assert [each.type for each in after.entries] == ["event.retracted"] * 2
+    assert (after.feed.read_seq, after.feed.released_seq, after.more) == (3, 3, True)
+
+
+def test_what_is_too_large_to_be_said_at_once_is_said_in_several_steps() -> None:
+    view = View(99, at(5), [], [seen(1, 1), seen(2, 2)], seen_more=True)
+    after = step(feed(), view, NOW, items_max=10, batch_bytes_max=1000)
+    assert len(after.entries) == 2
+    assert (after.feed.released_seq, after.more) == (2, True)
+    # What waits for its block does so whether or not more was read.
+    waits = step(feed(finality="confirmations:4"), view, NOW, items_max=10, batch_bytes_max=1000)
+    assert (waits.feed.released_seq, waits.more, waits.attention_at) == (1, False, 6)
+
+
+def test_what_is_too_large_to_be_taken_back_at_once_comes_first_and_in_several_steps() -> None:
+    view = View(99, at(5), [gone(9)], [seen(10)], retracting_more=True)
+    after = step(feed(seq=9, read_seq=3, released_seq=3), view, NOW, items_max=10, batch_bytes_max=1000)
+    assert [each.type for each in after.entries] == ["event.retracted"]
     assert (after.feed.read_seq, after.feed.released_seq, after.more) == (3, 3, True)
 
 

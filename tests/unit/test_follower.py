@@ -21,6 +21,7 @@ from app.watchers.follower import (
     Halt,
     Latest,
     Missing,
+    More,
     Others,
     Plan,
     Ring,
@@ -82,6 +83,8 @@ class Node:
                 return self.by_hash[wanted]
             case Contents(blocks):
                 return gone if "0xcontents" in self.by_hash else tuple((log_of(each),) for each in blocks)
+            case More():
+                raise AssertionError("logs are all that is needed here")
 
     def look(self, ring: Ring, *, doubts: int = 0, span: int = 64) -> Verdict:
         following = follow(ring, doubts, span_blocks_max=span, doubts_max=3)
@@ -316,6 +319,12 @@ def test_whom_two_others_contradict_with_one_voice_is_asked_no_more(head: str, o
     verdict = agreed(Two(head, others), Ring(branch("2", "4"), whole=False))
     assert isinstance(verdict, Abandon)
     assert not verdict.is_lie
+
+
+def test_who_is_further_and_alone_with_it_is_not_followed_because_the_other_one_lags() -> None:
+    ring = Ring(branch("2", "7"), whole=False)
+    assert agreed(Two("6", "9"), ring) == Unchanged()
+    assert names(agreed(Three("6", "9"), ring)) == ("", "8 9")
 
 
 def test_a_head_that_we_know_is_not_confirmed_again() -> None:

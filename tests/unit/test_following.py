@@ -80,3 +80,22 @@ def test_an_entry_that_was_kept_back_is_missed() -> None:
     assert next(followed).seq == 1
     with pytest.raises(BrokenSequence, match="entry 2: it is missing: the relay goes on with 3"):
         next(followed)
+
+
+def test_whoever_names_no_place_begins_with_the_oldest_that_is_kept() -> None:
+    followed = client(feed(5)[3:]).subscriptions.follow("sub_1", wait_seconds=0)
+    assert [entry.seq for entry in followed] == [4, 5]
+
+
+def test_whoever_names_a_place_misses_what_is_not_kept() -> None:
+    last = FeedPosition(seq=1, hash=hash_of(feed(1)[0].encode()))
+    with pytest.raises(BrokenSequence, match="entry 2: it is missing"):
+        next(client(feed(5)[3:]).subscriptions.follow("sub_1", last, wait_seconds=0))
+
+
+def test_after_the_oldest_nothing_may_be_missing() -> None:
+    bodies = feed(5)
+    followed = client([bodies[2], bodies[4]]).subscriptions.follow("sub_1", wait_seconds=0)
+    assert next(followed).seq == 3
+    with pytest.raises(BrokenSequence, match="entry 4: it is missing"):
+        next(followed)

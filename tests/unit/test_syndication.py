@@ -135,11 +135,31 @@ OUTSIDE = b"""<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><rss><channe
         (b"{", "no JSON"),
         (rss("<item/>", encoding="utf-8").replace(b"utf-8", b"punycode"), "encoding"),
         (rss("<item/>", encoding="utf-8").replace(b"utf-8", b"nonsense"), "encoding"),
+        # A parser writes a namespace before each name that is in it: long ones took minutes.
+        (b'<rss xmlns="' + b"a" * 100_000 + b'">' + b"<x/>" * 10_000 + b"</rss>", "a namespace of more than"),
+        (b"<rss xmlns:a \n=\t'" + b'"a' * 50_000 + b"'>" + b'<x a:b=""/>' * 10_000 + b"</rss>", "a namespace of"),
+        (b"<!-- =\" --><rss xmlns='" + b"a" * 2_000 + b"'></rss>", "a namespace of more than"),
+        (b'<rss id="' + b"a" * 2_000 + b'" xmlns="' + b"a" * 2_000 + b'"></rss>', "a namespace of more than"),
     ],
 )
 def test_what_is_no_feed_is_unreadable(body: bytes, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
         read(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['<enclosure url="https://news.example/%s"/>', "<description><![CDATA[a = '%s']]></description>"],
+)
+def test_what_is_long_and_no_namespace_is_read(text: str) -> None:
+    [item] = read(rss(f"<item><guid>1</guid>{text % ('a' * 3_000)}</item>")).items
+    assert item.id == "1"
+
+
+@pytest.mark.parametrize("silent", ["<script>x()", "<style x", "<!-- x", "<script>x()</script", "<script>" * 700])
+def test_what_is_silent_and_never_ends_is_silent_to_the_end(silent: str) -> None:
+    [item] = read(rss(f"<item><guid>1</guid><description><![CDATA[said {silent}]]></description></item>")).items
+    assert item.summary in ("said", "said <style x")
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "http://[", "data:text/html,x", "//[x", "ht tp://a"])

@@ -43,7 +43,8 @@ def configure(log_format: LogFormat, level: str, attempts: AttemptLog = "all") -
     _handler, _format = handler, log_format
     _attempts = attempts if level in ("debug", "info") else "none"
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("httpx", "httpcore", "arq", "asyncio", "uvicorn.access", "alembic"):
+    # Some of them write URLs, and with them the keys of chains' providers.
+    for chatty in ("httpx", "httpcore", "websockets", "arq", "asyncio", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -55,6 +55,10 @@ def listen(
     machine, and be allowed to: a relay started by `tocsin up` may call loopback addresses.
     """
     if subscription is not None:
+        if url or endpoint or every or keep or port:
+            raise typer.BadParameter(
+                "with --subscription nothing is rung here: leave out what an endpoint is made with"
+            )
         _follow(subscription, count, as_json)
         return
     if endpoint is not None and secret is None:
@@ -69,16 +73,12 @@ def listen(
         ExitStack() as leaving,
     ):
         ensure_registered(relay)
-        keys = relay.webhook_keys()
-        mine = endpoint or relay.endpoints.create(url or receiver.url, "tocsin listen", secret).id
-        if endpoint is None and not keep:
-            leaving.callback(_delete, relay.endpoints.delete, mine)
+        keys, deleting = relay.webhook_keys(), None if keep else leaving
+        mine = endpoint or _register(relay, url or receiver.url, secret, deleting)
         receiver.trust(Trust(secret, keys, mine))
         show.hint(f"Listening on {url or receiver.url} as {mine}. Ctrl-C ends it.")
         if every is not None:
-            scheduled = _schedule(relay, mine, every)
-            if not keep:
-                leaving.callback(_delete, relay.schedules.delete, scheduled)
+            _schedule(relay, mine, every, deleting)
         # Ctrl-C is how this ends; what was registered for it is deleted on the way out.
         with suppress(KeyboardInterrupt):
             _explain_silence(heard, relay, mine)
@@ -115,11 +115,22 @@ def _explain_silence(heard: "queue.SimpleQueue[Heard]", relay: "Client", endpoin
             show.hint(f"Nothing has come in: {endpoint_id} is {found.state}: {reason}")
 
 
-def _schedule(relay: "Client", endpoint_id: str, every: str) -> str:
+def _register(relay: "Client", url: str, secret: str, deleting: ExitStack | None) -> str:
+    """An endpoint for what comes in here, which is deleted with the rest."""
+    id = relay.endpoints.create(url, "tocsin listen", secret).id
+    if deleting is not None:
+        deleting.callback(_delete, relay.endpoints.delete, id)
+    return id
+
+
+def _schedule(relay: "Client", endpoint_id: str, every: str, deleting: ExitStack | None) -> None:
+    """A schedule that rings the endpoint so often, and is deleted with the rest."""
     from tocsin.schemas.schedules import NewSchedule
 
     new = NewSchedule(spec={"every": duration(every)}, endpoint_id=endpoint_id, name="tocsin listen")
-    return relay.schedules.create(new).id
+    id = relay.schedules.create(new).id
+    if deleting is not None:
+        deleting.callback(_delete, relay.schedules.delete, id)
 
 
 def _delete(delete: Callable[[str], None], id: str) -> None:

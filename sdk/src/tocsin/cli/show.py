@@ -1,6 +1,7 @@
 """How answers look in a terminal."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -8,9 +9,9 @@ from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from rich import markup
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
@@ -23,6 +24,13 @@ err = Console(highlight=False, soft_wrap=True, stderr=True)
 _GAP = "  "
 _NOTHING = frozenset({"", "-"})
 _TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
+# What a terminal obeys. Others wrote much of what is shown here.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def escape(text: str) -> str:
+    """The text as it is to be read: neither as markup, nor as orders to the terminal."""
+    return markup.escape(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
 
 
 def json_line(value: Any) -> None:

@@ -357,6 +357,7 @@ class Subscriptions(Area[C]):
     def follow(self) -> None:
         """Follow a subscription's feed, entry by entry, from `after` on, or from where the subscription joined it.
 
+        Without `after` it begins with the oldest entry that the relay still keeps, where the first ones are forgotten.
         It waits for what is not there yet, until you stop; with `wait_seconds=0` it ends with what is there. Raises
         `BrokenSequence` when an entry does not follow the one before. Keep `seq` and the `hash_of` of the body of the
         last one: that is the `after` to go on with.

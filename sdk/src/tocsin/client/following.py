@@ -51,11 +51,11 @@ class _Blocking:
         self._client = client
 
     def __call__(self, id: str, after: FeedPosition | None = None, wait_seconds: int = 25) -> Iterator[Entry]:
-        follower = _follower(self._client.send(_subscription(id)), after)
+        reading = _Reading(self._client.send(_subscription(id)), after)
         while True:
-            bodies = self._client.send(_read(id, follower, wait_seconds)).bodies or []
+            bodies = self._client.send(reading.next(wait_seconds)).bodies or []
             for body in bodies:
-                yield from _checked(follower, body)
+                yield from reading.checked(body)
             if not bodies and not wait_seconds:
                 return
 
@@ -67,11 +67,11 @@ class _Awaiting:
     async def __call__(
         self, id: str, after: FeedPosition | None = None, wait_seconds: int = 25
     ) -> AsyncIterator[Entry]:
-        follower = _follower(await self._client.send(_subscription(id)), after)
+        reading = _Reading(await self._client.send(_subscription(id)), after)
         while True:
-            bodies = (await self._client.send(_read(id, follower, wait_seconds))).bodies or []
+            bodies = (await self._client.send(reading.next(wait_seconds))).bodies or []
             for body in bodies:
-                for entry in _checked(follower, body):
+                for entry in reading.checked(body):
                     yield entry
             if not bodies and not wait_seconds:
                 return
@@ -81,24 +81,32 @@ def _subscription(id: str) -> Call[Subscription]:
     return get(f"/v1/subscriptions/{segment(id)}", Subscription)
 
 
-def _follower(subscription: Subscription, after: FeedPosition | None) -> Follower:
-    place = after or subscription.joins_after
-    return Follower(subscription.feed_id, place.seq, place.hash)
+class _Reading:
+    """Reads on from a place. Who names none begins where the subscription does, or with the oldest that is kept."""
 
+    def __init__(self, subscription: Subscription, after: FeedPosition | None) -> None:
+        self._id = subscription.id
+        place = after or subscription.joins_after
+        self._follower = Follower(subscription.feed_id, place.seq, place.hash)
+        self._may_begin_later = after is None
 
-def _read(id: str, follower: Follower, wait_seconds: int) -> Call[EventPage]:
-    path = f"/v1/subscriptions/{segment(id)}/events"
-    return get(path, EventPage, wait_seconds, after_seq=follower.seq, wait=wait_seconds, limit=_page, exact="true")
+    def next(self, wait_seconds: int) -> Call[EventPage]:
+        """What to ask next."""
+        path = f"/v1/subscriptions/{segment(self._id)}/events"
+        after = self._follower.seq
+        return get(path, EventPage, wait_seconds, after_seq=after, wait=wait_seconds, limit=_page, exact="true")
 
-
-def _checked(follower: Follower, body: str) -> tuple[Entry, ...]:
-    """The entry, if it is the next and follows the one before."""
-    match follower.take(body.encode()):
-        case InOrder(entries):
-            return entries
-        case Gap(after_seq, before_seq):
-            raise BrokenSequence(after_seq + 1, f"it is missing: the relay goes on with {before_seq}")
-        case Fork(seq, reason):
-            raise BrokenSequence(seq, reason)
-        case _:
-            return ()
+    def checked(self, body: str) -> tuple[Entry, ...]:
+        """The entry, if it is the next and follows the one before."""
+        if self._may_begin_later:
+            self._follower.begin_with(body.encode())
+            self._may_begin_later = False
+        match self._follower.take(body.encode()):
+            case InOrder(entries):
+                return entries
+            case Gap(after_seq, before_seq):
+                raise BrokenSequence(after_seq + 1, f"it is missing: the relay goes on with {before_seq}")
+            case Fork(seq, reason):
+                raise BrokenSequence(seq, reason)
+            case _:
+                return ()

@@ -1,4 +1,4 @@
-"""examples/watch_transfers.py, run against a relay as a person runs it and a real chain."""
+"""examples/watch_a_transfer.py, run against a relay as a person runs it and a real chain."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ async def test_an_agent_is_told_of_transfers_and_checks_them_for_itself(home: Pa
         key_file = home / "agent.key"
         _register(relay.url, key_file)
         watching = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "examples.watch_transfers", "eip155:31337", token.address, chain.url, "3"),
+            *(sys.executable, "-m", "examples.watch_a_transfer", "eip155:31337", token.address, chain.url, "3"),
             cwd=ROOT,
             env=environment(home, TOCSIN_URL=relay.url, TOCSIN_KEY=str(key_file)),
             stdout=subprocess.PIPE,
