@@ -25,7 +25,7 @@ ENTRIES: list[tuple[str, dict[str, Any], list[str]]] = [
 
 def test_entries_are_found_by_what_they_say(postgres: Postgres) -> None:
     config = migrations.config()
-    before = ScriptDirectory.from_config(config).get_revision("0020").down_revision
+    before = ScriptDirectory.from_config(config).get_revision("0017").down_revision
     assert isinstance(before, str)
     engine = create_engine(make_url(postgres.url_of("before_proofs")).set(drivername="postgresql+psycopg"))
     with engine.connect() as db:
@@ -37,7 +37,7 @@ def test_entries_are_found_by_what_they_say(postgres: Postgres) -> None:
             values = {"seq": seq, "type": type, "body": body, "now": NOW}
             db.execute(text(f"{written} values ('fed_1', :seq, :type, :body, :now)"), values)
         db.commit()
-        command.upgrade(config, "0020")
+        command.upgrade(config, "0017")
         db.commit()
         found = db.execute(text("select event_ids from feed_entries order by seq")).scalars().all()
     engine.dispose()
