@@ -22,6 +22,8 @@ def main(event_id: str, node: str) -> None:
     with Client() as relay:
         found = relay.events.proof(event_id)
     told = found.proof
+    if told.event_id != event_id:
+        sys.exit(f"not so: this is the proof of another event, {told.event_id}")
     try:
         proven = verify(
             told,

@@ -53,10 +53,11 @@ def ask(url: str, chain: str, number: int) -> Canonical:
 
 def _host(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        if parts.hostname and parts.scheme in ("http", "https"):
+        # Neither refuses all that the other does.
+        parts, asked = urlsplit(url), httpx.URL(url)
+        if parts.hostname and asked.scheme in ("http", "https"):
             return parts.hostname
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         pass
     raise NoAnswer("--rpc is not the http or https URL of a node")
 

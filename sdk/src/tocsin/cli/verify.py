@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ __all__ = ["verify"]
 verify = typer.Typer(no_args_is_help=True, help="Check what a relay told you, without believing it.")
 
 refuted_code, undecided_code = 1, 3
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
 @verify.callback()
@@ -111,32 +113,42 @@ def verify_event(
     asks of a node of your own. Of a retraction it is checked that the block is not on the chain any more.
 
     Exits with 0 if it is so, with 1 if it is not: do not act on it then; and with 3 if it could not be decided, as
-    there is no proof, or nobody answers.
+    there is no proof, nobody answers, or nobody but the relay says that there is such a block.
 
         tocsin verify event evt_6bx… --rpc https://my-node.example
 
         tocsin verify event ring.json --proof proof.json --block-hash 0x92a4…
     """
-    from tocsin.client import ClientError
-
+    if block_hash is not None and not _HASH.fullmatch(block_hash):
+        raise typer.BadParameter("a block's hash is 0x and 64 hexadecimal digits", param_hint="--block-hash")
     try:
         told = _told(event)
+        if proof is not None and len(told) > 1:
+            raise typer.BadParameter(f"there are {len(told)} events, and a proof is of one", param_hint="--proof")
+        given = None if proof is None else _read(proof, "--proof")
+        verdicts = [_judged(each, given, rpc if block_hash is None else None, block_hash, signature) for each in told]
     except Problem as problem:
         show.refusal(problem)
         raise typer.Exit(undecided_code) from None
-    except ClientError as error:
+    except (*_unasked(), ImportError) as error:
+        # Keccak-256 is not installed with all else.
         show.failure(str(error))
         raise typer.Exit(undecided_code) from None
-    if proof is not None and len(told) > 1:
-        raise typer.BadParameter(f"there are {len(told)} events, and a proof is of one", param_hint="--proof")
-    given = None if proof is None else _read(proof, "--proof")
-    verdicts = [_judged(each, given, rpc if block_hash is None else None, block_hash, signature) for each in told]
     for each in verdicts:
         if as_json:
             show.json_line(each.members)
         else:
             _show(each)
     raise typer.Exit(max((each.code for each in verdicts), key=(0, undecided_code, refuted_code).index))
+
+
+def _unasked() -> tuple[type[Exception], ...]:
+    """Why the relay could not be asked, other than that it refused."""
+    from tocsin.auth import NoKey, NoRelay
+    from tocsin.client import ClientError
+    from tocsin.client.calls import NoId
+
+    return NoKey, NoRelay, NoId, ClientError, OSError
 
 
 def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, signature: str | None) -> Verdict:
@@ -183,20 +195,26 @@ def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
     canonical = trusted.canonical
     if canonical is None:
         said = f"{place} holds it, if the chain has a block {trusted.block_hash}"
-        hint = None
+        code, hint = undecided_code, None
         if trusted.said_by is None:
+            # Whoever makes up a block can make up the proofs of what is in it.
             hint = "Whether the chain has this block only the relay says so far: --rpc URL asks a node of yours."
         elif told.retracted:
             hint = "It was told as taken back: whether the block has gone, --rpc URL asks a node of yours."
-        return Verdict(told, said, hint=hint, proven=proven, trusted=trusted)
+        else:
+            code = 0
+        return Verdict(told, said, code, hint, proven, trusted)
+    if canonical.block_hash is None:
+        said = f"{canonical.said_by} has no block of the height of {place}"
+        hint = "It may be behind: ask again, or another node."
+        return Verdict(told, said, undecided_code, hint, proven, trusted)
     stands = canonical.block_hash == proven.block_hash
     if stands == told.retracted:
         if told.retracted:
             said = f"it is told as taken back, and {place} stands and holds it, says {canonical.said_by}"
             hint = "If the chain has come back to this block, it will be told once more."
             return Verdict(told, said, refuted_code, hint, proven, trusted)
-        other = f"is {canonical.block_hash}" if canonical.block_hash else "is not there yet"
-        said = f"{place} {other}, says {canonical.said_by}; the event is in {proven.block_hash}"
+        said = f"{place} is {canonical.block_hash}, says {canonical.said_by}; the event is in {proven.block_hash}"
         hint = (
             "A reorganisation may have taken it, or the node is on another fork: ask again, or look for a retraction."
         )
@@ -212,8 +230,6 @@ def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
 
 def _document(told: Told, given: Any) -> Any:
     """The proof: the one that was given, the one that came with the event, or the relay's. Or why there is none."""
-    from tocsin.client import ClientError
-
     if given is not None:
         # An answer of the relay has the document within.
         return cast(dict[str, Any], given).get("proof", given) if isinstance(given, dict) else given
@@ -224,7 +240,7 @@ def _document(told: Told, given: Any) -> Any:
             return relay.events.proof(str(told.event.get("event_id"))).proof
     except Problem as problem:
         return Verdict(told, f"the relay gives no proof: {problem.detail}", undecided_code, problem.advice())
-    except ClientError as error:
+    except _unasked() as error:
         return Verdict(told, f"the relay gives no proof: {error}", undecided_code)
 
 
@@ -233,16 +249,25 @@ def _told(named: str) -> Sequence[Told]:
     if named.startswith("evt_") and not Path(named).exists():
         with client() as relay:
             found = relay.events.proof(named)
+        if found.event.event_id != named:
+            # True as that may be, it is not what was asked about.
+            show.failure(f"{named} is not so: the relay answers with another event, {found.event.event_id}")
+            raise typer.Exit(refuted_code)
         event = found.event.model_dump(mode="json")
         return [Told(event, found.retracted, found.proof)]
-    return _events(_read(named, "FILE_OR_ID"))
+    told = _events(_read(named, "FILE_OR_ID"))
+    if not told:
+        raise typer.BadParameter("there is no event in it", param_hint="FILE_OR_ID")
+    return told
 
 
 def _events(said: Any) -> Sequence[Told]:
-    """The events of a ring, its data, or an answer with a proof."""
+    """The events of a ring, its data, an answer with a proof, or a page of what was told."""
     match said:
         case {"event": {"event_id": str()} as event, "proof": proof}:
             return [Told(cast(Mapping[str, Any], event), said.get("retracted") is True, proof)]
+        case {"type": "subscription.heartbeat"}:
+            return []
         case {"data": {"items": [*items]}}:
             return [told for each in items for told in _events({"type": _type(each), "data": each})]
         case {"data": {"event_id": str()} as event}:
@@ -294,7 +319,7 @@ def _show(verdict: Verdict) -> None:
             show.failure(f"{named} is not so: {verdict.said}")
         case _:
             show.failure(f"{named} could not be decided: {verdict.said}")
-    if verdict.code == 0 and verdict.proven is not None:
+    if verdict.code != refuted_code and verdict.proven is not None:
         show.members(_told_of(verdict.proven), "  ")
     if verdict.hint is not None:
         show.hint(f"  {verdict.hint}")
