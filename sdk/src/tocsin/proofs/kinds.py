@@ -16,7 +16,7 @@ compared with (`previous`, `change_percent`, `since`), and that the log is the p
 relay's word: both would take more than one proof.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from types import MappingProxyType
@@ -40,7 +40,7 @@ from tocsin.proofs.meanings import (
 from tocsin.proofs.proven import Proven
 from tocsin.proofs.transactions import Transaction
 
-__all__ = ["NO_PROOF", "RULES", "Said", "sent"]
+__all__ = ["IN_PART", "NO_PROOF", "RULES", "Said", "sent"]
 
 Said: TypeAlias = Mapping[str, Any]
 """What a payload says, or an object in it."""
@@ -56,6 +56,11 @@ NO_PROOF: Mapping[str, str] = MappingProxyType(
     }
 )
 """Why events of these kinds cannot be proven, and what can be done instead."""
+
+IN_PART: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"evm.transfer": ("payload.transfer.amount",), "evm.price": ("payload.price.price",)}
+)
+"""Of a log, what is the relay's word in part: its digits are computed again, and no log says where their point is."""
 
 decimals_max = 36  # that a token of a filter may have
 _PRECISE, _SHOWN = Context(prec=60), Context(prec=24)

@@ -34,7 +34,8 @@ class Proven:
     topics: tuple[str, ...] = ()
     data: str | None = None
     unchecked: tuple[str, ...] = ()
-    """Members of the event's payload that are the relay's word only, such as `verified`."""
+    """Members of the event's payload that are the relay's word, such as `verified`; or in part, such as an amount that
+    is the token's units with the decimal point where the relay says."""
 
     @property
     def payload(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Whether an event tells what is proven: nothing that a block commits to may be told otherwise, or left out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from tocsin.proofs.errors import NoProof, WrongEvent
-from tocsin.proofs.kinds import NO_PROOF, RULES, Said, sent
+from tocsin.proofs.kinds import IN_PART, NO_PROOF, RULES, Said, sent
 from tocsin.proofs.proven import Proven
 
 __all__ = ["compared"]
@@ -13,7 +13,7 @@ _SENT = ("from", "to", "value")
 
 
 def compared(proven: Proven, event: Mapping[str, Any], signature: str | None) -> tuple[str, ...]:
-    """Names of members that are the relay's word only; `WrongEvent` where the event tells something else."""
+    """Names of members that are the relay's word, all or in part; `WrongEvent` where the event tells something else."""
     if event.get("event_id") != proven.event_id:
         raise WrongEvent("event.event_id", f"it is {str(event.get('event_id'))[:80]!r}, not {proven.event_id!r}")
     kind = event.get("kind")
@@ -28,7 +28,8 @@ def compared(proven: Proven, event: Mapping[str, Any], signature: str | None) ->
     transaction: object = said.get("transaction")
     if isinstance(transaction, Mapping) and any(cast(Said, transaction).get(name) is not None for name in _SENT):
         expected = _joined(expected, {"transaction": sent(proven)})
-    return tuple(_unchecked(said, expected, "payload"))
+    in_part = IN_PART.get(kind, ()) if proven.log_index is not None else ()
+    return (*_unchecked(said, expected, "payload"), *in_part)
 
 
 def _joined(one: Said, other: Said) -> dict[str, Any]:
@@ -52,5 +53,13 @@ def _unchecked(said: object, expected: Mapping[str, object], part: str) -> Itera
 
 
 def _same(said: object, expected: object) -> bool:
-    # Python takes True, 1 and 1.0 for equal.
-    return type(said) is type(expected) and said == expected
+    # Python takes True, 1 and 1.0 for equal, in lists and objects, too.
+    if type(said) is not type(expected):
+        return False
+    if isinstance(expected, list):
+        ours, theirs = cast(Sequence[object], expected), cast(Sequence[object], said)
+        return len(ours) == len(theirs) and all(map(_same, theirs, ours))
+    if isinstance(expected, dict):
+        known, told = cast(Said, expected), cast(Said, said)
+        return known.keys() == told.keys() and all(_same(told[name], value) for name, value in known.items())
+    return said == expected
