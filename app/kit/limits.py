@@ -85,7 +85,12 @@ backfills_per_agent_max = 20  # subscriptions of one agent that catch up at a ti
 proof_timeout_seconds = 20
 proofs_per_agent_at_once = 8  # at one process
 proof_blocks_at_once = 2  # that one process reads
+proofs_made_at_once = 1  # of blocks that were read, beside all else that a process does
 proof_waiting_max = 50
+proof_calls_at_once_max = 600  # to the providers of one chain, by one process, after a pause
+proof_calls_per_second = 10  # and then
+proof_calls_per_agent_at_once_max = 240
+proof_calls_per_agent_per_second = 2
 proof_receipts_max = 1_000  # of a block, that are asked for one by one where a provider has none of whole blocks
 proof_blocks_kept_bytes_max = 16 * 1024 * 1024
 

@@ -22,7 +22,7 @@ from tests.chain.test_second_node import ganache
 from tests.conftest import NewAgent
 from tests.world import OwnClock, TestAgent
 from tocsin import proofs
-from tocsin.problems import BlockGone
+from tocsin.problems import BlockGone, TooManyRequests
 
 final = 20
 
@@ -110,6 +110,35 @@ async def test_while_too_many_blocks_are_asked_for_others_wait(
     monkeypatch.setattr(limits, "proof_waiting_max", 0)
     [event] = await told(agent, town, chain, token)
     assert refused(await proof_of(agent, event)) == (429, "too-many-requests")
+
+
+@pytest.mark.parametrize("whose", ["chain", "agent"])
+async def test_what_proofs_cost_upstream_is_bounded_over_time(
+    agent: TestAgent,
+    town: Town,
+    chain: DevChain,
+    token: Token,
+    proxy: Proxy,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: str,
+) -> None:
+    of = {"chain": "proof_calls", "agent": "proof_calls_per_agent"}[whose]
+    monkeypatch.setattr(limits, f"{of}_at_once_max", 1)
+    monkeypatch.setattr(limits, f"{of}_per_second", 0.1)
+    first, second = [(await told(agent, town, chain, token))[0] for _ in range(2)]
+    async with open_services(settings, NoBell(), name="another", clock=town.clock) as services:
+        ask = services.watchers.proof
+        assert (await ask(agent.id, first["event_id"])).event.event_id == first["event_id"]
+        proxy.calls.clear()
+        with pytest.raises(TooManyRequests) as refusal:
+            await ask(agent.id, second["event_id"])
+        assert refusal.value.retry_after_seconds == 10
+        assert proxy.calls["eth_getBlockByHash"] == 0
+        # What was read costs nothing.
+        assert (await ask(agent.id, first["event_id"])).event.event_id == first["event_id"]
+        town.clock.advance(seconds=10)
+        assert (await ask(agent.id, second["event_id"])).event.event_id == second["event_id"]
 
 
 async def test_what_was_not_told_to_an_agent_it_gets_no_proof_of(
