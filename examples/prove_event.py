@@ -11,6 +11,7 @@ block that the node has at that height: whoever made the proof, and whatever is 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import httpx
 
@@ -28,7 +29,7 @@ def main(event_id: str, node: str) -> None:
         proven = verify(
             told,
             trusted_chain=told.chain,
-            trusted_block_hash=canonical(node, told.block.number),
+            trusted_block_hash=canonical(node, told.chain, told.block.number),
             event=found.event,
         )
     except ProofError as error:
@@ -37,10 +38,18 @@ def main(event_id: str, node: str) -> None:
     print("only said:", ", ".join(proven.unchecked))
 
 
-def canonical(node: str, number: int) -> str:
-    """The hash of the block that our own node has at this height."""
-    body = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": [hex(number), False]}
-    return httpx.post(node, json=body).raise_for_status().json()["result"]["hash"]
+def canonical(node: str, chain: str, number: int) -> str:
+    """The hash of the block that our own node, which must be one of this chain, has at this height."""
+    if f"eip155:{int(ask(node, 'eth_chainId'), 16)}" != chain:
+        sys.exit(f"undecided: the node is of another chain than {chain}")
+    block = ask(node, "eth_getBlockByNumber", hex(number), False)
+    return block["hash"] if block else sys.exit(f"undecided: the node has no block {number} yet")
+
+
+def ask(node: str, method: str, *params: object) -> Any:
+    """What our own node answers."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return httpx.post(node, json=body).raise_for_status().json()["result"]
 
 
 if __name__ == "__main__":
