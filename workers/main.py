@@ -89,7 +89,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
 
 
 async def leave(services: Services) -> None:
-    """See through what is in flight, and leave what is held to others; as far as there is a database to write that to."""
+    """See through what is in flight, and leave what is held to others, as far as a database takes it."""
     try:
         await deliveries.land(services)
         await services.schedules.release()
