@@ -64,10 +64,14 @@ def up(
             postgres_port=postgres_port,
             valkey_port=valkey_port,
             parent=parent,
-            # As it can be typed in another terminal: by its path, where it is not on PATH.
-            command=command or ("tocsin" if shutil.which("tocsin") else sys.argv[0]),
+            command=command or _as_typed(sys.argv[0]),
         )
         Tree(plan, output).run()
+
+
+def _as_typed(program: str) -> str:
+    """How this command can be typed in another terminal: by its path, where it is not on PATH."""
+    return "tocsin" if shutil.which("tocsin") else min(program, os.path.relpath(program), key=len)
 
 
 def private_networks(host: str, api: "ApiSettings") -> str:
