@@ -34,7 +34,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Say what there is to make
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(RUNTIME) ## Start a whole relay here: Postgres, Valkey, API, worker
 	@exec $(BIN)/tocsin up --parent $$PPID --command $(BIN)/tocsin
@@ -102,7 +102,7 @@ requirements: $(DEV) ## Resolve and pin again (UPGRADE=--upgrade for newer versi
 clean: ## Remove what was built and installed here, but no data
 	rm -rf $(VENV) tests/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help up demo doctor install dev test simulate-chain check format coverage faults bench openapi docs wheels requirements clean
+.PHONY: help up demo doctor install dev test simulate simulate-chain check format coverage faults bench openapi docs wheels requirements clean
 
 # --- how it is installed ---
 

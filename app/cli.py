@@ -4,6 +4,7 @@ What a command needs is imported when it runs: agents' commands load this module
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,9 +29,9 @@ def up(
     home: Annotated[Path | None, typer.Option(help="Folder that the data are kept in.")] = None,
     postgres_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")] = None,
     valkey_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: any free one.")] = None,
-    # What `make up` passes, from where the command is not on PATH.
+    # What `make up` passes.
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
-    command: Annotated[str, typer.Option(hidden=True)] = "tocsin",
+    command: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start a whole relay here: Postgres, Valkey, API and worker. Ctrl-C stops it."""
     with one_line_errors():
@@ -63,9 +64,14 @@ def up(
             postgres_port=postgres_port,
             valkey_port=valkey_port,
             parent=parent,
-            command=command,
+            command=command or _as_typed(sys.argv[0]),
         )
         Tree(plan, output).run()
+
+
+def _as_typed(program: str) -> str:
+    """How this command can be typed in another terminal: by its path, where it is not on PATH."""
+    return "tocsin" if shutil.which("tocsin") else min(program, os.path.relpath(program), key=len)
 
 
 def private_networks(host: str, api: "ApiSettings") -> str:

@@ -21,6 +21,8 @@ from app.payments.opening import open_gate, require_sellable
 from app.services import Services, open_services
 from app.settings import Settings, export_traces
 
+log = telemetry.logger(__name__)
+
 
 class State(TypedDict):
     """What every request can see."""
@@ -47,6 +49,7 @@ def serve(settings: Settings) -> Starlette:
         doorbell = Doorbell(settings.valkey.url)
         async with open_services(settings, doorbell, name="api") as services, opened_gate(services) as gate:
             app.router.routes[:] = routes(services, gate)
+            log.info("the API listens", host=settings.api.host, port=settings.api.port)
             yield {"services": services}
             await doorbell.close()
 

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from app.kit import limits, telemetry
 from app.kit.clock import Clock
+from app.kit.database import AWAY, first_line
 from app.kit.outbound import Resolver
 from app.kit.wake import Bells, connect, waiting_key
 from app.services import Services, open_services
@@ -83,9 +84,18 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
         services.deliveries.stop()
         await _end(listening)
         await bells.close()
+        await leave(services)
+    log.info("the worker has stopped")
+
+
+async def leave(services: Services) -> None:
+    """See through what is in flight, and leave what is held to others, as far as a database takes it."""
+    try:
         await deliveries.land(services)
         await services.schedules.release()
-    log.info("the worker has stopped")
+    except AWAY as error:
+        # Leases end by themselves. What has just been answered and could not be concluded is sent again then.
+        log.warning("stopped without the database; leases end by themselves", error=first_line(error))
 
 
 def collect_seldom() -> None:

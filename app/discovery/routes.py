@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from app.discovery import llms, problem_pages
-from app.kit import openapi
+from app.kit import openapi, problems
 from app.kit.database import Database
 from app.kit.operations import Operation
 from app.settings import Settings
@@ -53,8 +53,12 @@ async def metrics(request: Request) -> Response:
 
 def _ready(database: Database) -> Page:
     async def ready(request: Request) -> Response:
-        async with database.transaction() as db:
-            await db.execute(text("select 1"))
+        try:
+            async with database.transaction() as db:
+                await db.execute(text("select 1"))
+        except Exception as error:
+            # Answered here: what reaches the server above us is logged with a traceback, each time somebody asks.
+            return problems.answer(error, request)
         return PlainTextResponse("ready\n")
 
     return ready

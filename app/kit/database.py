@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from app.kit import limits, telemetry
 from app.kit.clock import SystemClock
 
+# What a step ends with while the database is away, is full or has no connection free.
+AWAY = (OperationalError, PoolTimeout)
 # How often a connection runs a statement before it has it prepared; migrations and the like never do.
 prepare_after = 5
 
@@ -72,6 +74,12 @@ class Database:
     async def close(self) -> None:
         """Give the connections back to the server."""
         await self.engine.dispose()
+
+
+def first_line(error: DBAPIError | PoolTimeout) -> str:
+    """What ails the database, in its own words."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause).partition("\n")[0]
 
 
 def _kind(error: DBAPIError | PoolTimeout) -> str | None:

@@ -15,9 +15,9 @@ from typing import Protocol, cast
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
-from sqlalchemy.exc import OperationalError
 
 from app.kit import limits, telemetry
+from app.kit.database import AWAY, first_line
 
 log = telemetry.logger(__name__)
 
@@ -52,6 +52,7 @@ class _Calls:
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
+        self._troubled: dict[str, str] = {}
 
     def is_running(self, feature: str) -> bool:
         return feature in self._running
@@ -79,14 +80,25 @@ class _Calls:
             while feature in self._again and not self._closed:
                 self._again.discard(feature)
                 await act()
-        except OperationalError as error:
-            # The database is away, or full: this round ends here, the next sweep starts another.
-            log.warning("a drain stopped; the database is away or full", feature=feature, error=_first_line(error.orig))
+            self._tell_of_database(feature, None)
+        except AWAY as error:
+            # This round ends here, the next sweep starts another.
+            self._tell_of_database(feature, first_line(error))
         except Exception:
             # A bug ends this round, too, and not the worker.
             log.exception("a drain stopped", feature=feature)
         finally:
             del self._running[feature]
+
+    def _tell_of_database(self, feature: str, trouble: str | None) -> None:
+        """A line when a feature's trouble with the database begins, changes or ends, and none while it lasts."""
+        before = self._troubled.pop(feature, None)
+        if trouble is not None:
+            self._troubled[feature] = trouble
+        if trouble is None and before is not None:
+            log.info("drains go on; the database is back", feature=feature)
+        elif trouble != before:
+            log.warning("drains stop; the database is away or full", feature=feature, error=trouble)
 
 
 class Bells:
@@ -148,10 +160,6 @@ def connect(url: str) -> ArqRedis:
     """A client that connects at its first use, so that a process whose Valkey is away starts, and sweeps."""
     pool = cast(ConnectionPool, ConnectionPool.from_url(url, socket_connect_timeout=1, socket_timeout=1))  # pyright: ignore
     return ArqRedis(pool)
-
-
-def _first_line(error: BaseException | None) -> str:
-    return str(error).partition("\n")[0]
 
 
 def waiting_key(feature: str) -> str:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,7 @@ from app.local.errors import LocalError
 from app.local.ports import require_free
 from app.local.program import healthy
 from app.local.reach import require_database, require_valkey
+from app.local.running import Running
 from app.local.tree import reachable
 from app.settings import Settings
 
@@ -125,6 +127,12 @@ def _valkey(settings: Settings) -> str:
 
 
 def _api(settings: Settings) -> str:
+    relay = Running.read(settings.home)
+    if relay is not None and relay.database_url == settings.database.url:
+        at = urlsplit(relay.api_url)
+        if at.hostname is None or at.port is None or not healthy(at.hostname, at.port):
+            raise LocalError(f"does not answer on {at.netloc}, where `tocsin up` runs it")
+        return f"answers on {at.netloc}"
     host, port = settings.api.host, settings.api.port
     if healthy(reachable(host), port):
         return f"answers on {host}:{port}"

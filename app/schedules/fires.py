@@ -59,7 +59,8 @@ async def take_late(db: AsyncSession, now: datetime, limit: int) -> list[Held]:
                 -- One that has waited for its turn is not overdue.
                 select from fires where due_at <= :held_until and not late and fire_at < :overdue and not outstanding
             )
-            order by due_at limit :limit for update skip locked
+            -- What an outage left was planned in one go, and is due at one time: its own times say what comes first.
+            order by due_at, fire_at limit :limit for update skip locked
         ), taken as (
             update fires f set due_at = :now + cast(:lease as interval), attempts = f.attempts + 1
             from due where f.id = due.id returning f.fire_at, f.id, f.attempts, f.schedule_id, f.overlap,

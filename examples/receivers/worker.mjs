@@ -1,24 +1,21 @@
 // A receiver for workers at the edge: a `fetch` handler on the Web's own APIs, with no package and no Node.
 //
-// It verifies by the relay's public key as well as by the secret. `env` holds RING_SECRET (whsec_…), RING_PUBLIC_KEY
-// (whpk_…, from the relay's /.well-known/jwks.json), ENDPOINT_ID (ep_…), and SEEN, a key-value store.
+// It verifies by the relay's public key as well as by the secret. `env` holds RING_SECRET (whsec_…), RING_PUBLIC_KEY (`x` of
+// each key in the relay's /.well-known/jwks.json, or whpk_…), ENDPOINT_ID (ep_…), and SEEN, a key-value store. Of secrets and
+// of public keys there may be several, separated by commas: while one replaces another.
 
 const toleranceSeconds = 300;
 const bodyBytesMax = 512 * 1024;
 
-const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+// Base64 of either alphabet, with padding or without.
+const bytesOf = (text) =>
+  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
 
-async function isByTheSecret(secret, signatures, content) {
-  const raw = bytesOf(secret.replace(/^whsec_/, ""));
-  const key = await crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
-  const checks = signatures("v1").map((signature) => crypto.subtle.verify("HMAC", key, signature, content));
-  return (await Promise.all(checks)).includes(true);
-}
-
-async function isByTheRelay(publicKey, signatures, content) {
-  const raw = bytesOf(publicKey.replace(/^whpk_/, ""));
-  const key = await crypto.subtle.importKey("raw", raw, { name: "Ed25519" }, false, ["verify"]);
-  const checks = signatures("v1a").map((signature) => crypto.subtle.verify("Ed25519", key, signature, content));
+// Whether one of these signatures is by one of these keys.
+async function isByOneOf(keys, algorithm, signatures, content) {
+  const raw = keys.split(",").map((text) => bytesOf(text.replace(/^wh(sec|pk)_/, "")));
+  const known = await Promise.all(raw.map((key) => crypto.subtle.importKey("raw", key, algorithm, false, ["verify"])));
+  const checks = known.flatMap((key) => signatures.map((one) => crypto.subtle.verify(algorithm, key, one, content)));
   return (await Promise.all(checks)).includes(true);
 }
 
@@ -33,8 +30,8 @@ async function isGenuine(headers, body, env) {
   const signatures = (version) =>
     tokens.filter((token) => token.startsWith(`${version},`)).map((token) => bytesOf(token.slice(version.length + 1)));
   return (
-    (await isByTheSecret(env.RING_SECRET, signatures, content)) &&
-    (await isByTheRelay(env.RING_PUBLIC_KEY, signatures, content))
+    (await isByOneOf(env.RING_SECRET, { name: "HMAC", hash: "SHA-256" }, signatures("v1"), content)) &&
+    (await isByOneOf(env.RING_PUBLIC_KEY, { name: "Ed25519" }, signatures("v1a"), content))
   );
 }
 

@@ -214,7 +214,7 @@ def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> No
         (["endpoints", "show", "ep_1"], "Not found (404)"),
         (["endpoints", "add", "http://10.0.0.1/"], "/url"),
         (["schedule", "preview", "--cron", "61 * * * *"], "/spec/cron"),
-        (["subscribe", "logs", "--chain", "eip155:1", "--pull"], "name an address or a topic"),
+        (["subscribe", "logs", "--chain", "eip155:1", "--pull"], "name an address, a topic or an event"),
         (["--url", "http://127.0.0.1:1", "me"], "Check the relay's URL"),
     ],
 )

@@ -1,5 +1,6 @@
 """The parts of a relay, run separately over servers of one's own."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from tests.acceptance.conftest import StartRelay
-from tests.acceptance.relays import Account, run, wait_until_gone
+from tests.acceptance.relays import Account, run, until, wait_until_gone
 from tests.sealed import SECRET_KEY
+from tocsin import Client, PrivateKey
+from tocsin.schemas.schedules import NewSchedule
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 
@@ -20,12 +23,18 @@ US = Account("us")
 
 
 @pytest.fixture
-def servers(home: Path) -> Iterator[dict[str, str]]:
+def postgres(home: Path) -> Iterator[Postgres]:
+    started = Postgres.start(home / "servers", durable=False)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def servers(home: Path, postgres: Postgres) -> Iterator[dict[str, str]]:
     """Postgres and Valkey, as the environment names them."""
-    postgres, valkey = Postgres.start(home / "servers", durable=False), Valkey.start(home / "servers")
+    valkey = Valkey.start(home / "servers")
     yield {"TOCSIN_DATABASE_URL": postgres.url, "TOCSIN_VALKEY_URL": valkey.url, "TOCSIN_SECRET_KEY": SECRET_KEY.text}
     valkey.stop()
-    postgres.stop()
 
 
 def test_migrate_brings_a_database_to_the_newest_version_once(home: Path, servers: dict[str, str]) -> None:
@@ -48,6 +57,34 @@ def test_api_and_worker_run_apart(home: Path, servers: dict[str, str], start: St
     assert httpx.get(f"{api.url}/readyz").status_code == 200
     worker.process.terminate()
     assert worker.process.wait(20) == 0
+
+
+def test_parts_that_are_stopped_while_postgres_is_away_end_in_good_order(
+    home: Path, postgres: Postgres, servers: dict[str, str], start: StartRelay
+) -> None:
+    run([*COMMAND, "migrate"], home, US, **servers)
+    parts = [start([*COMMAND, part], US, **servers, TOCSIN_OUTBOUND_ALLOW="127.0.0.0/8") for part in ("worker", "api")]
+    worker, api = parts
+    worker.wait_for_line("the worker listens")
+    api.wait_until_answering()
+    key = PrivateKey.generate()
+    with Client(api.url, key) as client:
+        client.agents.register(key)
+        endpoint = client.endpoints.create("http://127.0.0.1:9001/rings")
+        # Held by the worker from some seconds before its time until then, so that there is something to leave.
+        schedule = client.schedules.create(NewSchedule(spec={"every": "PT1S"}, endpoint_id=endpoint.id))
+        until(lambda: bool(list(client.schedules.fires(schedule.id))), 20, lambda: worker.output)
+
+    postgres.stop()
+    worker.wait_for_line("drains stop; the database is away")
+    for part in parts:
+        part.process.terminate()
+
+    assert worker.process.wait(30) == 0, worker.output
+    # uvicorn ends by the signal that it was sent, once it has shut down.
+    assert api.process.wait(30) == -signal.SIGTERM
+    assert "stopped without the database" in worker.output
+    assert not any("Traceback" in part.output for part in parts)
 
 
 def test_up_starts_no_servers_where_the_environment_names_them(

@@ -17,7 +17,6 @@ import pytest
 from tests.acceptance.relays import Account, Relay, environment, free_port, until
 from tests.packages import ROOT
 from tocsin import Client, PrivateKey, webhooks
-from tocsin.keys import PublicKey
 from tocsin.schemas.endpoints import CreatedEndpoint
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
@@ -70,8 +69,9 @@ def output(
         "worker": [NODE, EDGE, RECEIVERS / "worker.mjs", str(port)],
     }
     settings = {
-        "RING_SECRET": endpoint.secret,
-        "RING_PUBLIC_KEY": _public_key(relay),
+        # Several of each, as while one replaces another.
+        "RING_SECRET": f"{webhooks.new_secret()},{endpoint.secret}",
+        "RING_PUBLIC_KEY": f"{webhooks.public_key_text(PrivateKey.generate().public)},{_public_key(relay)}",
         "ENDPOINT_ID": endpoint.id,
     }
     printed = tmp_path / "printed"
@@ -130,7 +130,7 @@ def test_a_receiver_refuses_what_the_relay_did_not_sign_just_now(endpoint: Creat
 
 def _public_key(relay: Relay) -> str:
     [jwk] = httpx.get(f"{relay.url}/.well-known/jwks.json").json()["keys"]
-    return webhooks.public_key_text(PublicKey.parse(jwk))
+    return jwk["x"]
 
 
 def _listens(port: int) -> bool:

@@ -28,11 +28,12 @@ def test_a_relay_comes_up_and_ctrl_c_leaves_nothing(
     family = relay.family()
 
     described = httpx.get(f"{relay.url}/openapi.json").json()
-    doctor = run([*tocsin, "doctor"], home, account, TOCSIN_API_PORT=str(relay.port))
+    doctor = run([*tocsin, "doctor"], home, account)
     code = relay.interrupt()
 
     assert "/v1/agents" in described["paths"]
     assert doctor.returncode == 0, doctor.stdout
+    assert f"answers on 127.0.0.1:{relay.port}" in doctor.stdout
     assert code == 0, relay.output
     wait_until_gone(family)
     stopped = [line.split()[0] for line in relay.output.splitlines() if line.endswith("has stopped")]

@@ -31,3 +31,12 @@ async def test_a_request_during_a_restart_is_repeated_as_it_was(agent: TestAgent
     assert int(refused.headers["retry-after"]) > 0
     assert repeated.status_code == 201
     assert len((await agent.get("/v1/endpoints")).json()["items"]) == 1
+
+
+async def test_whoever_asks_whether_it_is_ready_is_told_that_it_is_not(agent: TestAgent, stoppable: Postgres) -> None:
+    stoppable.stop()
+    away = await agent.http.get("/readyz")
+    stoppable.launch()
+
+    assert (away.status_code, away.json()["type"]) == (503, "/problems/database-unavailable")
+    assert (await agent.http.get("/readyz")).status_code == 200

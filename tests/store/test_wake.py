@@ -1,16 +1,22 @@
 """The doorbell, on a real Valkey."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
+from sqlalchemy.exc import OperationalError
 
+from app.kit import telemetry
 from app.kit.wake import Bells, Doorbell, waiting_key
 from app.local.valkey import Valkey
 from app.settings import Settings
+from tests.logged import Lines, written
 from workers import main as worker
+
+__all__ = ["written"]
 
 
 @pytest.fixture
@@ -117,6 +123,28 @@ async def test_a_ring_during_a_drain_tells_it_to_hurry() -> None:
     bells.ring("deliveries")
     assert hold.is_set()
     await bells.close()
+
+
+async def test_an_outage_of_the_database_is_told_when_it_begins_and_when_it_ends(written: Lines) -> None:
+    telemetry.configure("json", "info")
+    away = OperationalError("select 1", {}, Exception("connection refused\nis the server running?"))
+    outcomes, bells, rounds = [away, away, None, None], Bells(), 0
+
+    async def drain() -> None:
+        nonlocal rounds
+        rounds += 1
+        if outcome := outcomes[rounds - 1]:
+            raise outcome
+
+    bells.hang("deliveries", drain)
+    while rounds < len(outcomes):
+        bells.ring("deliveries")
+        await asyncio.sleep(0)
+    await bells.close()
+
+    began, ended = map(json.loads, written())
+    assert (began["level"], began["feature"], began["error"]) == ("warning", "deliveries", "connection refused")
+    assert (ended["level"], ended["feature"]) == ("info", "deliveries")
 
 
 async def test_a_drain_that_failed_is_started_again_by_the_next_ring() -> None:

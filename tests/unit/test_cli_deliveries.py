@@ -1,4 +1,4 @@
-"""What the command line asks about deliveries and recoveries, and how it tells of them."""
+"""What the command line asks about endpoints, messages, deliveries and recoveries, and how it tells of them."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,11 @@ from tests.unit.test_cli_schedules import Relay
 from tocsin import Client, PrivateKey, cli
 from tocsin.cli.recoveries import steps, watch
 from tocsin.schemas.deliveries import Attempt, Delivery, DeliveryDetail
+from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, McpSubscription
+from tocsin.schemas.messages import MessageDelivery, PublishedMessage
 from tocsin.schemas.recoveries import Recovery, RecoveryState
 from tocsin.schemas.wire import Page
+from tocsin.webhooks import new_secret
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 KEY = PrivateKey.from_seed(bytes(32))
@@ -184,3 +187,78 @@ def test_a_recovery_is_shown_only_when_it_has_got_further(relay: Relay) -> None:
 
     assert [one.sent for one in shown] == [1, 3]
     assert len(waited) == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["deliveries", "ls", "--since", "tomorrow"], "2h"),
+        (["endpoints", "rotate-secret", "ep_1", "--overlap", "8d"], "7d at most"),
+        (["endpoints", "change", "ep_1"], "say what to change"),
+        (["endpoints", "change", "ep_1", "--remove", "secret"], "max-in-flight"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_the_words_of_the_options(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: list[str], said: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tocsin", "--key", KEY.text, *typed])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 2
+    assert said in capfd.readouterr().err
+
+
+def test_a_message_that_nobody_takes_is_told_apart(relay: Relay, typing: Type) -> None:
+    relay.answers["POST /v1/messages"] = PublishedMessage(id="msg_1", type="a.b", deliveries=[], created_at=NOW)
+
+    told = typing("messages", "publish", "a.b", "--idempotency-key", "o-1042")
+
+    _, headers, body = relay.asked[0]
+    assert {name.lower(): value for name, value in headers.items()}["idempotency-key"] == "o-1042"
+    # What is left out is null, and null is said: a message has to say something.
+    assert (body["type"], body["data"]) == ("a.b", None)
+    assert "No endpoint takes it" in told
+
+
+def test_deliveries_of_one_message_are_told_apart_by_their_endpoints(relay: Relay, typing: Type) -> None:
+    both = [MessageDelivery(id=f"dlv_{n}", endpoint_id=f"ep_{n}") for n in (1, 2)]
+    relay.answers["POST /v1/messages"] = PublishedMessage(id="msg_1", type="a.b", deliveries=both, created_at=NOW)
+    one = Delivery.model_validate(delivery().model_dump(exclude={"body", "history", "expunged_at"}))
+    relay.answers["GET /v1/deliveries"] = Page[Delivery](items=[one])
+
+    assert "dlv_2  ep_2" in typing("messages", "publish", "a.b", "1")
+    assert "dlv_1  ep_1" in typing("deliveries", "ls")
+
+
+def test_an_endpoint_is_registered_and_changed_with_its_limits(relay: Relay, typing: Type) -> None:
+    endpoint = Endpoint(id="ep_1", url="https://a.example/", state="active", created_at=NOW, updated_at=NOW)
+    relay.answers["POST /v1/endpoints"] = CreatedEndpoint(**endpoint.model_dump(), secret="whsec_")
+    relay.answers["PATCH /v1/endpoints/ep_1"] = endpoint
+
+    typing(
+        "endpoints", "add", "https://a.example/", "--rate", "20", "--retry", "5s", "--retry", "1m", "--timeout", "3s"
+    )
+    typing("endpoints", "change", "ep_1", "--max-in-flight", "4", "--header", "X-Team: us", "--remove", "rate")
+
+    (_, _, added), (_, _, changed) = relay.asked
+    assert added == {
+        "url": "https://a.example/",
+        "rate_per_second": 20.0,
+        "retry_seconds": [5, 60],
+        "timeout_seconds": 3.0,
+    }
+    assert changed == {"max_in_flight": 4, "headers": {"X-Team": "us"}, "rate_per_second": None}
+
+
+def test_an_endpoint_of_mcp_events_is_registered_without_an_end(relay: Relay) -> None:
+    endpoint = Endpoint(id="ep_1", url="https://a.example/", state="pending", created_at=NOW, updated_at=NOW)
+    relay.answers["POST /v1/endpoints"] = CreatedEndpoint(**endpoint.model_dump(), secret="whsec_")
+    subscription = McpSubscription(name="order.paid", ttl_seconds=None)
+
+    with Client(relay.url, KEY) as client:
+        client.endpoints.create("https://a.example/", secret=new_secret(), mcp=subscription)
+
+    body = relay.asked[0][2]
+    assert (body["profile"], body["mcp"]) == ("mcp", {"name": "order.paid", "ttl_seconds": None})

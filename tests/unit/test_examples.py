@@ -34,6 +34,6 @@ def test_the_readmes_receiver_verifies_answers_and_refuses() -> None:
 
 
 def test_the_readmes_programs_compile() -> None:
-    assert len(PROGRAMS) == 3
+    assert len(PROGRAMS) == 4
     for program in PROGRAMS:
         compile(program, str(README), "exec")

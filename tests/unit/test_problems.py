@@ -63,3 +63,9 @@ def test_a_refused_signature_carries_a_challenge() -> None:
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("-7", None), ("soon", None), ("9" * 40, None)])
 def test_retry_after_is_read_strictly(value: str, seconds: float | None) -> None:
     assert problem_from(503, headers={"retry-after": value}).retry_after_seconds == seconds
+
+
+def test_several_errors_are_told_apart_and_counted() -> None:
+    errors = [{"pointer": f"/{name}", "detail": "no"} for name in "abcde"]
+    assert InvalidBody(errors=errors[:2]).detail == "/a: no; /b: no"
+    assert InvalidBody(errors=errors).detail == "/a: no; /b: no; /c: no; and 2 more"

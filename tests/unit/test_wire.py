@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tocsin.keys import PrivateKey
 from tocsin.problems import InvalidKey
 from tocsin.schemas.agents import NewAgent
+from tocsin.schemas.deliveries import DeliveryQuery
+from tocsin.schemas.endpoints import NewEndpoint
+from tocsin.schemas.messages import NewMessage
 from tocsin.schemas.wire import Json, ListQuery, Page, Timestamp, Wire
 
 
@@ -95,3 +98,24 @@ def test_a_bad_key_is_pointed_at() -> None:
     with pytest.raises(InvalidKey) as refused:
         NewAgent(public_key="A" * 43).key()
     assert refused.value.errors[0]["pointer"] == "/public_key"
+
+
+@pytest.mark.parametrize(
+    ("shape", "document", "said"),
+    [
+        (NewMessage, {"type": "order paid", "data": 1}, "such as order.paid"),
+        (NewMessage, {"type": "a", "data": 1, "to": ["shop"]}, "agt_…"),
+        (NewEndpoint, {"url": "https://a.example", "types": ["order*"]}, "order.*"),
+        (NewEndpoint, {"url": "https://a.example", "senders": ["shop"]}, "`tocsin me`"),
+        (NewEndpoint, {"url": "https://a.example", "secret": "hunter2"}, "24 to 64 random bytes"),
+        (DeliveryQuery, {"state": "lost"}, "delivered, failed or cancelled"),
+    ],
+)
+def test_a_text_of_another_form_is_refused_in_words(
+    shape: type[BaseModel], document: dict[str, Json], said: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        shape.model_validate(document)
+
+    assert said in refused.value.errors()[0]["msg"]
+    assert "pattern" not in str(refused.value)

@@ -420,7 +420,8 @@ def problem_from(
 
 def _told(errors: list[dict[str, str]], key: str) -> str:
     """The errors of fields as one sentence each: what a person reads first."""
-    return " ".join(f"{error.get(key) or 'body'}: {error.get('detail', '')}" for error in errors[:3])
+    shown = "; ".join(f"{error.get(key) or 'body'}: {error.get('detail', '')}" for error in errors[:3])
+    return f"{shown}; and {more} more" if (more := len(errors) - 3) > 0 else shown
 
 
 def _tree(kind: type[Problem]) -> Iterator[type[Problem]]:

@@ -36,7 +36,10 @@ def register(
     name: Annotated[str | None, typer.Option(help="A name for people; it need not be unique.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register your key with the relay. Makes a key first if you have none; says so if it is registered already."""
+    """Register your key with the relay; says so if it is registered already.
+
+    Makes a key first if none is in the usual place. One that --key or TOCSIN_KEY names is made by `tocsin keygen`.
+    """
     ensure_key()
     with client() as relay:
         try:

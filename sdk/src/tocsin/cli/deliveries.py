@@ -62,7 +62,10 @@ def list_deliveries(
             since=instant(since, "--since", now),
             until=instant(until, "--until", now),
         )
-        columns = ("id", "type", "state", "attempts", "last_status", "last_error", "created_at", "reason")
+        columns = (
+            *("id", "endpoint_id", "type", "state", "attempts"),
+            *("last_status", "last_error", "created_at", "reason"),
+        )
         show.table(islice(found, limit), columns, as_json, "No deliveries.")
 
 

@@ -2,13 +2,14 @@
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import json_value, past
-from tocsin.cli.recoveries import Rate, Wait, follow
+from tocsin.cli.inputs import json_value, past, span
+from tocsin.cli.recoveries import Rate as RecoveryRate
+from tocsin.cli.recoveries import Wait, follow
 from tocsin.cli.session import AsJson, client
 
 if TYPE_CHECKING:
@@ -16,36 +17,95 @@ if TYPE_CHECKING:
 
 endpoints = typer.Typer(no_args_is_help=True, help="Where you are rung.")
 
+_OVERLAP_SECONDS_MAX = 7 * 86_400
+
 EndpointId = Annotated[str, typer.Argument(help="ep_…")]
+
+
+Description = Annotated[str | None, typer.Option(help="For people.")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", help="Published messages that it takes: order.paid, order.*; several times."),
+]
+Filter = Annotated[str | None, typer.Option("--filter", help="What their data must be, as JSON or @FILE.")]
+Senders = Annotated[
+    list[str] | None,
+    typer.Option("--sender", help="An agent besides yourself that may publish to it; several times."),
+]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", help="Sent along with every ring, as 'Name: value'; several times.")
+]
+MaxInFlight = Annotated[int | None, typer.Option(min=1, max=100, help="Rings at a time, at most.")]
+Rate = Annotated[float | None, typer.Option("--rate", min=0.01, max=1000, help="Rings a second, at most.")]
+Retries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry", metavar="SPAN", help="The wait before the second attempt, then the third: 5s; several times."
+    ),
+]
+Timeout = Annotated[str | None, typer.Option("--timeout", metavar="SPAN", help="How long it may take to answer: 5s.")]
+Removed = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OPTION", help="Take an option's value away again: filter, rate. May be repeated."),
+]
 
 
 @endpoints.command("add")
 def add_endpoint(
     url: Annotated[str, typer.Argument(help="https URL that the relay posts to.")],
-    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    description: Description = None,
     secret: Annotated[
         str | None, typer.Option(help="Your own whsec_ secret; one is made for you if you give none.")
     ] = None,
-    type: Annotated[
-        list[str] | None, typer.Option(help="Published messages that it takes: order.paid, order.*; several times.")
-    ] = None,
-    filter: Annotated[str | None, typer.Option(help="What their data must be, as JSON or @FILE.")] = None,
-    sender: Annotated[
-        list[str] | None, typer.Option(help="An agent besides yourself that may publish to it; several times.")
-    ] = None,
-    header: Annotated[
-        list[str] | None, typer.Option(help="Sent along with every ring, as 'Name: value'; several times.")
-    ] = None,
+    types: Types = None,
+    filter: Filter = None,
+    senders: Senders = None,
+    headers: Headers = None,
+    max_in_flight: MaxInFlight = None,
+    rate: Rate = None,
+    retries: Retries = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an endpoint. Prints its webhook secret, which the relay shows only this once."""
-    wanted = None if filter is None else json_value(filter, "--filter")
-    headers = dict(_header(each) for each in header or ()) or None
+    said = _said(description, types, filter, senders, headers, max_in_flight, rate, retries, timeout)
     with client() as relay:
-        created = relay.endpoints.create(
-            url, description, secret, types=type or None, filter=wanted, senders=sender or None, headers=headers
-        )
-        show.record(created, as_json)
+        show.record(relay.endpoints.create(url, secret=secret, **said), as_json)
+
+
+@endpoints.command("change")
+def change_endpoint(
+    id: EndpointId,
+    url: Annotated[str | None, typer.Option(help="Another URL, which has to be verified again.")] = None,
+    description: Description = None,
+    types: Types = None,
+    filter: Filter = None,
+    senders: Senders = None,
+    headers: Headers = None,
+    max_in_flight: MaxInFlight = None,
+    rate: Rate = None,
+    retries: Retries = None,
+    timeout: Timeout = None,
+    remove: Removed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what you say, and leave the rest of an endpoint as it is.
+
+    tocsin endpoints change ep_… --type 'order.*' --rate 20 --remove filter
+    """
+    from tocsin.schemas.endpoints import PatchEndpoint
+
+    said = _said(description, types, filter, senders, headers, max_in_flight, rate, retries, timeout)
+    if url is not None:
+        said["url"] = url
+    for option in remove or ():
+        if option.removeprefix("--") not in _MEMBERS:
+            raise typer.BadParameter(f"one of {', '.join(_MEMBERS)}, not {option!r}", param_hint="--remove")
+        said[_MEMBERS[option.removeprefix("--")]] = None
+    if not said:
+        raise typer.BadParameter("say what to change: tocsin endpoints change --help")
+    with client() as relay:
+        show.record(relay.endpoints.change(id, PatchEndpoint(**said)), as_json)
 
 
 @endpoints.command("ls")
@@ -132,7 +192,7 @@ def recover_endpoint(
         typer.Option(help="What is failed, cancelled or delivered; may be given again. Default: failed and cancelled."),
     ] = None,
     type: Annotated[str | None, typer.Option("--type", help="Only messages of this type.")] = None,
-    rate: Rate = 50,
+    rate: RecoveryRate = 50,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
@@ -156,6 +216,46 @@ def remove_endpoint(id: EndpointId) -> None:
     show.done(f"{id} is deleted")
 
 
+_MEMBERS = {
+    "description": "description",
+    "type": "types",
+    "filter": "filter",
+    "sender": "senders",
+    "header": "headers",
+    "max-in-flight": "max_in_flight",
+    "rate": "rate_per_second",
+    "retry": "retry_seconds",
+    "timeout": "timeout_seconds",
+}
+"""What the options of an endpoint are called on the wire."""
+
+
+def _said(
+    description: str | None,
+    types: list[str] | None,
+    filter: str | None,
+    senders: list[str] | None,
+    headers: list[str] | None,
+    max_in_flight: int | None,
+    rate: float | None,
+    retries: list[str] | None,
+    timeout: str | None,
+) -> dict[str, Any]:
+    """What was said of an endpoint, by its names on the wire; the rest was not mentioned."""
+    said = {
+        "description": description,
+        "types": types or None,
+        "filter": None if filter is None else json_value(filter, "--filter"),
+        "senders": senders or None,
+        "headers": dict(map(_header, headers or ())) or None,
+        "max_in_flight": max_in_flight,
+        "rate_per_second": rate,
+        "retry_seconds": [int(span(text, "--retry").total_seconds()) for text in retries or ()] or None,
+        "timeout_seconds": None if timeout is None else span(timeout, "--timeout").total_seconds(),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
@@ -167,4 +267,7 @@ def _seconds(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,6})([smhd]?)", text.strip())
     if match is None:
         raise typer.BadParameter("write a number and a unit, such as 1d, 12h, 30m or 0", param_hint="--overlap")
-    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
+    seconds = int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
+    if seconds > _OVERLAP_SECONDS_MAX:
+        raise typer.BadParameter(f"7d at most, not {text}", param_hint="--overlap")
+    return seconds

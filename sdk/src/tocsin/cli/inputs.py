@@ -44,20 +44,22 @@ def json_value(text: str, option: str) -> Any:
         raise typer.BadParameter(f"{text[1:]} cannot be read: {error.strerror}", param_hint=option) from None
 
 
-def moment(text: str, option: str) -> datetime:
+def moment(text: str, option: str, otherwise: str = "") -> datetime:
     """An instant with its offset."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise typer.BadParameter(f"write 2027-01-01T09:00:00Z, not {text!r}", param_hint=option)
+        raise typer.BadParameter(f"write 2027-01-01T09:00:00Z{otherwise}, not {text!r}", param_hint=option)
     return at
 
 
 def past(text: str, option: str, now: datetime) -> datetime:
     """An instant with its offset, or so long ago as `2h` says."""
-    return now - span(text, option) if _SHORT.fullmatch(text) or text.startswith("P") else moment(text, option)
+    if _SHORT.fullmatch(text) or text.startswith("P"):
+        return now - span(text, option)
+    return moment(text, option, ", or 2h for two hours ago")
 
 
 def duration(text: str) -> str:

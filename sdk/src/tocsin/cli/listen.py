@@ -51,8 +51,9 @@ def listen(
 ) -> None:
     """Receive rings here: answer the challenge, verify each by v1 and v1a, and show it. Ctrl-C ends it.
 
-    Registers an endpoint for as long as it runs, and you as well if need be. The relay must be able to reach this
-    machine, and be allowed to: a relay started by `tocsin up` may call loopback addresses.
+    Registers an endpoint for as long as it runs, and you as well if need be.
+
+    The relay must be able to reach this machine, and be allowed to: one that `tocsin up` started may call loopback.
     """
     if subscription is not None:
         if url or endpoint or every or keep or port:

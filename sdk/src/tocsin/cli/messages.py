@@ -22,11 +22,24 @@ def publish(
     order_key: Annotated[
         str | None, typer.Option(help="An endpoint gets messages of one key one after the other.")
     ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Publish it once, however often you say so with this key; for a day.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a message to the endpoints that take it."""
+    """Publish a message to the endpoints that take it.
+
+    tocsin messages publish order.paid '{"order": "o-1042"}' --idempotency-key o-1042
+    """
+    said = json_value(data, "DATA")
     with client() as relay:
-        show.record(relay.messages.publish(type, json_value(data, "DATA"), to or None, order_key), as_json)
+        published = relay.messages.publish(type, said, to or None, order_key, idempotency_key=idempotency_key)
+    if as_json:
+        return show.json_line(published)
+    show.members(published.model_dump(mode="json", exclude={"deliveries"}))
+    show.out.print()
+    show.table(published.deliveries, ("id", "endpoint_id"), empty="No endpoint takes it: tocsin endpoints ls")
+    return None
 
 
 @messages.command("ls")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from tocsin.client.calls import (
     Area,
@@ -13,9 +14,11 @@ from tocsin.client.calls import (
     get,
     listing,
     matching,
+    once,
     operation,
     patch,
     post,
+    post_set,
     put,
     segment,
 )
@@ -27,6 +30,7 @@ from tocsin.schemas.endpoints import (
     CreatedEndpoint,
     Endpoint,
     EndpointState,
+    McpSubscription,
     NewEndpoint,
     PatchEndpoint,
     RefreshEndpoint,
@@ -116,22 +120,34 @@ class Endpoints(Area[C]):
         filter: Mapping[str, Json] | None = None,
         senders: Sequence[str] | None = None,
         headers: Mapping[str, str] | None = None,
+        max_in_flight: int | None = None,
+        rate_per_second: float | None = None,
+        retry_seconds: Sequence[int] | None = None,
+        timeout_seconds: float | None = None,
+        mcp: McpSubscription | None = None,
     ) -> Call[CreatedEndpoint]:
         """Register an endpoint. The answer shows its webhook secret, this once.
 
         `types`, `filter` and `senders` say which published messages it takes, and from whom else but you; `headers` are
-        sent along with every ring.
+        sent along with every ring. `max_in_flight` and `rate_per_second` bound how much comes at a time. With `mcp` it
+        is an endpoint of MCP Events, and `secret` that of its host.
         """
-        new = NewEndpoint(
-            url=url,
-            description=description,
-            secret=secret,
-            types=None if types is None else [*types],
-            filter=None if filter is None else {**filter},
-            senders=None if senders is None else [*senders],
-            headers=None if headers is None else {**headers},
-        )
-        return post("/v1/endpoints", CreatedEndpoint, new)
+        given: dict[str, Any] = {
+            "description": description,
+            "secret": secret,
+            "types": None if types is None else [*types],
+            "filter": None if filter is None else {**filter},
+            "senders": None if senders is None else [*senders],
+            "headers": None if headers is None else {**headers},
+            "max_in_flight": max_in_flight,
+            "rate_per_second": rate_per_second,
+            "retry_seconds": None if retry_seconds is None else [*retry_seconds],
+            "timeout_seconds": timeout_seconds,
+            "profile": None if mcp is None else "mcp",
+            "mcp": mcp,
+        }
+        new = NewEndpoint(url=url, **{name: value for name, value in given.items() if value is not None})
+        return post_set("/v1/endpoints", CreatedEndpoint, new)
 
     @listing
     def list(self, state: EndpointState | None = None) -> Call[Page[Endpoint]]:
@@ -393,16 +409,29 @@ class Messages(Area[C]):
 
     @operation
     def publish(
-        self, type: str, data: Json, to: Sequence[str] | None = None, order_key: str | None = None
+        self,
+        type: str,
+        data: Json,
+        to: Sequence[str] | None = None,
+        order_key: str | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> Call[PublishedMessage]:
-        """Publish a message to those of your endpoints that take it, or of the endpoints and agents that `to` names."""
+        """Publish a message to those of your endpoints that take it, or of the endpoints and agents that `to` names.
+
+        With an `idempotency_key` of your own, such as the id of what it tells of, it is published once for a day,
+        however often you ask, also after a crash.
+        """
         new = NewMessage(type=type, data=data, to=None if to is None else [*to], order_key=order_key)
-        return post("/v1/messages", PublishedMessage, new)
+        return once(post_set("/v1/messages", PublishedMessage, new), idempotency_key)
 
     @operation
-    def publish_all(self, messages: Sequence[NewMessage]) -> Call[PublishedMessages]:
-        """Publish up to 100 messages, all or none."""
-        return post("/v1/messages/batch", PublishedMessages, NewMessages(messages=[*messages]))
+    def publish_all(
+        self, messages: Sequence[NewMessage], *, idempotency_key: str | None = None
+    ) -> Call[PublishedMessages]:
+        """Publish up to 100 messages, all or none; under an `idempotency_key` once, as `publish` does."""
+        new = NewMessages(messages=[*messages])
+        return once(post_set("/v1/messages/batch", PublishedMessages, new), idempotency_key)
 
     @listing
     def list(self, type: str | None = None) -> Call[Page[Message]]:

@@ -58,7 +58,12 @@ def put(path: str, answer: type[M], body: BaseModel) -> Call[M]:
 
 def patch(path: str, answer: type[M], changes: BaseModel) -> Call[M]:
     """A change of what is set, to null too."""
-    return Call("PATCH", path, _reader(answer), changes.model_dump_json(exclude_unset=True).encode())
+    return Call("PATCH", path, _reader(answer), _set(changes))
+
+
+def post_set(path: str, answer: type[M], body: BaseModel) -> Call[M]:
+    """A write that says what is set, null too: where that is another thing than silence."""
+    return Call("POST", path, _reader(answer), _set(body))
 
 
 def delete(path: str) -> Call[None]:
@@ -90,6 +95,10 @@ def _json(body: BaseModel | None) -> bytes:
     return b"" if body is None else body.model_dump_json(exclude_none=True).encode()
 
 
+def _set(body: BaseModel) -> bytes:
+    return body.model_dump_json(exclude_unset=True).encode()
+
+
 def _query(query: Mapping[str, Any]) -> dict[str, str]:
     return {name: _text(value) for name, value in query.items() if value is not None}
 
@@ -97,6 +106,11 @@ def _query(query: Mapping[str, Any]) -> dict[str, str]:
 def _text(value: Any) -> str:
     # With all its digits: cut to milliseconds, the beginning of a range would let in what lies before it.
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def once(call: Call[T], key: str | None) -> Call[T]:
+    """The same call under an idempotency key of the caller's, if there is one: sent again, it does not happen again."""
+    return call if key is None else call.with_headers(Idempotency_Key=key)
 
 
 def matching(call: Call[T], version: int | None) -> Call[T]:

@@ -1,11 +1,11 @@
 """Deliveries: a message on its way to an endpoint, attempt by attempt."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tocsin.schemas.endpoints import EndpointState
-from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
+from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire, in_words
 
 __all__ = [
     "Attempt",
@@ -80,14 +80,17 @@ class DeliveryDetail(Delivery):
 
 
 _STATE = "(pending|delivered|failed|cancelled)"
+_STATES = f"{_STATE}(,{_STATE}){{0,3}}"
 
 
 class DeliveryQuery(ListQuery):
     """Which deliveries, newest first. Where few of many match, a page may be short, or empty, and have a `next`."""
 
-    state: str | None = Field(
+    state: Annotated[
+        str | None, in_words(_STATES, "pending, delivered, failed or cancelled; several by comma, without spaces")
+    ] = Field(
         default=None,
-        pattern=f"^{_STATE}(,{_STATE}){{0,3}}$",
+        pattern=f"^{_STATES}$",
         description="Only those in this state: pending, delivered, failed or cancelled; several by comma.",
     )
     undelivered: bool | None = Field(

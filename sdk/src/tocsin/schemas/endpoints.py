@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tocsin.schemas.messages import TypePattern
-from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire
+from tocsin.schemas.wire import Json, ListQuery, Name, Timestamp, Wire, in_words
 
 __all__ = [
     "HEADER_SHOWN_AS",
@@ -44,9 +44,11 @@ def _of_good_length(secret: str) -> str:
     return secret
 
 
+_SECRET = r"whsec_[A-Za-z0-9+/]{32,86}={0,2}"
 Secret = Annotated[
     str,
-    Field(pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$", description="whsec_ and the base64 of 24 to 64 random bytes."),
+    Field(pattern=f"^{_SECRET}$", description="whsec_ and the base64 of 24 to 64 random bytes."),
+    in_words(_SECRET, f"a secret is whsec_ and the base64 of {secret_bytes_min} to {secret_bytes_max} random bytes"),
     AfterValidator(_of_good_length),
 ]
 
@@ -92,8 +94,15 @@ Types = Annotated[
 Filter = Annotated[
     dict[str, Json], Field(description="What the `data` of published messages must be: see docs/protocol/messages.md.")
 ]
+_AGENT = r"agt_[0-9a-hjkmnp-tv-z]{26}"
 Senders = Annotated[
-    list[Annotated[str, Field(pattern=r"^agt_[0-9a-hjkmnp-tv-z]{26}$")]],
+    list[
+        Annotated[
+            str,
+            Field(pattern=f"^{_AGENT}$"),
+            in_words(_AGENT, "name an agent by its id, agt_… and 26 characters, as `tocsin me` shows it"),
+        ]
+    ],
     Field(max_length=100, description="Agents besides yourself that may publish to it."),
 ]
 

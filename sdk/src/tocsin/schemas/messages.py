@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, Field
 
-from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire
+from tocsin.schemas.wire import Json, ListQuery, Timestamp, Wire, in_words
 
 __all__ = [
     "DeliveryCounts",
@@ -26,6 +26,7 @@ data_depth_max = 64
 _OWN = frozenset({"schedule", "event", "endpoint", "subscription", "tocsin"})
 _ENVELOPES = frozenset({"verification", "gap", "terminated"})
 _PARTS = r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*"
+_SAID_OF_TYPES = "a type is letters, digits and _ between dots, such as order.paid"
 
 
 def _free(type_: str) -> str:
@@ -59,14 +60,25 @@ def _within(value: Any) -> list[Any]:
 
 MessageType = Annotated[
     str,
-    Field(max_length=128, pattern=rf"^{_PARTS}$", description="Your own, such as `order.paid`: parts between dots."),
+    Field(max_length=128, pattern=f"^{_PARTS}$", description="Your own, such as `order.paid`: parts between dots."),
+    in_words(_PARTS, _SAID_OF_TYPES),
     AfterValidator(_free),
 ]
 
-TypePattern = Annotated[str, Field(max_length=130, pattern=rf"^(\*|{_PARTS}(\.\*)?)$")]
+_PATTERN = rf"(\*|{_PARTS}(\.\*)?)"
+TypePattern = Annotated[
+    str,
+    Field(max_length=130, pattern=f"^{_PATTERN}$"),
+    in_words(_PATTERN, "write a type such as order.paid, all that begin with one as order.*, or * for all"),
+]
 """`order.paid`, `order.*` (whatever begins with `order.`), or `*`."""
 
-Recipient = Annotated[str, Field(pattern=r"^(ep|agt)_[0-9a-hjkmnp-tv-z]{26}$")]
+_RECIPIENT = r"(ep|agt)_[0-9a-hjkmnp-tv-z]{26}"
+Recipient = Annotated[
+    str,
+    Field(pattern=f"^{_RECIPIENT}$"),
+    in_words(_RECIPIENT, "name an endpoint, ep_…, or an agent, agt_…: the prefix and 26 characters"),
+]
 OrderKey = Annotated[str, Field(min_length=1, max_length=128)]
 
 

@@ -25,7 +25,7 @@ from pydantic import (
 
 T = TypeVar("T")
 
-__all__ = ["Json", "ListQuery", "Name", "Page", "Query", "Timestamp", "Wire", "rfc3339"]
+__all__ = ["Json", "ListQuery", "Name", "Page", "Query", "Timestamp", "Wire", "in_words", "rfc3339"]
 
 
 def rfc3339(moment: datetime) -> str:
@@ -60,6 +60,19 @@ Timestamp = Annotated[
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
 ]
 """An instant: RFC 3339 with its offset on the way in; UTC, milliseconds and `Z` on the way out."""
+
+
+def in_words(pattern: str, words: str) -> BeforeValidator:
+    """Says what a text has to be, in words, to whoever wrote another: a pattern is for programs."""
+    form = re.compile(pattern)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not form.fullmatch(value):
+            raise ValueError(words)
+        return value
+
+    return BeforeValidator(check)
+
 
 Json = JsonValue
 """Any JSON value."""
