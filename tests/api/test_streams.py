@@ -193,7 +193,7 @@ async def test_a_request_that_waits_takes_a_place_until_it_is_answered(
     async with streaming(app, agent, subscription) as pieces:
         assert [await anext(pieces) for _ in range(2)] == [b"200", b":\n\n"]
         with monkeypatch.context() as slowly:
-            # The stream's own waiting moves the clock on: not by so much that the second is over before it is waited for.
+            # The stream's own waiting moves the clock on: not so far that the second is over before it is waited for.
             slowly.setattr(limits, "events_tail_seconds", 0.0001)
             assert (await agent.get(f"{path}?wait=30")).status_code == 429
         # What does not wait needs none.
