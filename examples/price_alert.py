@@ -1,6 +1,7 @@
 """An agent that sleeps until a price crosses a bound, and says so. It asks nobody for the price: the relay does.
 
     export TOCSIN_URL=http://127.0.0.1:8585 TOCSIN_KEY=agent.key
+    tocsin keygen --out agent.key && tocsin register      # once
     python -m examples.price_alert https://api.example/eth.json data.price 3000 2900
 
 It is woken once the price is greater than the first number, and then not before it is less than the second: a price

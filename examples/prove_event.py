@@ -5,7 +5,8 @@
 
 The relay is asked what it told, and for the proof. Everything that it told is then computed again from the hash of the
 block that the node has at that height: whoever made the proof, and whatever is wrong with it, nothing else is believed.
-`tocsin verify event` does the same by hand.
+`tocsin verify event` does the same by hand. The key is that of the agent which was told. Where only the package
+`tocsin` is installed it takes `tocsin[proofs]`.
 """
 
 from __future__ import annotations

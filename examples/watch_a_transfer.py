@@ -1,11 +1,14 @@
 """An agent that is rung for a token's transfers, and takes nobody's word for them.
 
     export TOCSIN_URL=http://127.0.0.1:8585 TOCSIN_KEY=agent.key
+    tocsin keygen --out agent.key && tocsin register      # once
     python -m examples.watch_a_transfer eip155:8453 0x833589fcd6edb6e08f4c7c32d4f71b54bda02913 https://node.example
 
 Every ring is verified by the endpoint's secret and by the relay's public key. Then the agent asks a node of its own
 whether the log is where the ring says. What a reorganisation took back is taken back here, too. With a number at the
 end it stops after so many rings. On a public relay the agent needs an https URL; this one listens on this machine.
+
+`python -m examples.devchain` starts a chain to try it on, and says how a relay is told to watch it.
 """
 
 from __future__ import annotations

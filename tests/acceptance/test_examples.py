@@ -1,5 +1,8 @@
 """The programs in examples/ do what they say."""
 
+import json
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -101,6 +104,18 @@ def running(words: list[str], home: Path, settings: Mapping[str, str]) -> Iterat
         assert program.stdout is not None
         yield program.stdout.readline()
         program.terminate()
+
+
+def test_the_development_chain_says_how_to_watch_it_and_moves(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "examples.devchain"]
+    with subprocess.Popen(words, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        said = [next(program.stdout) for _ in range(11)]
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+    [exported] = [line for line in said if "export" in line]
+    assert json.loads(shlex.split(exported)[1].removeprefix("TOCSIN_CHAINS=")).keys() == {"eip155:31337"}
+    assert said[-1].startswith("block 3: 1 from 0x")
 
 
 class Site(ThreadingHTTPServer):

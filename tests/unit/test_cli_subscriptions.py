@@ -103,8 +103,9 @@ HOW = ["--finality", "safe", "--batch", "--heartbeat-blocks", "9"]
     [
         (["logs", "--address", TOKEN, "--where", "log.index > 1"], {"kind": "evm.log", "where": "log.index > 1"}),
         (["transfers", "--asset", TOKEN, "--min", "5"], {"kind": "evm.transfer", "min": "5"}),
-        (["blocks", "--every", "5"], {"kind": "evm.block", "every": 5}),
+        (["blocks", "--every", "5", "--where", "block.number > 9"], {"every": 5, "where": "block.number > 9"}),
         (["mints", "--to", TOKEN], {"kind": "evm.nft_mint", "to": [TOKEN]}),
+        (["liquidity", "--pool", TOKEN, "--change", "added"], {"kind": "evm.liquidity", "change": "added"}),
     ],
 )
 def test_a_kind_of_a_chain_may_begin_in_the_past(
@@ -121,10 +122,11 @@ def test_a_kind_of_a_chain_may_begin_in_the_past(
     ("typed", "source"),
     [
         (["price", "--pool", TOKEN, "--crosses", "3000"], {"when": {"rule": "crosses", "level": "3000"}}),
+        (["contracts", "--creator", TOKEN], {"kind": "evm.contract_created", "creator": [TOKEN]}),
         (["call", TOKEN, "f(uint256) returns (uint256)", "7"], {"kind": "evm.call", "arguments": [7]}),
     ],
 )
-def test_what_is_compared_with_what_was_before_begins_now(
+def test_what_is_in_no_log_or_compared_with_what_was_before_begins_now(
     relay: Relay, typing: Type, typed: list[str], source: dict[str, Any]
 ) -> None:
     code, _, error = typing(*typed, "--chain", CHAIN, *HOW, "--pull")

@@ -92,6 +92,7 @@ def subscribe_transfers(
 def subscribe_blocks(
     chain: ChainOption,
     every: Annotated[int, typer.Option(help="Those whose number it divides.")] = 1,
+    where: WhereOption = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -102,7 +103,7 @@ def subscribe_blocks(
     as_json: AsJson = False,
 ) -> None:
     """Hear of blocks."""
-    source = _on(chain, "evm.block", finality, None, {"every": every})
+    source = _on(chain, "evm.block", finality, where, {"every": every})
     _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
 
 
@@ -124,6 +125,44 @@ def subscribe_mints(
     """Hear of ERC-721 and ERC-1155 tokens that come into being."""
     wanted = {"collection": collection or None, "to": to or None}
     source = _on(chain, "evm.nft_mint", finality, where, wanted)
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
+
+
+@subscribe.command("contracts")
+def subscribe_contracts(
+    chain: ChainOption,
+    creator: Accounts = None,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of contracts that transactions create."""
+    source = _on(chain, "evm.contract_created", finality, where, {"creator": creator or None})
+    _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks))
+
+
+@subscribe.command("liquidity")
+def subscribe_liquidity(
+    chain: ChainOption,
+    pool: Annotated[list[str], typer.Option(help="A pool of Uniswap v2 or v3 style; may be repeated.")],
+    change: Annotated[str | None, typer.Option(help="added or removed; default: both.")] = None,
+    where: WhereOption = None,
+    finality: FinalityOption = "latest",
+    batch: Batch = False,
+    heartbeat_blocks: Heartbeat = None,
+    from_block: FromBlock = None,
+    endpoint: EndpointOption = None,
+    pull: Pull = False,
+    description: Description = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hear of liquidity that is added to a pool or taken out."""
+    source = _on(chain, "evm.liquidity", finality, where, {"pool": pool, "change": change})
     _subscribe(source, endpoint, pull, description, as_json, **_how(batch, heartbeat_blocks, from_block))
 
 
