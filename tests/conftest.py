@@ -26,7 +26,7 @@ from tests.world import AUTHORITY, ORIGIN, OwnClock, TestAgent
 
 # Laws are tried on a bounded number of cases, the same in every run, or on many and new ones: `make simulate` passes
 # --hypothesis-profile simulate.
-hypothesis_settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+hypothesis_settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
 hypothesis_settings.register_profile(
     "simulate",
     max_examples=20_000,

@@ -267,6 +267,11 @@ def test_what_was_decoded_is_checked_with_the_signature() -> None:
             )
 
 
+def test_what_was_told_without_its_event_is_not_refuted_by_a_signature() -> None:
+    told = event("evm.log", (0, 0))
+    assert set(verified(0, 0, event=told, signature=str(meanings.TRANSFER)).unchecked) <= SAID
+
+
 def test_what_was_decoded_has_the_types_of_the_abi() -> None:
     told = event("evm.log", (0, 8), event="Flagged", decoded={"flags": [True, False]})
     assert set(verified(0, 8, event=told, signature="Flagged(bool[] flags)").unchecked) <= SAID
