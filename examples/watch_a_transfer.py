@@ -41,7 +41,8 @@ def main(chain: str, token: str, node: str, rings_max: str = "0") -> None:
         # Until the watcher has looked once, nobody promises that a transfer will be told.
         while (subscription := relay.subscriptions.get(subscription.id)).state == "starting":
             time.sleep(0.2)
-        print(f"watching {token} on {chain} after {subscription.begins_after}", flush=True)
+        began = subscription.model_dump()["begins_after"]["number"]
+        print(f"watching {token} on {chain} after block {began}", flush=True)
         for number, ring in enumerate(rings(heard), 1):
             print(told(ring, node), flush=True)
             if number == int(rings_max):

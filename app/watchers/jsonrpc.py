@@ -168,8 +168,10 @@ class Rpc:
                 read = await post_bounded(self._http, self._url, body, bytes_max=limits.rpc_answer_bytes_max)
         except (TimeoutError, httpx.TimeoutException):
             return Fault(f"{what}: no answer within {self._timeout_seconds:g} s", "timeout")
+        except httpx.ConnectError:
+            return Fault(f"{what}: nobody takes a connection there", "connection")
         except (httpx.HTTPError, OSError) as error:
-            return Fault(f"{what}: {type(error).__name__}", "connection")
+            return Fault(f"{what}: the connection failed ({type(error).__name__})", "connection")
         except TooLarge:
             return Fault(f"{what}: the answer has more than {limits.rpc_answer_bytes_max} bytes")
         except Unreadable as unreadable:

@@ -207,6 +207,15 @@ def test_a_key_is_registered_once_and_calls_are_signed(terminal: Terminal) -> No
     assert (event["kind"], event["subject"]) == ("agent.registered", me["id"])
 
 
+def test_a_stream_is_printed_as_it_comes(terminal: Terminal) -> None:
+    terminal.type("register")
+    [inbox] = terminal.read("subscribe", "inbox", "--verify", "none", "--pull", "--json")
+    streaming = terminal.start("call", "GET", f"/v1/subscriptions/{inbox['id']}/stream")
+    assert streaming.stdout is not None
+    assert streaming.stdout.readline() == ":\n"
+    assert streaming.poll() is None
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

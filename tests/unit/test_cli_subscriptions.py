@@ -10,8 +10,10 @@ import pytest
 
 from tests.unit.test_cli_schedules import Relay
 from tocsin import PrivateKey, cli
-from tocsin.schemas.subscriptions import FeedPosition, HttpFeed, Inbox, InboxPosition, Subscription
+from tocsin.schemas.subscriptions import ChainPosition, FeedPosition, HttpFeed, Inbox, InboxPosition, Subscription
+from tocsin.schemas.watchers import Watcher
 from tocsin.schemas.web import Verification
+from tocsin.schemas.wire import Page
 
 KEY = PrivateKey.from_seed(bytes(32))
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -141,3 +143,19 @@ def test_an_inbox_prints_where_to_post(relay: Relay, typing: Type) -> None:
     assert code == 0, error
     assert URL in out + error
     assert sent(relay) == {"kind": "inbox", "verify": {"scheme": "github", "secret": "of the sender"}}
+
+
+def test_watchers_say_where_they_are_and_what_is_wrong(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = ChainPosition(number=121, hash="0x" + "a" * 64, timestamp=1)
+    shared = {"state": "active", "subscriptions": 2, "events": 3, "upstream_calls": 4}
+    chain = Watcher(source_id="src_1", kind="evm", target=CHAIN, position=place, last_error="away", **shared)
+    inbox = Watcher(source_id="src_2", kind="inbox", target=None, position=InboxPosition(opened_at=NOW), **shared)
+    relay.answers["GET /v1/watchers"] = Page[Watcher](items=[chain, inbox])
+    monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, "watchers"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    _, evm, posted = (line.split() for line in capfd.readouterr().out.splitlines())
+    assert evm == ["evm", CHAIN, "active", "block", "121", "2", "3", "4", "-", "away"]
+    assert posted == ["inbox", "-", "active", "-", "2", "3", "4", "-", "-"]

@@ -10,6 +10,7 @@ from tocsin.problems import InvalidKey
 from tocsin.schemas.agents import NewAgent
 from tocsin.schemas.deliveries import DeliveryQuery
 from tocsin.schemas.endpoints import NewEndpoint
+from tocsin.schemas.evm import EvmBlock, EvmContractCreated
 from tocsin.schemas.messages import NewMessage
 from tocsin.schemas.wire import Json, ListQuery, Page, Timestamp, Wire
 
@@ -109,6 +110,13 @@ def test_a_bad_key_is_pointed_at() -> None:
         (NewEndpoint, {"url": "https://a.example", "senders": ["shop"]}, "`tocsin me`"),
         (NewEndpoint, {"url": "https://a.example", "secret": "hunter2"}, "24 to 64 random bytes"),
         (DeliveryQuery, {"state": "lost"}, "delivered, failed or cancelled"),
+        (EvmBlock, {"kind": "evm.block", "chain": "base"}, "such as eip155:8453"),
+        (EvmBlock, {"kind": "evm.block", "chain": "eip155:1", "finality": "soon"}, "confirmations:n"),
+        (
+            EvmContractCreated,
+            {"kind": "evm.contract_created", "chain": "eip155:1", "creator": "0x12"},
+            "40 hexadecimal",
+        ),
     ],
 )
 def test_a_text_of_another_form_is_refused_in_words(

@@ -27,7 +27,7 @@ def call(
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="'Name: value'; may be repeated.")] = None,
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the answer's status and headers too.")] = False,
 ) -> None:
-    """Send one signed request, and print the answer. Exits with 1 if the relay refuses.
+    """Send one signed request, and print the answer; a stream of events as it comes. Exits with 1 if the relay refuses.
 
     Writes get a fresh Idempotency-Key unless you give one.
 
@@ -46,7 +46,7 @@ def call(
     url = find_url(named.url)
     body = _body(data)
     try:
-        answer = httpx.request(
+        with httpx.stream(
             method,
             f"{url}/{path.lstrip('/')}",
             content=body,
@@ -54,14 +54,14 @@ def call(
             auth=RequestSigner(find_key(named.key)),
             timeout=60,
             trust_env=not is_here(url),
-        )
+        ) as answer:
+            if include:
+                show.err.print(f"[bold]{answer.status_code}[/bold] {answer.reason_phrase}")
+                for name, value in answer.headers.items():
+                    show.err.print(f"[dim]{name}:[/dim] {escape(value)}")
+            _print(answer)
     except httpx.TransportError as error:
         raise Unreachable.after(error) from None
-    if include:
-        show.err.print(f"[bold]{answer.status_code}[/bold] {answer.reason_phrase}")
-        for name, value in answer.headers.items():
-            show.err.print(f"[dim]{name}:[/dim] {escape(value)}")
-    _print(answer)
     raise typer.Exit(0 if answer.status_code < 400 else 1)
 
 
@@ -94,7 +94,13 @@ def _headers(method: str, body: bytes | None, given: list[str]) -> dict[str, str
 
 
 def _print(answer: "httpx.Response") -> None:
-    """The body: indented for people, untouched for pipes."""
+    """The body: indented for people, untouched for pipes. A stream of events as it comes."""
+    if answer.headers.get("content-type", "").startswith("text/event-stream"):
+        for chunk in answer.iter_bytes():
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return
+    answer.read()
     if not sys.stdout.isatty() or "json" not in answer.headers.get("content-type", ""):
         sys.stdout.buffer.write(answer.content)
         if sys.stdout.isatty() and answer.content:

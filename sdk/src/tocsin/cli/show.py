@@ -158,7 +158,8 @@ def invalid(error: ValidationError) -> None:
     """What was typed and cannot be sent, member by member."""
     failure("This cannot be sent:")
     for one in error.errors(include_url=False, include_context=False, include_input=False):
-        where = "/".join(str(part) for part in one["loc"])
+        # Brackets are in no member's name: there it is said which of several forms the value was read as.
+        where = "/".join(str(part) for part in one["loc"] if "[" not in str(part))
         place = f"[bold]{escape(where)}[/bold]: " if where else ""
         err.print(f"  {place}{escape(one['msg'].removeprefix('Value error, '))}")
 

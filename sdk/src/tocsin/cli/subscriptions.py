@@ -1,12 +1,15 @@
 """What you want to hear of."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tocsin.cli import show
 from tocsin.cli.inputs import EndpointOption, chosen_endpoint, span
 from tocsin.cli.session import AsJson, client
+
+if TYPE_CHECKING:
+    from tocsin.schemas.watchers import Watcher
 
 subscribe = typer.Typer(no_args_is_help=True, help="Subscribe to a chain, to the web, or to other services' webhooks.")
 subscriptions = typer.Typer(no_args_is_help=True, help="What you are subscribed to.")
@@ -343,8 +346,32 @@ def remove_subscription(id: SubscriptionId) -> None:
 def watchers(as_json: AsJson = False) -> None:
     """List the watchers of what you are subscribed to. One watcher serves all who watch the same place."""
     with client() as relay:
-        columns = ("target", "state", "subscriptions", "events", "upstream_calls", "looked_at", "last_error")
-        show.table(relay.subscriptions.watchers(), columns, as_json, "No watchers.")
+        found = relay.subscriptions.watchers()
+        if as_json:
+            return show.json_lines(found)
+        columns = (
+            "kind",
+            "target",
+            "state",
+            "at",
+            "subscriptions",
+            "events",
+            "upstream_calls",
+            "looked_at",
+            "last_error",
+        )
+        return show.rows(columns, [_watching(each) for each in found], "No watchers.")
+
+
+def _watching(watcher: "Watcher") -> list[str]:
+    """A watcher's row; of a chain with the block that it has come to."""
+    from tocsin.schemas.subscriptions import BlockPosition
+
+    at = f"block {watcher.position.number}" if isinstance(watcher.position, BlockPosition) else "-"
+    looked_at = "-" if watcher.looked_at is None else show.local(watcher.looked_at)
+    counted = [str(count) for count in (watcher.subscriptions, watcher.events, watcher.upstream_calls)]
+    trouble = watcher.state_reason or watcher.last_error or "-"
+    return [watcher.kind, watcher.target or "-", watcher.state, at, *counted, looked_at, trouble]
 
 
 def _subscribe(

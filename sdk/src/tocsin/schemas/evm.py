@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from tocsin.abi import BadSignature, Unencodable, encode, read_event, read_function
 from tocsin.schemas.conditions import Where
-from tocsin.schemas.wire import Json, Wire
+from tocsin.schemas.wire import Json, Wire, in_words
 
 __all__ = [
     "Address",
@@ -39,25 +39,35 @@ every_max = 1_000_000
 window_min = timedelta(seconds=10)
 window_max = timedelta(hours=24)
 
+_ADDRESS, _TOPIC = "0x[0-9a-fA-F]{40}", "0x[0-9a-fA-F]{64}"
+_CHAIN = "eip155:[1-9][0-9]{0,17}"
+_FINALITY = "(latest|safe|finalized|confirmations:(0|[1-9][0-9]{0,3}))"
 Address = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="20 bytes as hexadecimal; case does not matter.")
+    str,
+    Field(pattern=f"^{_ADDRESS}$", description="20 bytes as hexadecimal; case does not matter."),
+    in_words(_ADDRESS, "an address is 0x and 40 hexadecimal digits"),
 ]
 Topic = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{64}$", description="32 bytes as hexadecimal; case does not matter.")
+    str,
+    Field(pattern=f"^{_TOPIC}$", description="32 bytes as hexadecimal; case does not matter."),
+    in_words(_TOPIC, "a topic is 0x and 64 hexadecimal digits"),
 ]
 Chain = Annotated[
-    str, Field(pattern=r"^eip155:[1-9][0-9]{0,17}$", description="CAIP-2 id, such as eip155:8453 for Base.")
+    str,
+    Field(pattern=f"^{_CHAIN}$", description="CAIP-2 id, such as eip155:8453 for Base."),
+    in_words(_CHAIN, "a chain is eip155: and its number, such as eip155:8453"),
 ]
 Addresses = Address | Annotated[list[Address], Field(max_length=addresses_max)]
 
 Finality = Annotated[
     str,
     Field(
-        pattern=r"^(latest|safe|finalized|confirmations:(0|[1-9][0-9]{0,3}))$",
+        pattern=f"^{_FINALITY}$",
         description="How deep its block has to be before an event is told: latest, as soon as it is the head; "
         "confirmations:n, n blocks below it; safe or finalized, as the chain says. What a reorganisation takes away "
         "after it was told is retracted.",
     ),
+    in_words(_FINALITY, "write latest, safe, finalized or confirmations:n, where n has at most four digits"),
 ]
 _AMOUNT = r"^(0|[1-9][0-9]{0,77})(\.[0-9]{1,36})?$"
 Amount = Annotated[str, Field(pattern=_AMOUNT, description="A decimal number as text, such as 1000.5.")]
