@@ -139,6 +139,7 @@ feed_batch_bytes_max = 64 * 1024  # of payloads in one entry; a single one may h
 feeding_bytes_max = 1024 * 1024  # of what one feed says or sends in one transaction; a single event may have more
 feed_page_bytes_max = 1024 * 1024  # of entries that are read at once; a single one may have more
 forget_batch_max = 1_000  # entries, sightings and feeds that are dropped at once
+hearers_shown_max = 20  # of the agent's other subscriptions that were told an event, with its proof
 events_tail_seconds = 0.25
 streams_per_agent_max = 100  # open at one process, with requests that wait
 stream_page_max = 100  # entries that are read at once

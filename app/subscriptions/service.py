@@ -68,6 +68,16 @@ class Looked:
     position: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a subscription was told of an event, by an entry of this type. Others may have been told otherwise."""
+
+    subscription_id: str
+    others: Sequence[str]
+    type: str
+    said: Mapping[str, Any]
+
+
 class Subscriptions:
     """Who wants to know, and what there was to know."""
 
@@ -210,10 +220,15 @@ class Subscriptions:
         after = max(last_seen(last_event_id), row.after_seq)
         return self._streams.follow(transaction, Listening(agent_id, row.id, feed.id, after))
 
-    async def told(self, db: AsyncSession, agent_id: str, event_id: str) -> tuple[str, Mapping[str, Any]]:
-        """What the agent was told last of an event, with the type that said it."""
-        body = await feed_store.told(db, agent_id, event_id)
-        return told_in(require(body, "event that a subscription of yours was told"), event_id)
+    async def told(self, db: AsyncSession, agent_id: str, event_id: str, subscription_id: str | None) -> Telling:
+        """What a subscription of the agent's was told last of an event; by default the oldest that was told it."""
+        hearers = await feed_store.hearers_of(db, agent_id, event_id, limits.hearers_shown_max + 1)
+        require(hearers or None, "event that a subscription of yours was told")
+        hearer = subscription_id or hearers[0]
+        body = await feed_store.told(db, agent_id, hearer, event_id)
+        type, said = told_in(require(body, "event that this subscription of yours was told"), event_id)
+        others = [each for each in hearers if each != hearer]
+        return Telling(hearer, others[: limits.hearers_shown_max], type, said)
 
     # For other services
 

@@ -539,9 +539,12 @@ class Events(Area[C]):
         return get("/v1/events", Page[Event], kind=kind, subject=subject, limit=100)
 
     @operation
-    def proof(self, id: str) -> Call[EventProof]:
-        """The proof of an event on a chain that a subscription of yours was told; `tocsin.proofs.verify` checks it."""
-        return get(f"/v1/events/{segment(id)}/proof", EventProof)
+    def proof(self, id: str, *, subscription: str | None = None) -> Call[EventProof]:
+        """The proof of an event on a chain that a subscription of yours was told; `tocsin.proofs.verify` checks it.
+
+        The event is given as that subscription was told it; by default as the oldest of yours was.
+        """
+        return get(f"/v1/events/{segment(id)}/proof", EventProof, subscription_id=subscription)
 
 
 def _jwk(key: PrivateKey) -> Jwk:
