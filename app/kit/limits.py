@@ -25,6 +25,8 @@ database_silence_seconds = 30  # until a server that acknowledges nothing is tak
 # Watchers
 rpc_timeout_seconds = 8  # a call; two of them fit into a look
 rpc_answer_bytes_max = 64 * 1024 * 1024
+rpc_small_answer_bytes_max = 4 * 1024 * 1024  # of larger ones, the providers of a chain give one at a time
+rpc_look_bytes_max = 128 * 1024 * 1024  # of one provider's answers, in one look
 rpc_error_chars_max = 1_000  # of the text of an error, that are read
 rpc_calls_at_once = 8
 rpc_batch_calls_max = 32  # in one request

@@ -60,6 +60,7 @@ class Node:
         self._blocks: dict[str, Block] = {} if blocks is None else blocks
         self._receipts: dict[str, Mapping[int, object]] = {}
         self.calls = 0
+        self._bytes = 0
 
     async def answer(self, ask: Ask) -> Answer:
         """The answer, or why there is none. Never raises for the node's sake."""
@@ -304,11 +305,18 @@ class Node:
 
     async def _call(self, method: str, *params: object) -> Outcome:
         self.calls += 1
-        return await self._rpc.call(method, *params)
+        return self._within_bounds(await self._rpc.call(method, *params))
 
     async def _call_all(self, calls: list[Call]) -> list[Outcome]:
         self.calls += len(calls)
-        return await self._rpc.call_all(calls)
+        return [self._within_bounds(each) for each in await self._rpc.call_all(calls)]
+
+    def _within_bounds(self, outcome: Outcome) -> Outcome:
+        """The answer, unless too much was answered in this look: it is kept until the look ends."""
+        self._bytes += outcome.size if isinstance(outcome, Result) else 0
+        if self._bytes <= limits.rpc_look_bytes_max:
+            return outcome
+        return Fault(f"in one look it answered with more than {limits.rpc_look_bytes_max} bytes")
 
 
 def _known(outcome: Outcome, method: str) -> object:
