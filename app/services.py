@@ -97,7 +97,7 @@ async def open_services(
         wake=wake,
         deliveries=deliveries,
         outbound=outbound,
-        chains=chains,
+        calls_max={name: each.calls_max for name, each in settings.chains.items()},
         retention_days=settings.retention.days,
         backfill_blocks_max=settings.watching.backfill_blocks_max,
         inboxes=Inboxes(ids, keyring, settings.api.origin),

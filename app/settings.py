@@ -208,6 +208,7 @@ class ChainSettings(Part):
     finality_depth: int | None = Field(default=None, ge=0, le=limits.chain_ring_blocks_longest)
     ring_blocks: int | None = Field(default=None, ge=16, le=limits.chain_ring_blocks_longest)
     agreement: bool = False
+    calls_max: int = Field(default=limits.calls_per_chain_default, ge=0, le=limits.calls_per_chain_max)
     verified: Literal["receipts-root", "bloom", "rpc"] | None = None
 
     @model_validator(mode="after")
