@@ -100,7 +100,7 @@ async def open_services(
         calls_max={name: each.calls_max for name, each in settings.chains.items()},
         retention_days=settings.retention.days,
         backfill_blocks_max=settings.watching.backfill_blocks_max,
-        inboxes=Inboxes(ids, keyring, settings.api.origin),
+        inboxes=Inboxes(ids, keyring, settings.api.origin, settings.watching.inbox_bytes_per_day_max),
     )
     watchers = Watchers(
         database.transaction,

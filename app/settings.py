@@ -230,6 +230,12 @@ class WatchingSettings(Part):
     backfill_blocks_max: int = Field(
         default=100_000, ge=0, le=100_000_000, description="How many blocks back a subscription may begin."
     )
+    inbox_bytes_per_day_max: int = Field(
+        default=256 * 1024 * 1024,
+        ge=limits.inbox_body_bytes_max,
+        le=1 << 40,
+        description="Bytes of webhooks that the inboxes of one agent take in a day; they are kept as long as events.",
+    )
 
 
 class PaymentsSettings(Part):

@@ -156,6 +156,7 @@ inbox_body_bytes_max = 128 * 1024
 inbox_events_per_second = 50
 inbox_event_bytes = 4 * 1024  # a larger one counts as several
 inboxes_per_agent_max = 100
+inbox_event_bytes_more = 1024  # that each webhook counts for beside its body, of what an agent's inboxes take in a day
 inbox_ids_days = 7  # for which a sender's own id is remembered
 inbox_bodies_seconds = 600  # in which an equal body is a repetition, where its sender gives no id
 inbox_forgotten_batch = 20  # that are too old, with each that is new
