@@ -110,6 +110,7 @@ async def open_services(
         Backfilling(database.transaction, clock, wake, subscriptions, chains, settings.watching.backfill_blocks_max),
         NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
         Proving(database.transaction, clock, subscriptions, chains),
+        chains,
         Chains(database.transaction, clock, subscriptions, chains),
         *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )

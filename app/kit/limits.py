@@ -48,6 +48,7 @@ call_answer_bytes_max = 16 * 1024
 call_timeout_seconds = 2  # one of them
 calls_seconds_max = 5  # all that one look makes
 head_message_bytes_max = 1024 * 1024
+final_silent_seconds_max = 3_600  # in which no provider names a final block, before blocks are counted instead
 heads_silent_seconds_max = 120  # without a new head, before the socket that should announce it is opened anew
 heads_again_seconds_max = 60  # between attempts to open one
 heads_pause_seconds = 0.25  # between looks that announcements cause
