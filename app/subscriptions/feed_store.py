@@ -522,17 +522,33 @@ async def entries(db: AsyncSession, feed_id: str, after: int, limit: int) -> Seq
     return (await db.scalars(rows, values)).all()
 
 
-async def told(db: AsyncSession, agent_id: str, event_id: str) -> str | None:
-    """The latest entry about an event, of those that the agent's subscriptions were told; None where there is none."""
+async def hearers_of(db: AsyncSession, agent_id: str, event_id: str, limit: int) -> Sequence[str]:
+    """The agent's subscriptions that were told an event, oldest first."""
+    statement = sql(
+        """
+        select distinct s.id from feed_entries e
+        join subscriptions s on s.feed_id = e.feed_id and s.agent_id = :agent_id and s.after_seq < e.seq
+        where e.event_ids @> array[cast(:event_id as varchar)]
+        order by s.id limit :limit
+        """
+    )
+    values = {"agent_id": agent_id, "event_id": event_id, "limit": limit}
+    return (await db.scalars(statement, values)).all()
+
+
+async def told(db: AsyncSession, agent_id: str, subscription_id: str, event_id: str) -> str | None:
+    """The latest entry about an event that this subscription of the agent's was told; None where there is none."""
     statement = sql(
         """
         select e.body from feed_entries e
-        join subscriptions s on s.feed_id = e.feed_id and s.agent_id = :agent_id and s.after_seq < e.seq
-        where e.event_ids @> array[cast(:event_id as varchar)]
-        order by e.made_at desc, e.seq desc limit 1
+        join subscriptions s on s.feed_id = e.feed_id and s.after_seq < e.seq
+        where s.id = :subscription_id and s.agent_id = :agent_id
+            and e.event_ids @> array[cast(:event_id as varchar)]
+        order by e.seq desc limit 1
         """
     )
-    return (await db.execute(statement, {"agent_id": agent_id, "event_id": event_id})).scalar_one_or_none()
+    values = {"agent_id": agent_id, "subscription_id": subscription_id, "event_id": event_id}
+    return (await db.execute(statement, values)).scalar_one_or_none()
 
 
 async def seqs(db: AsyncSession, feed_ids: Collection[str]) -> Mapping[str, int]:

@@ -35,7 +35,7 @@ from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
 from app.subscriptions.telling import Seen, Told, payload_of
 from tocsin.feeds import beginning_hash
-from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
+from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManyCalls, TooManySubscriptions
 from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
@@ -68,6 +68,16 @@ class Looked:
     position: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a subscription was told of an event, by an entry of this type. Others may have been told otherwise."""
+
+    subscription_id: str
+    others: Sequence[str]
+    type: str
+    said: Mapping[str, Any]
+
+
 class Subscriptions:
     """Who wants to know, and what there was to know."""
 
@@ -80,7 +90,7 @@ class Subscriptions:
         wake: Wake,
         deliveries: Deliveries,
         outbound: Outbound,
-        chains: Collection[str],
+        calls_max: Mapping[str, int],
         retention_days: int,
         backfill_blocks_max: int,
         inboxes: Inboxes,
@@ -90,7 +100,8 @@ class Subscriptions:
         self._ids = ids
         self._deliveries = deliveries
         self._outbound = outbound
-        self._chains = chains
+        # By chain that is watched: how many calls of contracts are made at each of its blocks.
+        self._calls_max = calls_max
         self._backfill_blocks_max = backfill_blocks_max
         self._inboxes = inboxes
         self._tail = Tail(transaction, clock)
@@ -127,6 +138,8 @@ class Subscriptions:
         if wish.spec["kind"] == "evm.call" and await store.calls_of(db, agent_id) >= limits.calls_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.calls_per_agent_max} calls made at every block")
         source, wanted, begun = await self._share(db, wish, now)
+        if wish.spec["kind"] == "evm.call":
+            await self._require_calls(db, source)
         self._within_reach(source, terms)
         if isinstance(possible, Inbox):
             await self._inboxes.open(db, source.id, agent_id, possible, now)
@@ -210,10 +223,15 @@ class Subscriptions:
         after = max(last_seen(last_event_id), row.after_seq)
         return self._streams.follow(transaction, Listening(agent_id, row.id, feed.id, after))
 
-    async def told(self, db: AsyncSession, agent_id: str, event_id: str) -> tuple[str, Mapping[str, Any]]:
-        """What the agent was told last of an event, with the type that said it."""
-        body = await feed_store.told(db, agent_id, event_id)
-        return told_in(require(body, "event that a subscription of yours was told"), event_id)
+    async def told(self, db: AsyncSession, agent_id: str, event_id: str, subscription_id: str | None) -> Telling:
+        """What a subscription of the agent's was told last of an event; by default the oldest that was told it."""
+        hearers = await feed_store.hearers_of(db, agent_id, event_id, limits.hearers_shown_max + 1)
+        require(hearers or None, "event that a subscription of yours was told")
+        hearer = subscription_id or hearers[0]
+        body = await feed_store.told(db, agent_id, hearer, event_id)
+        type, said = told_in(require(body, "event that this subscription of yours was told"), event_id)
+        others = [each for each in hearers if each != hearer]
+        return Telling(hearer, others[: limits.hearers_shown_max], type, said)
 
     # For other services
 
@@ -369,8 +387,8 @@ class Subscriptions:
         if isinstance(wanted, HttpJson | HttpFeed):
             web.check(wanted)
             return wanted.model_copy(update={"url": _understood(wanted.url)})
-        if wanted.chain not in self._chains:
-            known = ", ".join(sorted(self._chains)) or "none"
+        if wanted.chain not in self._calls_max:
+            known = ", ".join(sorted(self._calls_max)) or "none"
             raise InvalidBody.at("/source/chain", f"this relay does not watch {wanted.chain}; it watches: {known}")
         return wanted
 
@@ -413,6 +431,13 @@ class Subscriptions:
         if already + 1 / wish.params["interval_seconds"] > limits.host_requests_per_second_max + _whisker:
             most = limits.host_requests_per_second_max
             raise TooManySubscriptions(f"one host is asked {most} times a second for an agent: look less often")
+
+    async def _require_calls(self, db: AsyncSession, source: Source) -> None:
+        """Refuse one call more than the chain's providers are asked to make at every block. The source is locked."""
+        chain = source.params["chain"]
+        most = self._calls_max[chain]
+        if await store.calls_at(db, source.id) > most:
+            raise TooManyCalls(f"this relay makes {most} different calls at every block of {chain}, and no more")
 
     def _within_reach(self, source: Source, terms: Terms) -> None:
         """Refuse a block that is too far back; where nobody has looked yet, that is found out later."""

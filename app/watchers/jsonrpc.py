@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeGuard, cast
 
 import httpx
@@ -13,7 +13,7 @@ import orjson
 
 from app.kit import limits, telemetry
 from app.kit.clock import Clock, SystemClock
-from app.kit.operator_http import Read, TooLarge, Unreadable, post_bounded
+from app.kit.operator_http import Read, Room, TooLarge, Unreadable, post_bounded
 from app.kit.telemetry import metrics
 from app.watchers.evidence import Capability
 from app.watchers.health import Health, timed
@@ -47,6 +47,8 @@ class Result:
     """What the node answered; unchecked."""
 
     value: object
+    size: int = field(default=0, compare=False)
+    """Bytes that it came in."""
 
 
 Outcome: TypeAlias = Result | Refused | Fault
@@ -76,6 +78,7 @@ class Rpc:
         capability: Capability | None = None,
         *,
         held: Held | None = None,
+        room: Room | None = None,
         name: str = "",
         timeout_seconds: float = limits.rpc_timeout_seconds,
         clock: Clock | None = None,
@@ -88,6 +91,7 @@ class Rpc:
         self.takes_batches = True
         self.is_of_the_chain = False  # not asked yet
         self.held = held or Held(capability or Capability())
+        self._room = room or Room(limits.rpc_small_answer_bytes_max)
         self._http = http
         self._url = url
         self._timeout_seconds = timeout_seconds
@@ -107,8 +111,8 @@ class Rpc:
         """Make one call, within a deadline and a bound on the answer's size."""
         metrics.rpc_calls.labels(self.chain, method).inc()
         number, body = self._body((method, params))
-        read = await self._post(method, body)
-        return read if isinstance(read, Fault) else _outcome(read, _parsed(read), number)
+        answered = await self._post(method, body)
+        return answered if isinstance(answered, Fault) else answered.outcome(answered.answer, number)
 
     async def call_all(self, calls: Sequence[Call]) -> list[Outcome]:
         """Make several calls, in one request where the provider takes that. Outcomes are in the order of the calls."""
@@ -142,30 +146,35 @@ class Rpc:
         for method, _ in calls:
             metrics.rpc_calls.labels(self.chain, method).inc()
         numbered = [self._body(call) for call in calls]
-        read = await self._post(f"a batch of {len(calls)}", b"[" + b",".join(body for _, body in numbered) + b"]")
-        if isinstance(read, Fault):
-            return [read] * len(calls)
-        answers = _parsed(read)
+        answered = await self._post(f"a batch of {len(calls)}", b"[" + b",".join(body for _, body in numbered) + b"]")
+        if isinstance(answered, Fault):
+            return [answered] * len(calls)
+        answers = answered.answer
         if not isinstance(answers, list):
-            whole = _outcome(read, answers, None)
+            whole = answered.outcome(answers, None)
             asks_for_a_pause = isinstance(whole, Refused) and whole.meaning in (Meaning.LIMITED, Meaning.EXHAUSTED)
-            is_down = isinstance(whole, Fault) and (whole.cause == "limited" or read.status >= 502)
+            is_down = isinstance(whole, Fault) and (whole.cause == "limited" or answered.status >= 502)
             return [whole] * len(calls) if asks_for_a_pause or is_down else None
         # In whatever order; what answers nothing that was asked is not looked at, and of two answers the last one is.
         by_id = {
             fields["id"]: fields for fields in map(_fields, cast(list[object], answers)) if _is_number(fields.get("id"))
         }
-        return [_outcome(read, by_id.get(number, {}), number) for number, _ in numbered]
+        share = replace(answered, size=answered.size // len(calls))
+        return [share.outcome(by_id.get(number, {}), number) for number, _ in numbered]
 
     def _body(self, call: Call) -> tuple[int, bytes]:
         number = next(self._ids)
         return number, orjson.dumps({"jsonrpc": "2.0", "id": number, "method": call[0], "params": call[1]})
 
-    async def _post(self, what: str, body: bytes) -> Read | Fault:
+    async def _post(self, what: str, body: bytes) -> Answered | Fault:
         began = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                read = await post_bounded(self._http, self._url, body, bytes_max=limits.rpc_answer_bytes_max)
+            # It is large until it has been taken apart, which takes several times as much.
+            async with self._room.answer() as growing:
+                async with asyncio.timeout(self._timeout_seconds):
+                    most = limits.rpc_answer_bytes_max
+                    read = await post_bounded(self._http, self._url, body, bytes_max=most, growing=growing)
+                answered = Answered(read.status, len(read.content), _parsed(read), _again_seconds(read))
         except (TimeoutError, httpx.TimeoutException):
             return Fault(f"{what}: no answer within {self._timeout_seconds:g} s", "timeout")
         except httpx.ConnectError:
@@ -177,7 +186,21 @@ class Rpc:
         except Unreadable as unreadable:
             return Fault(f"{what}: {unreadable}")
         self.health = timed(self.health, self._clock.monotonic() - began)
-        return read
+        return answered
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back for a request, taken apart."""
+
+    status: int
+    size: int
+    answer: object
+    again_seconds: float | None
+
+    def outcome(self, answer: object, expected_id: object) -> Outcome:
+        """What it says of one call, by the answer to that."""
+        return _outcome(self, answer, expected_id)
 
 
 _NO_JSON = object()
@@ -190,7 +213,7 @@ def _parsed(read: Read) -> object:
         return _NO_JSON
 
 
-def _outcome(read: Read, answer: object, expected_id: object) -> Outcome:
+def _outcome(read: Answered, answer: object, expected_id: object) -> Outcome:
     fields = _fields(answer)
     # An error keeps its meaning whatever the HTTP status: providers differ in what they send with it.
     if error := _fields(fields.get("error")):
@@ -201,16 +224,16 @@ def _outcome(read: Read, answer: object, expected_id: object) -> Outcome:
         # Its message is for the operator and may name the operator's account; what is returned here, agents are shown.
         log.warning("a node refused a call", code=code, message=message[:200])
         meaning = meaning_of(read.status, code, message)
-        return Refused(code, f"the node answered with error {code}", meaning, _again_seconds(read), message)
+        return Refused(code, f"the node answered with error {code}", meaning, read.again_seconds, message)
     if read.status == 429:
-        return Fault("HTTP status 429", "limited", _again_seconds(read))
+        return Fault("HTTP status 429", "limited", read.again_seconds)
     if read.status != 200:
-        return Fault(f"HTTP status {read.status}", "http", _again_seconds(read))
+        return Fault(f"HTTP status {read.status}", "http", read.again_seconds)
     if answer is _NO_JSON:
         return Fault("the answer is no JSON")
     if fields.get("id") != expected_id or "result" not in fields:
         return Fault("not an answer to what was asked")
-    return Result(fields["result"])
+    return Result(fields["result"], read.size)
 
 
 def _again_seconds(read: Read) -> float | None:

@@ -6,6 +6,7 @@ import httpx
 
 from app.kit import limits
 from app.kit.clock import Clock
+from app.kit.operator_http import Room
 from app.settings import ChainSettings
 from app.watchers.evidence import held_to
 from app.watchers.jsonrpc import Held, Rpc
@@ -19,9 +20,10 @@ _FINAL_DEPTH = 30
 
 def chain_of(name: str, settings: ChainSettings, http: httpx.AsyncClient, clock: Clock) -> Chain:
     """The chain, with all its providers."""
-    held = Held(held_to(settings.verified))
+    held, room = Held(held_to(settings.verified)), Room(limits.rpc_small_answer_bytes_max)
+    seconds = settings.timeout_seconds
     providers = [
-        Rpc(http, name, each.url, held=held, name=each.name, timeout_seconds=settings.timeout_seconds, clock=clock)
+        Rpc(http, name, each.url, held=held, room=room, name=each.name, timeout_seconds=seconds, clock=clock)
         for each in settings.rpc_url
     ]
     return Chain(providers, rules_of(name, settings), clock)

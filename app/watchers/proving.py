@@ -34,14 +34,14 @@ class Proving:
         self._making = asyncio.Semaphore(limits.proofs_made_at_once)
         self._asking = Counter[str]()
 
-    async def proof(self, agent_id: str, event_id: str) -> EventProof:
+    async def proof(self, agent_id: str, event_id: str, subscription_id: str | None = None) -> EventProof:
         """The proof of an event that a subscription of the agent's was told. May take seconds: holds no transaction."""
         if self._asking[agent_id] >= limits.proofs_per_agent_at_once:
             busy = f"{limits.proofs_per_agent_at_once} proofs are being made for you at this moment"
             raise TooManyRequests(busy, headers={"Retry-After": "1"})
         self._asking[agent_id] += 1
         try:
-            return await self._proof(agent_id, event_id)
+            return await self._proof(agent_id, event_id, subscription_id)
         finally:
             self._asking[agent_id] -= 1
             # Agents come and go.
@@ -51,13 +51,14 @@ class Proving:
         """Stop reading blocks."""
         await self._blocks.close()
 
-    async def _proof(self, agent_id: str, event_id: str) -> EventProof:
+    async def _proof(self, agent_id: str, event_id: str, subscription_id: str | None) -> EventProof:
         async with self._transaction() as db:
-            type, said = await self._subscriptions.told(db, agent_id, event_id)
+            telling = await self._subscriptions.told(db, agent_id, event_id, subscription_id)
+        said = telling.said
         if said["kind"] not in proofs.RULES:
             why = proofs.NO_PROOF.get(said["kind"], "they are of nothing that a chain commits to")
             raise NotProvable(f"events of kind {said['kind']}: {why}")
-        payload, retracted = said["payload"], type == "event.retracted"
+        payload, retracted = said["payload"], telling.type == "event.retracted"
         chain, block_hash = payload["chain"], payload["block"]["hash"]
         if chain not in self._chains:
             raise NotProvable(f"this relay does not watch {chain} any more: ask a node of your own")
@@ -74,7 +75,9 @@ class Proving:
             raise NotProvable(
                 f"the block says otherwise than the event: {error.part}: {error.reason}. Do not rely on the event"
             ) from error
-        return EventProof.model_validate({"event": event, "retracted": retracted, "proof": proof.document()})
+        heard = {"subscription_id": telling.subscription_id, "also_told_to": telling.others}
+        shown = {"event": event, "retracted": retracted, **heard, "proof": proof.document()}
+        return EventProof.model_validate(shown)
 
 
 def _made(contents: proofs.Contents, chain: str, place: tuple[int, ...], event: Mapping[str, Any]) -> proofs.Proof:

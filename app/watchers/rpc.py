@@ -60,6 +60,7 @@ class Node:
         self._blocks: dict[str, Block] = {} if blocks is None else blocks
         self._receipts: dict[str, Mapping[int, object]] = {}
         self.calls = 0
+        self._bytes = 0
 
     async def answer(self, ask: Ask) -> Answer:
         """The answer, or why there is none. Never raises for the node's sake."""
@@ -122,7 +123,7 @@ class Node:
         """Why this is no node of the chain that it is said to be of; None where it is one, which is asked once."""
         if self._rpc.is_of_the_chain:
             return None
-        outcome = await self._call("eth_chainId")
+        outcome = await self.call("eth_chainId")
         if not isinstance(outcome, Result):
             return _missing(_NoAnswer(outcome))
         expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
@@ -203,7 +204,7 @@ class Node:
             return no_logs(of)
         # Where nothing less will do, a method that was missing is asked for again.
         if self._rpc.has_block_receipts or self._rpc.capability.demanded == "receipts-root":
-            outcome = await self._call("eth_getBlockReceipts", of.block.hash)
+            outcome = await self.call("eth_getBlockReceipts", of.block.hash)
             if not isinstance(outcome, Refused):
                 answer = _known(outcome, "eth_getBlockReceipts")
                 self._receipts[of.block.hash] = receipts_of(answer)
@@ -289,7 +290,7 @@ class Node:
 
     async def _answer_of(self, call: ContractCall, block_hash: str) -> str | None:
         """What a contract answers at a block, by its hash (EIP-1898); None where the node does not say."""
-        outcome = await self._call("eth_call", {"to": call.address, "data": call.data}, {"blockHash": block_hash})
+        outcome = await self.call("eth_call", {"to": call.address, "data": call.data}, {"blockHash": block_hash})
         if isinstance(outcome, Refused):
             return REVERTED if outcome.code == _REVERTED_CODE else None
         try:
@@ -300,15 +301,23 @@ class Node:
         return answer if answer is not None and len(answer) <= 2 + 2 * limits.call_answer_bytes_max else None
 
     async def _result(self, method: str, *params: object) -> object:
-        return _known(await self._call(method, *params), method)
+        return _known(await self.call(method, *params), method)
 
-    async def _call(self, method: str, *params: object) -> Outcome:
+    async def call(self, method: str, *params: object) -> Outcome:
+        """Ask for something else; it counts, too."""
         self.calls += 1
-        return await self._rpc.call(method, *params)
+        return self._within_bounds(await self._rpc.call(method, *params))
 
     async def _call_all(self, calls: list[Call]) -> list[Outcome]:
         self.calls += len(calls)
-        return await self._rpc.call_all(calls)
+        return [self._within_bounds(each) for each in await self._rpc.call_all(calls)]
+
+    def _within_bounds(self, outcome: Outcome) -> Outcome:
+        """The answer, unless too much was answered in this look: it is kept until the look ends."""
+        self._bytes += outcome.size if isinstance(outcome, Result) else 0
+        if self._bytes <= limits.rpc_look_bytes_max:
+            return outcome
+        return Fault(f"in one look it answered with more than {limits.rpc_look_bytes_max} bytes")
 
 
 def _known(outcome: Outcome, method: str) -> object:

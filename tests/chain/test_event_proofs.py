@@ -160,6 +160,48 @@ async def test_what_was_not_told_to_an_agent_it_gets_no_proof_of(
     assert refused(await agent.get("/v1/events/evt_nothing/proof")) == (404, "not-found")
 
 
+async def test_of_an_event_that_several_subscriptions_were_told_each_has_its_own_telling(
+    agent: TestAgent, new_agent: NewAgent, town: Town, chain: DevChain, token: Token
+) -> None:
+    signature = "Transfer(address indexed from, address indexed to, uint256 value)"
+    other_names = signature.replace("value", "wad")
+    source: dict[str, Any] = {"kind": "evm.log", "chain": NETWORK, "address": token.address, "finality": "latest"}
+    plain, decoded, otherwise = [
+        (await subscribe(agent, {"source": source | named}))["id"]
+        for named in ({}, {"event": signature}, {"event": other_names})
+    ]
+    await town.turn()
+    await token.transfer(chain.accounts[0], chain.accounts[1], 5)
+    await chain.mine()
+    await town.turn()
+    [event] = [each["data"] for each in await pulled(agent, plain)]
+    path = f"/v1/events/{event['event_id']}/proof"
+    expected: dict[str, dict[str, str] | None] = {plain: None, decoded: {"value": "5"}, otherwise: {"wad": "5"}}
+    for subscription, values in expected.items():
+        answer = await agent.get(f"{path}?subscription_id={subscription}")
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert found["subscription_id"] == subscription
+        assert found["also_told_to"] == [each for each in (plain, decoded, otherwise) if each != subscription]
+        [as_told] = [each["data"] for each in await pulled(agent, subscription)]
+        assert found["event"]["payload"] == as_told["payload"]
+        told = found["event"]["payload"].get("decoded")
+        assert (told or {}).items() >= (values or {}).items()
+        proofs.verify(
+            found["proof"],
+            trusted_chain=NETWORK,
+            trusted_block_hash=event["payload"]["block"]["hash"],
+            event=found["event"],
+            signature=other_names if subscription == otherwise else signature,
+        )
+    # The oldest, whichever told last.
+    assert (await agent.get(path)).json()["subscription_id"] == plain
+    stranger = await new_agent()
+    for asking, subscription in ((agent, "sub_nothing"), (stranger, plain)):
+        answer = await asking.get(f"{path}?subscription_id={subscription}")
+        assert refused(answer) == (404, "not-found")
+
+
 async def test_events_of_a_batch_have_proofs_of_their_own(
     agent: TestAgent, town: Town, chain: DevChain, token: Token
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,11 +12,13 @@ import httpx
 import pytest
 
 from app.kit import limits
-from app.kit.operator_http import operator_client
+from app.kit.operator_http import Room, operator_client
 from app.watchers.jsonrpc import Call, Fault, Refused, Result, Rpc
 from app.watchers.refusals import Meaning
 from examples.devchain import DevChain
 from tests.chain.proxy import Proxy, Raw, Silence
+
+mib = 1024 * 1024
 
 ASKED: list[Call] = [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", False)), ("web3_clientVersion", ())]
 
@@ -136,3 +140,34 @@ async def test_a_bomb_ends_at_the_bound(rpc: Rpc, proxy: Proxy, monkeypatch: pyt
 async def test_what_is_not_packed_as_it_says_is_no_answer(rpc: Rpc, proxy: Proxy, raw: Raw) -> None:
     proxy.tamper = lambda *_: raw
     assert isinstance(await rpc.call("eth_chainId"), Fault)
+
+
+async def test_of_large_answers_one_at_a_time_is_in_memory(
+    http: httpx.AsyncClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "rpc_small_answer_bytes_max", mib)
+    rpc = Rpc(http, "eip155:31337", proxy.url, timeout_seconds=60)
+    large = gzip.compress(b'{"filling": "' + b"0" * 16 * mib + b'"}', compresslevel=1)
+    proxy.tamper = lambda *_: Raw(200, large, {"content-encoding": "gzip"})
+    peaks = dict[int, int]()
+    for answers in (1, 16):
+        tracemalloc.start()
+        outcomes = await asyncio.gather(*(rpc.call("eth_chainId") for _ in range(answers)))
+        peaks[answers] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # Each is read to its end: whoever waits for room gets it.
+        assert {each.reason for each in outcomes if isinstance(each, Fault)} == {"not an answer to what was asked"}
+        assert len(outcomes) == answers
+    assert peaks[16] - peaks[1] < 80 * mib  # of the 240 that the others come to, without what is made of them
+
+
+async def test_small_answers_wait_for_no_large_one() -> None:
+    room = Room(mib)
+    async with room.answer() as large, room.answer() as small, room.answer() as another:
+        await large.to(mib + 1)
+        await small.to(mib)
+        waiting = asyncio.create_task(another.to(mib + 1))
+        await asyncio.wait([waiting], timeout=0.01)
+        assert not waiting.done()
+        large.gone()
+        await waiting

@@ -181,6 +181,22 @@ async def test_a_lie_is_missing(chain: DevChain, token: Token, http: httpx.Async
     assert "operator" not in answer.reason
 
 
+async def test_one_look_reads_no_more_than_it_may_keep(
+    chain: DevChain, token: Token, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(Rpc(http, "eip155:31337", chain.url))
+    head = await node.answer(Latest())
+    assert isinstance(head, Block)
+    parent = await node.answer(ByHash(head.parent))
+    assert isinstance(parent, Block)
+    monkeypatch.setattr(limits, "rpc_look_bytes_max", 8_000)
+    answer = await node.answer(Contents((parent, head)))
+    assert isinstance(answer, Missing)
+    assert "in one look it answered with more than 8000 bytes" in answer.reason
+    # The next look begins anew, and may ask for less.
+    assert isinstance(await head_and_contents(Rpc(http, "eip155:31337", chain.url)), tuple)
+
+
 # A chain that is held to something
 
 

@@ -159,3 +159,12 @@ def test_watchers_say_where_they_are_and_what_is_wrong(
     _, evm, posted = (line.split() for line in capfd.readouterr().out.splitlines())
     assert evm == ["evm", CHAIN, "active", "block", "121", "2", "3", "4", "-", "away"]
     assert posted == ["inbox", "-", "active", "-", "2", "3", "4", "-", "-"]
+
+
+def test_it_is_said_what_a_senders_secret_has_to_be(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tocsin", "subscribe", "inbox", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "8 to 500 characters" in " ".join(capfd.readouterr().out.replace("│", "").split())

@@ -305,6 +305,58 @@ def test_what_was_decoded_is_checked_with_a_signature(typing: Type) -> None:
     assert typing(ring(), "--proof", proof(), "--signature", "Sync(")[0] == 2
 
 
+def unwrapped(said: str) -> str:
+    """What is said in a box, in one line."""
+    return " ".join(said.replace("│", "").split())
+
+
+@pytest.mark.parametrize("kind", sorted({*proofs.RULES, *proofs.NO_PROOF} - {"evm.log"}))
+def test_a_signature_beside_a_kind_that_has_none_is_refused(typing: Type, relay: Relay, kind: str) -> None:
+    code, said = typing(ring(kind=kind), "--proof", proof(), "--signature", "Sync(uint112 reserve0, uint112 reserve1)")
+    assert (code, relay.asked) == (2, [])
+    assert f"is told as {kind}: leave --signature out" in unwrapped(said)
+
+
+class TestToldToSeveral:
+    """One log, two subscriptions of an agent's: each may have been told it in another form."""
+
+    @pytest.fixture(autouse=True)
+    def relay(self, relay: Relay) -> Relay:
+        heard = {"subscription_id": "sub_a", "also_told_to": ["sub_b"]}
+        answer = EventProof.model_validate({"event": event(), "retracted": False, "proof": proof(), **heard})
+        relay.answers[f"GET /v1/events/{event()['event_id']}/proof"] = answer
+        return relay
+
+    def test_it_is_said_whose_telling_was_checked(self, typing: Type, node: Node) -> None:
+        code, said = typing(event()["event_id"], "--rpc", node.secret)
+        assert code == 0
+        assert "As sub_a was told it; --subscription shows it as told to sub_b." in said
+        told = json.loads(typing(event()["event_id"], "--rpc", node.secret, "--json")[1])
+        assert (told["subscription_id"], told["also_told_to"]) == ("sub_a", ["sub_b"])
+
+    def test_a_signature_refutes_none_of_them_before_one_is_named(self, typing: Type, node: Node) -> None:
+        signed = ("--signature", "Sync(uint112 reserve0, uint112 reserve1)")
+        code, said = typing(event()["event_id"], "--rpc", node.secret, *signed)
+        assert code == 2
+        assert "--subscription, of sub_a, sub_b" in unwrapped(said)
+        code, said = typing(event()["event_id"], "--rpc", node.secret, *signed, "--subscription", "sub_a")
+        assert code == 1
+        assert "the log is not of Sync" in said
+
+    def test_one_that_is_named_is_asked_for(self, typing: Type, relay: Relay, node: Node) -> None:
+        code, said = typing(event()["event_id"], "--rpc", node.secret, "--subscription", "sub_a")
+        assert (code, relay.asked[0][2]) == (0, {"subscription_id": ["sub_a"]})
+        assert "told to" not in said
+
+    def test_what_another_one_was_told_decides_nothing(self, typing: Type, node: Node) -> None:
+        code, said = typing(event()["event_id"], "--rpc", node.secret, "--subscription", "sub_b")
+        assert code == 3
+        assert "does not say what sub_b was told" in said
+
+    def test_none_is_named_for_a_file(self, typing: Type) -> None:
+        assert typing(ring(), "--subscription", "sub_a")[0] == 2
+
+
 NOTHING = [{}, {"items": []}, {"type": "event.batch", "data": {"items": []}}, {"type": "subscription.heartbeat"}]
 
 

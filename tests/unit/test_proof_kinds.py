@@ -280,6 +280,11 @@ def test_what_was_decoded_has_the_types_of_the_abi() -> None:
         verified(0, 8, event=told, signature="Flagged(bool[] flags)")
 
 
+def test_a_signature_is_of_no_other_kind_than_a_log() -> None:
+    with pytest.raises(ValueError, match=r"signature: .* told as evm\.transfer"):
+        verified(0, 0, event=event("evm.transfer", (0, 0)), signature=str(meanings.TRANSFER))
+
+
 def test_the_signature_has_to_be_that_of_the_log() -> None:
     told = event("evm.log", (0, 0), event="Transfer", decoded=DECODED)
     with pytest.raises(proofs.WrongEvent, match="Sync"):

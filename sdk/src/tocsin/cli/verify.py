@@ -40,6 +40,9 @@ class Told:
     retracted: bool = False
     proof: Any = None
     """Where it came with one."""
+    subscription: str | None = None
+    """Whose telling it is, where the relay said so."""
+    also_told_to: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Verdict:
         verdict = {0: "proven", refuted_code: "refuted", undecided_code: "undecided"}[self.code]
         members: dict[str, Any] = {"event_id": self.told.event.get("event_id"), "kind": self.told.event.get("kind")}
         members |= {"verdict": verdict, "retracted": self.told.retracted, "said": self.said}
+        if self.told.subscription is not None:
+            members |= {"subscription_id": self.told.subscription, "also_told_to": list(self.told.also_told_to)}
         if self.proven is not None:
             members |= self.proven.payload | {"unchecked": list(self.proven.unchecked)}
         canonical = self.trusted.canonical
@@ -103,7 +108,16 @@ def verify_event(
         str | None, typer.Option(help="Instead of --rpc: the hash of the block, from wherever you trust it.")
     ] = None,
     signature: Annotated[
-        str | None, typer.Option(help="The event's signature that your filter names, to check what was decoded.")
+        str | None,
+        typer.Option(help="Of an evm.log: the event's signature that your filter names, to check what was decoded."),
+    ] = None,
+    subscription: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUB_ID",
+            help="Of an event's id: as this subscription was told it; default: the oldest of yours that was.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +136,9 @@ def verify_event(
     if block_hash is not None and not _HASH.fullmatch(block_hash):
         raise typer.BadParameter("a block's hash is 0x and 64 hexadecimal digits", param_hint="--block-hash")
     try:
-        told = _told(event)
+        told = _told(event, subscription)
+        if signature is not None:
+            _require_decodable(told, signature)
         if proof is not None and len(told) > 1:
             raise typer.BadParameter(f"there are {len(told)} events, and a proof is of one", param_hint="--proof")
         given = None if proof is None else _read(proof, "--proof")
@@ -153,7 +169,6 @@ def _unasked() -> tuple[type[Exception], ...]:
 
 def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, signature: str | None) -> Verdict:
     """What is to be thought of one event."""
-    from tocsin.abi import BadSignature, read_event
     from tocsin.cli.anchors import NoAnswer, ask
     from tocsin.proofs import NO_PROOF, RULES, NoProof, ProofError
     from tocsin.proofs import verify as verified
@@ -162,11 +177,6 @@ def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, sig
     if kind not in RULES:
         why = NO_PROOF.get(kind, "what it is about is not known to this version")
         return Verdict(told, f"an event of kind {kind} has no proof: {why}", undecided_code)
-    if signature is not None:
-        try:
-            read_event(signature)
-        except BadSignature as bad:
-            raise typer.BadParameter(str(bad), param_hint="--signature") from None
     chain, named = _block(told.event)
     document = _document(told, given)
     if isinstance(document, Verdict):
@@ -237,24 +247,59 @@ def _document(told: Told, given: Any) -> Any:
         return told.proof
     try:
         with client() as relay:
-            return relay.events.proof(str(told.event.get("event_id"))).proof
+            return relay.events.proof(str(told.event.get("event_id")), subscription=told.subscription).proof
     except Problem as problem:
         return Verdict(told, f"the relay gives no proof: {problem.detail}", undecided_code, problem.advice())
     except _unasked() as error:
         return Verdict(told, f"the relay gives no proof: {error}", undecided_code)
 
 
-def _told(named: str) -> Sequence[Told]:
+def _require_decodable(told: Sequence[Told], signature: str) -> None:
+    """Refuse a signature that could not be applied to all of these, or that may not be the one which they tell by."""
+    from tocsin.abi import BadSignature, read_event
+
+    try:
+        read_event(signature)
+    except BadSignature as bad:
+        raise typer.BadParameter(str(bad), param_hint="--signature") from None
+    for each in told:
+        kind = each.event.get("kind")
+        if kind != "evm.log":
+            raise typer.BadParameter(
+                f"it is of an evm.log, and {each.event.get('event_id')} is told as {kind}: leave --signature out, as "
+                "what such an event says is computed without one; or name the subscription that is told the log",
+                param_hint="--signature",
+            )
+        if each.also_told_to:
+            # Told by another filter, it is true and says otherwise: that would look like a lie.
+            others = ", ".join((str(each.subscription), *each.also_told_to))
+            raise typer.BadParameter(
+                f"it is of one filter, and several subscriptions were told {each.event.get('event_id')}: name the one "
+                f"that is meant with --subscription, of {others}",
+                param_hint="--signature",
+            )
+
+
+def _told(named: str, subscription: str | None) -> Sequence[Told]:
     """The events that a file or an id stands for."""
     if named.startswith("evt_") and not Path(named).exists():
         with client() as relay:
-            found = relay.events.proof(named)
+            found = relay.events.proof(named, subscription=subscription)
         if found.event.event_id != named:
             # True as that may be, it is not what was asked about.
             show.failure(f"{named} is not so: the relay answers with another event, {found.event.event_id}")
             raise typer.Exit(refuted_code)
+        if subscription is not None and found.subscription_id != subscription:
+            show.failure(f"{named} could not be decided: the relay does not say what {subscription} was told")
+            raise typer.Exit(undecided_code)
         event = found.event.model_dump(mode="json")
-        return [Told(event, found.retracted, found.proof)]
+        others = () if subscription is not None else found.also_told_to
+        return [Told(event, found.retracted, found.proof, found.subscription_id, others)]
+    if subscription is not None:
+        raise typer.BadParameter(
+            "it is for an event that is named by its id; a file says what somebody was told",
+            param_hint="--subscription",
+        )
     told = _events(_read(named, "FILE_OR_ID"))
     if not told:
         raise typer.BadParameter("there is no event in it", param_hint="FILE_OR_ID")
@@ -321,6 +366,9 @@ def _show(verdict: Verdict) -> None:
             show.failure(f"{named} could not be decided: {verdict.said}")
     if verdict.code != refuted_code and verdict.proven is not None:
         show.members(_told_of(verdict.proven), "  ")
+    if verdict.told.also_told_to:
+        others = ", ".join(verdict.told.also_told_to)
+        show.hint(f"  As {verdict.told.subscription} was told it; --subscription shows it as told to {others}.")
     if verdict.hint is not None:
         show.hint(f"  {verdict.hint}")
 

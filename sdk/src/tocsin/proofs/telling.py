@@ -22,6 +22,8 @@ def compared(proven: Proven, event: Mapping[str, Any], signature: str | None) ->
     rule = RULES.get(kind)
     if rule is None:
         raise NoProof("event.kind", NO_PROOF.get(kind, f"events of kind {kind[:80]!r} are not known here"))
+    if signature is not None and kind != "evm.log":
+        raise ValueError(f"signature: it is of an evm.log, and this event is told as {kind[:80]}: leave it out")
     payload = event.get("payload")
     said: Said = cast(Said, payload) if isinstance(payload, Mapping) else {}
     expected = _joined(proven.payload, rule(proven, said, signature))

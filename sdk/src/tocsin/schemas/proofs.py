@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from tocsin.schemas.webhooks import Told
-from tocsin.schemas.wire import Wire
+from tocsin.schemas.wire import Query, Wire
 
-__all__ = ["BlockProof", "EventProof", "LogProof", "ProofDocument", "TransactionProof"]
+__all__ = ["BlockProof", "EventProof", "LogProof", "ProofDocument", "ProofQuery", "TransactionProof"]
 
 _PATH = "Nodes of the trie, from the root down, as hexadecimal; the last holds what is proven."
 
@@ -69,8 +69,27 @@ ProofDocument = LogProof | TransactionProof | BlockProof
 class EventProof(Wire):
     """An event that you were told, and the proof of it. What has to be trusted is the block's hash, and nobody here."""
 
-    event: Told = Field(description="As it was told last, or taken back.")
+    event: Told = Field(description="As `subscription_id` was told it last, or that it was taken back.")
     retracted: bool = Field(
         description="Whether it was taken back: the proof then shows that it was in a block which is not on the chain."
     )
+    subscription_id: str | None = Field(
+        default=None,
+        description="Whose telling this is: the one you asked for, or the oldest of yours that was told the event.",
+    )
+    also_told_to: list[str] = Field(
+        default_factory=list[str],
+        description="Other subscriptions of yours that were told the event, oldest first, 20 at most. Each may have "
+        "been told it in another form: of another kind, or decoded by another signature.",
+    )
     proof: ProofDocument
+
+
+class ProofQuery(Query):
+    """Whose telling of the event."""
+
+    subscription_id: str | None = Field(
+        default=None,
+        max_length=64,
+        description="As this subscription of yours was told it; absent: the oldest of yours that was.",
+    )
