@@ -97,10 +97,10 @@ async def open_services(
         wake=wake,
         deliveries=deliveries,
         outbound=outbound,
-        chains=chains,
+        calls_max={name: each.calls_max for name, each in settings.chains.items()},
         retention_days=settings.retention.days,
         backfill_blocks_max=settings.watching.backfill_blocks_max,
-        inboxes=Inboxes(ids, keyring, settings.api.origin),
+        inboxes=Inboxes(ids, keyring, settings.api.origin, settings.watching.inbox_bytes_per_day_max),
     )
     watchers = Watchers(
         database.transaction,
@@ -110,6 +110,7 @@ async def open_services(
         Backfilling(database.transaction, clock, wake, subscriptions, chains, settings.watching.backfill_blocks_max),
         NewHeads(database.transaction, clock, wake, subscriptions, settings.chains, random.Random()),
         Proving(database.transaction, clock, subscriptions, chains),
+        chains,
         Chains(database.transaction, clock, subscriptions, chains),
         *(Documents(medium, database.transaction, clock, ids, subscriptions, outbound) for medium in MEDIA),
     )

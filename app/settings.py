@@ -215,6 +215,7 @@ class ChainSettings(Part):
     finality_depth: int | None = Field(default=None, ge=0, le=limits.chain_ring_blocks_longest)
     ring_blocks: int | None = Field(default=None, ge=16, le=limits.chain_ring_blocks_longest)
     agreement: bool = False
+    calls_max: int = Field(default=limits.calls_per_chain_default, ge=0, le=limits.calls_per_chain_max)
     verified: Literal["receipts-root", "bloom", "rpc"] | None = None
 
     @model_validator(mode="after")
@@ -235,6 +236,12 @@ class ChainSettings(Part):
 class WatchingSettings(Part):
     backfill_blocks_max: int = Field(
         default=100_000, ge=0, le=100_000_000, description="How many blocks back a subscription may begin."
+    )
+    inbox_bytes_per_day_max: int = Field(
+        default=256 * 1024 * 1024,
+        ge=limits.inbox_body_bytes_max,
+        le=1 << 40,
+        description="Bytes of webhooks that the inboxes of one agent take in a day; they are kept as long as events.",
     )
 
 

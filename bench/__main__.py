@@ -20,6 +20,7 @@ from bench import (
     isolation,
     matching,
     plain,
+    publishing,
     streams,
     watching,
 )
@@ -42,6 +43,7 @@ PARTS: Mapping[str, Part] = {
     "dormant": Part("what a million schedules that are not due cost an idle planner", dormant.report_idle),
     "evaluation": Part("next times of a cron text beside cronsim and croniter", evaluation.report_speed),
     "deliveries": Part("deliveries a second, and from a publish to the receiver", deliveries.report_all),
+    "publishing": Part("a signed POST /v1/messages, beside an insert", publishing.report_publishing),
     "isolation": Part("what a dead and a slow endpoint cost the other 98", isolation.report_isolation),
     "backlog": Part("100,000 deliveries that are due at once, and the worker's memory", backlog.report_backlog),
     "blocks": Part("a block of 300 receipts checked, beside pyrlp and py-trie", blocks.report_blocks),

@@ -187,12 +187,13 @@ async def endpoints(services: Services, url: str) -> list[str]:
     return ids
 
 
-async def add_endpoint(services: Services, id: str, url: str) -> None:
+async def add_endpoint(services: Services, id: str, url: str, owner_id: str = agent_id) -> None:
     """An endpoint as if it had been verified."""
     async with services.database.transaction() as db:
         now = await services.clock.now(db)
         await db.execute(
-            text("insert into agents (id, created_at) values ('agt_bench', :at) on conflict do nothing"), {"at": now}
+            text("insert into agents (id, created_at) values (:id, :at) on conflict do nothing"),
+            {"id": owner_id, "at": now},
         )
         statement = text(
             """
@@ -202,7 +203,7 @@ async def add_endpoint(services: Services, id: str, url: str) -> None:
             """
         )
         secrets = sealed_secrets(id, now)
-        await db.execute(statement, {"id": id, "agent": agent_id, "url": url, "secrets": secrets, "now": now})
+        await db.execute(statement, {"id": id, "agent": owner_id, "url": url, "secrets": secrets, "now": now})
 
 
 async def send(services: Services, endpoint_ids: Sequence[str], said: bytes | None = None) -> None:

@@ -47,11 +47,13 @@ __all__ = ["Courier", "content_headers"]
 landing_wait_seconds = 0.040
 idle_wait_seconds_max = 0.080
 rounds_apart_seconds = 0.060
-claim_batch_max = 500
+# A round waits for Postgres, and at each statement for its turn among the flights. So many are claimed as are sent off
+# meanwhile, or places are idle until the next; not more, as the loop does nothing else while they are taken in.
+claim_batch_max = 1500
 # Of the room, kept for what fell due last while a backlog fills the rest; and among how many of those it is looked for.
 reserve_share = 0.125
-reserve_max = 64
-newest_max = 500
+reserve_max = 192
+newest_max = 1500
 # An endpoint of which so many wait here needs none of the reserve.
 enough_waiting = 16
 flight_seconds_expected = 0.05

@@ -68,7 +68,8 @@ class Claimed(NamedTuple):
         return self.is_limited or bool(self.failures) or self.breaker not in (None, "closed")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: with so many members that costs twice as much to make, and one is made for each attempt.
+@dataclass(slots=True)
 class Outcome:
     """What an attempt came to, and what the delivery is from now on."""
 
@@ -357,7 +358,7 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
     statement = sql(
         """
         with outcome as (
-            select * from jsonb_to_recordset(cast(:outcomes as jsonb)) as o(
+            select * from json_to_recordset(cast(:outcomes as json)) as o(
                 id text, attempts integer, number integer, state text, reason text, due_at timestamptz,
                 concluded_at timestamptz,
                 started_at timestamptz, duration_ms integer, lookup_ms integer, connect_ms integer, tls_ms integer,

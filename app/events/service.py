@@ -22,7 +22,8 @@ class Events:
         after = pages.decode(query.cursor) or "0"
         if not _POSITION.fullmatch(after):
             raise InvalidCursor
-        rows = await store.since(db, agent_id, int(after), query.limit + 1, query.kind, query.subject)
+        after_seq = max(int(after), query.after_seq)
+        rows = await store.since(db, agent_id, after_seq, query.limit + 1, query.kind, query.subject)
         return pages.page(rows, query.limit, _shown, lambda row: str(row.seq))
 
 

@@ -49,7 +49,7 @@ class Identity:
             raise RevokedKey
         if incoming.method not in {"GET", "HEAD"}:
             await self._use_nonce(db, signature)
-        return Caller(id=key.agent_id, keyid=key.keyid)
+        return Caller(id=key.agent_id, keyid=signature.keyid)
 
     async def remember(self, db: AsyncSession, incoming: Incoming, caller: Caller) -> None:
         """Remember the nonce of a request that was refused after its signature had been found good."""

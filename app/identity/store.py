@@ -1,17 +1,28 @@
 """SQL of agents, keys and nonces."""
 
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from app.identity.models import Agent, AgentKey
+from app.kit.sql import sql
 
 
-async def key(db: AsyncSession, keyid: str) -> AgentKey | None:
+class KnownKey(NamedTuple):
+    """A key as a request is judged by it. Not a table's object: each request reads one."""
+
+    agent_id: str
+    public_key: str
+    retired_at: datetime | None
+
+
+async def key(db: AsyncSession, keyid: str) -> KnownKey | None:
     """The key of that thumbprint, live or retired."""
-    return await db.get(AgentKey, keyid)
+    statement = sql("select agent_id, public_key, retired_at from agent_keys where keyid = :keyid")
+    row = (await db.execute(statement, {"keyid": keyid})).one_or_none()
+    return None if row is None else KnownKey._make(row)
 
 
 async def agent(db: AsyncSession, agent_id: str) -> Agent | None:
@@ -34,7 +45,7 @@ async def latest_key(db: AsyncSession, agent_id: str) -> AgentKey:
 
 async def add_key(db: AsyncSession, new: AgentKey) -> bool:
     """Whether the key was new. False: somebody has registered it, perhaps this very moment."""
-    statement = text(
+    statement = sql(
         """
         insert into agent_keys (keyid, agent_id, public_key, created_at)
         values (:keyid, :agent_id, :public_key, :created_at)
@@ -46,7 +57,7 @@ async def add_key(db: AsyncSession, new: AgentKey) -> bool:
 
 async def use_nonce(db: AsyncSession, keyid: str, nonce: str, expires_at: datetime) -> bool:
     """Whether the key uses this nonce for the first time; remembers it until `expires_at`."""
-    statement = text(
+    statement = sql(
         """
         insert into nonces (keyid, nonce, expires_at) values (:keyid, :nonce, :expires_at)
         on conflict do nothing returning keyid
@@ -58,5 +69,5 @@ async def use_nonce(db: AsyncSession, keyid: str, nonce: str, expires_at: dateti
 
 async def forget_nonces(db: AsyncSession, now: datetime) -> int:
     """Drop nonces whose signatures have expired. Returns how many."""
-    dropped = await db.execute(text("delete from nonces where expires_at <= :now returning 1"), {"now": now})
+    dropped = await db.execute(sql("delete from nonces where expires_at <= :now returning 1"), {"now": now})
     return len(dropped.all())

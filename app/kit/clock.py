@@ -2,12 +2,23 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kit.sql import sql
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the database's clock said (aware, UTC), and the process's own seconds when the answer was here."""
+
+    at: datetime
+    monotonic: float
+
+    def by(self, monotonic: float) -> datetime:
+        """What it says by then. Behind the database's by as long as the answer took, and never ahead of it."""
+        return self.at + timedelta(seconds=monotonic - self.monotonic)
 
 
 class Clock(Protocol):
@@ -34,9 +45,9 @@ class SystemClock:
     """The real thing."""
 
     async def now(self, db: AsyncSession) -> datetime:
-        # clock_timestamp() moves within a transaction; now() would stand still at its start.
-        instant: datetime = (await db.execute(sql("select clock_timestamp()"))).scalar_one()
-        return instant.astimezone(UTC)
+        # Read in the trip that began the transaction; from there on our own seconds count.
+        reading: Reading = db.info[Reading]
+        return reading.by(self.monotonic())
 
     def wall(self) -> datetime:
         return datetime.now(UTC)

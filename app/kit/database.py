@@ -1,22 +1,53 @@
 """Postgres, the truth: one engine a process, one short transaction a step."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from datetime import UTC
+from typing import Any, Protocol, Self
 
-from sqlalchemy import Engine, event
+from sqlalchemy import URL, Engine, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util import await_
 
 from app.kit import limits, telemetry
-from app.kit.clock import SystemClock
+from app.kit.clock import Reading, SystemClock
+from app.kit.session import Session
 
 # What a step ends with while the database is away, is full or has no connection free.
 AWAY = (OperationalError, PoolTimeout)
 # How often a connection runs a statement before it has it prepared; migrations and the like never do.
 prepare_after = 5
+_clock = SystemClock()
+
+
+class Dialect(PGDialectAsync_psycopg):
+    """SQLAlchemy's for psycopg, but a transaction begins in one trip that brings the server's time along.
+
+    Everything here needs the time, and a trip costs as much as a small statement.
+    """
+
+    supports_statement_cache = True
+
+    @classmethod
+    def get_async_dialect_cls(cls, url: URL) -> type[Self]:
+        return cls
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        connection = dbapi_connection.driver_connection
+        # clock_timestamp() and not now(), which is when the transaction began: behind a pooler, that may be earlier.
+        cursor = await_(connection.execute("begin; select clock_timestamp()", prepare=False))
+        cursor.nextset()
+        [at] = await_(cursor.fetchone())
+        dbapi_connection.info[Reading] = Reading(at.astimezone(UTC), _clock.monotonic())
+
+
+registry.register("postgresql.tocsin", __name__, Dialect.__name__)
 
 
 class Transaction(Protocol):
@@ -37,13 +68,15 @@ class Database:
         prepares: bool = True,
     ) -> None:
         self.engine = create_async_engine(
-            make_url(url).set(drivername="postgresql+psycopg"),
+            make_url(url).set(drivername="postgresql+tocsin"),
             pool_size=connections,
             max_overflow=0,
             pool_timeout=limits.database_wait_seconds,
             # An error that is logged would show what it was about: webhook secrets, keys, payloads.
             hide_parameters=True,
             connect_args={
+                # psycopg begins no transaction of itself: `Dialect.do_begin` does.
+                "autocommit": True,
                 "application_name": name,
                 "connect_timeout": limits.database_connect_seconds,
                 # A server that vanishes without a word is noticed, and not waited for by default for two hours.
@@ -57,13 +90,13 @@ class Database:
             },
         )
         _ping_the_idle(self.engine.sync_engine)
-        self._sessions = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+        self._sessions = async_sessionmaker(self.engine, class_=Session, expire_on_commit=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """A session in a transaction of its own. When the block has ended, its changes are durable."""
         try:
-            async with self._sessions() as db, db.begin():
+            async with _committed(self._sessions()) as db:
                 yield db
         except (DBAPIError, PoolTimeout) as error:
             kind = _kind(error)
@@ -74,6 +107,20 @@ class Database:
     async def close(self) -> None:
         """Give the connections back to the server."""
         await self.engine.dispose()
+
+
+@asynccontextmanager
+async def _committed(db: Session) -> AsyncGenerator[Session]:
+    try:
+        await db.open()
+        yield db
+        await db.commit()
+    except BaseException:
+        # Rolled back, and the connection given back, also where the one who waits for it is cancelled.
+        await asyncio.shield(db.close())
+        raise
+    # The commit has given the connection back: what is left of the session is what it remembers.
+    db.expunge_all()
 
 
 def first_line(error: DBAPIError | PoolTimeout) -> str:
@@ -98,17 +145,16 @@ def _ping_the_idle(engine: Engine) -> None:
     A ping is a round trip in front of every transaction, and a busy worker waits for each in line with all else. A
     server that restarts within the idle second costs one step, which is repeated like any other while it is away.
     """
-    clock = SystemClock()
 
     @event.listens_for(engine, "checkin")
     def remember(connection: Any, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-        record.info["used_at"] = clock.monotonic()
+        record.info["used_at"] = _clock.monotonic()
 
     @event.listens_for(engine, "checkout")
     def ping(connection: Any, record: Any, fairy: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         used_at = record.info.get("used_at")
         # One that is new has no such time: what a record knows ends with its connection.
-        if used_at is None or clock.monotonic() - used_at < limits.database_idle_seconds:
+        if used_at is None or _clock.monotonic() - used_at < limits.database_idle_seconds:
             return
         try:
             engine.dialect.do_ping(connection)

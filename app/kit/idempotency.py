@@ -9,14 +9,15 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import text
+import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import JSON, Column, DateTime, Field, LargeBinary, SQLModel, col, func, select
 
 from app.kit import limits
 from app.kit.sealing import Keyring, Sealed
+from app.kit.sql import sql
 from tocsin.problems import IdempotencyConflict, IdempotencyKeyReused, InvalidIdempotencyKey
 
 if TYPE_CHECKING:
@@ -55,40 +56,74 @@ class KeptAnswers:
         """
         if (key := key_of(incoming)) is None:
             return None
-        # A transaction-level lock, so that a second request is refused at once instead of waiting for the first.
-        lock = text("select pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
-        if not (await db.execute(lock, {"key": f"{agent_id}:{key}"})).scalar_one():
-            raise IdempotencyConflict(headers={"Retry-After": "1"})
-        return await self.find(db, agent_id, incoming)
+        # A lock of the transaction: a second request is refused at once, and does not wait for the first. One that
+        # commits after this statement has begun and before it has the lock is not seen here: `keep` meets its answer.
+        statement = sql(
+            f"""
+            select pg_try_advisory_xact_lock(hashtextextended(:lock, 0)), {_columns}
+            from (select) as always left join kept_answers k on k.agent_id = :agent_id and k.key = :key
+            """
+        )
+        values = {"lock": f"{agent_id}:{key}", "agent_id": agent_id, "key": key}
+        [is_ours, *columns] = (await db.execute(statement, values)).one()
+        if not is_ours:
+            raise _conflict()
+        return self._given(incoming, f"{agent_id}/{key}", _Row._make(columns))
 
     async def find(self, db: AsyncSession, agent_id: str, incoming: "Incoming") -> Kept | None:
         """The answer that this request's key was given before, if any."""
         if (key := key_of(incoming)) is None:
             return None
-        kept = await db.get(KeptAnswer, (agent_id, key))
-        if kept is None:
-            return None
-        if kept.fingerprint != _fingerprint(incoming):
-            raise IdempotencyKeyReused
-        return kept.status, _opened(kept, self._keyring), {**kept.headers, "idempotent-replayed": "true"}
+        statement = sql(f"select {_columns} from kept_answers k where k.agent_id = :agent_id and k.key = :key")
+        row = (await db.execute(statement, {"agent_id": agent_id, "key": key})).one_or_none()
+        return None if row is None else self._given(incoming, f"{agent_id}/{key}", _Row._make(row))
 
     async def keep(self, db: AsyncSession, agent_id: str, incoming: "Incoming", answer: Kept, now: datetime) -> None:
-        """Keep this answer for the request's key, if it has one."""
+        """Keep this answer for the request's key, if it has one. Raises IdempotencyConflict where it has one by now."""
         if (key := key_of(incoming)) is None:
             return
         status, body, headers = answer
-        kept = KeptAnswer(
-            agent_id=agent_id,
-            key=key,
-            fingerprint=_fingerprint(incoming),
-            status=status,
-            headers=dict(headers),
-            body=b"",
-            expires_at=now + timedelta(hours=limits.idempotency_hours),
+        sealed = self._keyring.seal(body, _PURPOSE, f"{agent_id}/{key}")
+        values = {
+            "agent_id": agent_id,
+            "key": key,
+            "fingerprint": _fingerprint(incoming),
+            "status": status,
+            "headers": orjson.dumps(dict(headers)).decode(),
+            "body": sealed.text.encode(),
+            "sealed_with": sealed.key,
+            "expires_at": now + timedelta(hours=limits.idempotency_hours),
+        }
+        statement = sql(
+            """
+            insert into kept_answers (agent_id, key, fingerprint, status, headers, body, sealed_with, expires_at)
+            values (:agent_id, :key, :fingerprint, :status, cast(:headers as json), :body, :sealed_with, :expires_at)
+            on conflict do nothing returning 1
+            """
         )
-        _seal(kept, body, self._keyring)
-        db.add(kept)
-        await db.flush()
+        if (await db.execute(statement, values)).first() is None:
+            raise _conflict()
+
+    def _given(self, incoming: "Incoming", owner: str, row: "_Row") -> Kept | None:
+        if row.fingerprint is None:
+            return None
+        if row.fingerprint != _fingerprint(incoming):
+            raise IdempotencyKeyReused
+        body = _opened(row.body, row.sealed_with, owner, self._keyring)
+        return row.status, body, {**orjson.loads(row.headers), "idempotent-replayed": "true"}
+
+
+class _Row(NamedTuple):
+    """A kept answer as it is read; all None: there is none."""
+
+    fingerprint: bytes | None
+    status: int
+    headers: str
+    body: bytes
+    sealed_with: str | None
+
+
+_columns = "k.fingerprint, k.status, cast(k.headers as text), k.body, k.sealed_with"
 
 
 async def reseal(db: AsyncSession, keyring: Keyring, limit: int) -> int:
@@ -97,7 +132,9 @@ async def reseal(db: AsyncSession, keyring: Keyring, limit: int) -> int:
     question = select(KeptAnswer).where(otherwise).order_by(col(KeptAnswer.agent_id), col(KeptAnswer.key)).limit(limit)
     rows = (await db.scalars(question.with_for_update())).all()
     for kept in rows:
-        _seal(kept, _opened(kept, keyring), keyring)
+        owner = f"{kept.agent_id}/{kept.key}"
+        sealed = keyring.seal(_opened(kept.body, kept.sealed_with, owner, keyring), _PURPOSE, owner)
+        kept.body, kept.sealed_with = sealed.text.encode(), sealed.key
     await db.flush()
     return len(rows)
 
@@ -110,7 +147,7 @@ async def sealed_by(db: AsyncSession) -> Mapping[str | None, int]:
 
 async def forget_expired(db: AsyncSession, now: datetime) -> int:
     """Drop answers whose time is over. Returns how many."""
-    dropped = await db.execute(text("delete from kept_answers where expires_at <= :now returning 1"), {"now": now})
+    dropped = await db.execute(sql("delete from kept_answers where expires_at <= :now returning 1"), {"now": now})
     return len(dropped.all())
 
 
@@ -132,16 +169,9 @@ def _fingerprint(incoming: "Incoming") -> bytes:
     return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
-def _seal(kept: KeptAnswer, body: bytes, keyring: Keyring) -> None:
-    sealed = keyring.seal(body, _PURPOSE, _owner(kept))
-    kept.body, kept.sealed_with = sealed.text.encode(), sealed.key
+def _conflict() -> IdempotencyConflict:
+    return IdempotencyConflict(headers={"Retry-After": "1"})
 
 
-def _opened(kept: KeptAnswer, keyring: Keyring) -> bytes:
-    if kept.sealed_with is None:
-        return kept.body
-    return keyring.open(Sealed(kept.sealed_with, kept.body.decode()), _PURPOSE, _owner(kept))
-
-
-def _owner(kept: KeptAnswer) -> str:
-    return f"{kept.agent_id}/{kept.key}"
+def _opened(body: bytes, sealed_with: str | None, owner: str, keyring: Keyring) -> bytes:
+    return body if sealed_with is None else keyring.open(Sealed(sealed_with, body.decode()), _PURPOSE, owner)

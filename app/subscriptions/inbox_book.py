@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -52,6 +52,23 @@ async def keep_bucket(db: AsyncSession, source_id: str, tokens: float, filled_at
     """What may still come at this moment."""
     statement = text("update inboxes set tokens = :tokens, filled_at = :at where source_id = :id")
     await db.execute(statement, {"id": source_id, "tokens": tokens, "at": filled_at})
+
+
+async def has_room(db: AsyncSession, agent_id: str, day: date, size: int, most: int) -> bool:
+    """Count so many bytes more of an agent's day, and lock it; whether they are within what it may have."""
+    await db.execute(
+        text("delete from inbox_days where agent_id = :agent_id and day < :day"), {"agent_id": agent_id, "day": day}
+    )
+    counted = text(
+        """
+        insert into inbox_days as d (agent_id, day, bytes)
+        select :agent_id, :day, cast(:size as bigint) where :size <= :most
+        on conflict (agent_id, day) do update set bytes = d.bytes + :size where d.bytes + :size <= :most
+        returning 1
+        """
+    )
+    values = {"agent_id": agent_id, "day": day, "size": size, "most": most}
+    return (await db.execute(counted, values)).first() is not None
 
 
 async def remember(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
+from math import ceil
 from typing import Any
 
 import orjson
@@ -54,10 +55,11 @@ class Accepted:
 class Inboxes:
     """Opens inboxes, shows them to their owners, and takes what is posted to them."""
 
-    def __init__(self, ids: Ids, keyring: Keyring, origin: str) -> None:
+    def __init__(self, ids: Ids, keyring: Keyring, origin: str, bytes_per_day_max: int) -> None:
         self._ids = ids
         self._keyring = keyring
         self._origin = origin
+        self._bytes_per_day_max = bytes_per_day_max
 
     def possible(self, wanted: Inbox) -> Inbox:
         """The wish with a URL of its own. Raises what has to be changed about it."""
@@ -111,6 +113,7 @@ class Inboxes:
         known = await inbox_book.remember(db, source.id, *same_as(verified, incoming.body, now), event_id, now)
         if known is not None:
             return Accepted(source, known, is_known=True)
+        await self._require_room(db, row.agent_id, len(incoming.body) + limits.inbox_event_bytes_more, now)
         payload = payload_of(incoming.headers, incoming.body, terms.scheme, now)
         verdicts = {each.id: verdict(each.spec, payload) for each in await store.filters(db, source.id)}
         metrics.conditions_unknown.labels("inbox").inc(list(verdicts.values()).count(None))
@@ -132,6 +135,17 @@ class Inboxes:
                 headers={"Retry-After": "1"},
             )
         await inbox_book.keep_bucket(db, source_id, bucket.tokens, bucket.at)
+
+    async def _require_room(self, db: AsyncSession, agent_id: str, size: int, now: datetime) -> None:
+        """Refuse more than the inboxes of one agent may take in a day: all of it is kept for weeks."""
+        today = now.astimezone(UTC).date()
+        if await inbox_book.has_room(db, agent_id, today, size, self._bytes_per_day_max):
+            return
+        tomorrow = datetime.combine(today + timedelta(days=1), time(), UTC)
+        raise TooManyRequests(
+            f"the inboxes of one agent take {self._bytes_per_day_max} bytes a day (UTC), and these have",
+            headers={"Retry-After": str(ceil((tomorrow - now).total_seconds()))},
+        )
 
     def _opened(self, row: Row) -> Mapping[str, Any]:
         return orjson.loads(self._keyring.open(Sealed(row.sealed_with, row.sealed), _PURPOSE, row.source_id))

@@ -1,6 +1,6 @@
 """Tables of sources, what is wanted of them and by whom, and what was seen."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Double, String
@@ -72,6 +72,16 @@ class InboxCall(SQLModel, table=True):
     key: str = Field(primary_key=True)
     until: datetime = Field(sa_column=_moment())
     event_id: str
+
+
+class InboxDay(SQLModel, table=True):
+    """How much the inboxes of an agent have taken in a day, those that it has ended included."""
+
+    __tablename__ = "inbox_days"  # pyright: ignore[reportAssignmentType]
+
+    agent_id: str = Field(primary_key=True, foreign_key="agents.id")
+    day: date = Field(primary_key=True)
+    bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class Feed(SQLModel, table=True):

@@ -36,7 +36,7 @@ from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
 from app.subscriptions.telling import Seen, Told, payload_of
 from tocsin.feeds import beginning_hash
-from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManySubscriptions
+from tocsin.problems import ForbiddenAddress, InvalidBody, InvalidCursor, TooManyCalls, TooManySubscriptions
 from tocsin.schemas.subscriptions import (
     EventPage,
     EventsQuery,
@@ -91,7 +91,7 @@ class Subscriptions:
         wake: Wake,
         deliveries: Deliveries,
         outbound: Outbound,
-        chains: Collection[str],
+        calls_max: Mapping[str, int],
         retention_days: int,
         backfill_blocks_max: int,
         inboxes: Inboxes,
@@ -101,7 +101,8 @@ class Subscriptions:
         self._ids = ids
         self._deliveries = deliveries
         self._outbound = outbound
-        self._chains = chains
+        # By chain that is watched: how many calls of contracts are made at each of its blocks.
+        self._calls_max = calls_max
         self._backfill_blocks_max = backfill_blocks_max
         self._inboxes = inboxes
         self._tail = Tail(transaction, clock)
@@ -138,6 +139,8 @@ class Subscriptions:
         if wish.spec["kind"] == "evm.call" and await store.calls_of(db, agent_id) >= limits.calls_per_agent_max:
             raise TooManySubscriptions(f"an agent has at most {limits.calls_per_agent_max} calls made at every block")
         source, wanted, begun = await self._share(db, wish, now)
+        if wish.spec["kind"] == "evm.call":
+            await self._require_calls(db, source)
         self._within_reach(source, terms)
         if isinstance(possible, Inbox):
             await self._inboxes.open(db, source.id, agent_id, possible, now)
@@ -387,8 +390,8 @@ class Subscriptions:
         if isinstance(wanted, HttpJson | HttpFeed):
             web.check(wanted)
             return wanted.model_copy(update={"url": _understood(wanted.url)})
-        if wanted.chain not in self._chains:
-            known = ", ".join(sorted(self._chains)) or "none"
+        if wanted.chain not in self._calls_max:
+            known = ", ".join(sorted(self._calls_max)) or "none"
             raise InvalidBody.at("/source/chain", f"this relay does not watch {wanted.chain}; it watches: {known}")
         return wanted
 
@@ -431,6 +434,13 @@ class Subscriptions:
         if already + 1 / wish.params["interval_seconds"] > limits.host_requests_per_second_max + _whisker:
             most = limits.host_requests_per_second_max
             raise TooManySubscriptions(f"one host is asked {most} times a second for an agent: look less often")
+
+    async def _require_calls(self, db: AsyncSession, source: Source) -> None:
+        """Refuse one call more than the chain's providers are asked to make at every block. The source is locked."""
+        chain = source.params["chain"]
+        most = self._calls_max[chain]
+        if await store.calls_at(db, source.id) > most:
+            raise TooManyCalls(f"this relay makes {most} different calls at every block of {chain}, and no more")
 
     def _within_reach(self, source: Source, terms: Terms) -> None:
         """Refuse a block that is too far back; where nobody has looked yet, that is found out later."""

@@ -202,6 +202,19 @@ async def calls_of(db: AsyncSession, agent_id: str) -> int:
     return (await db.execute(statement, {"agent_id": agent_id})).scalar_one()
 
 
+async def calls_at(db: AsyncSession, source_id: str) -> int:
+    """How many different calls of contracts are made at every block of a chain."""
+    statement = text(
+        """
+        select count(*) from (
+            select distinct spec->>'address', spec->>'data', spec->>'function', spec->>'arguments' from filters
+            where source_id = :source_id and spec->>'kind' = 'evm.call'
+        ) calls
+        """
+    )
+    return (await db.execute(statement, {"source_id": source_id})).scalar_one()
+
+
 async def mark_trouble(db: AsyncSession, source_id: str, trouble: Mapping[str, str | None]) -> None:
     """Write why the latest look could not judge for these filters, or that it could."""
     statement = text(

@@ -28,7 +28,7 @@ from app.watchers.blocks import Extra
 from app.watchers.finding import Contents as Whole
 from app.watchers.finding import Filters, found_in
 from app.watchers.follower import Answer, Block, ByNumber, Contents, Extras, Missing, More
-from app.watchers.jsonrpc import Refused, Result, Rpc
+from app.watchers.jsonrpc import Refused, Result
 from app.watchers.pace import again_after
 from app.watchers.providers import Chain
 from app.watchers.ranges import Reach
@@ -122,13 +122,16 @@ class Backfilling:
             is_done = stretch.first > catching.until_block
             await self._conclude(behind, [], None, None if is_done else limits.backfill_wait_seconds)
             return
-        reach = Reach(catching.reach_blocks)
+        reach, asked = Reach(catching.reach_blocks), list[Node]()
         try:
             async with asyncio.timeout(limits.look_timeout_seconds):
-                outcome = await _believed(chain, behind, stretch, reach)
+                outcome = await _believed(chain, behind, stretch, reach, asked)
         except TimeoutError:
-            asked = stretch.last - stretch.first + 1
-            outcome = Failed("the node took too long", reach.after_refusal(asked, ""))
+            blocks = stretch.last - stretch.first + 1
+            outcome = Failed("the node took too long", reach.after_refusal(blocks, ""))
+        # By itself: those who look at the source lock watchers and feeds in another order than we would.
+        async with self._transaction() as db:
+            await store.count_calls(db, behind.source.id, sum(node.calls for node in asked))
         catching.reach_blocks = outcome.reach.blocks
         if isinstance(outcome, Failed):
             log.warning("past blocks could not be read", feed=behind.feed.id, reason=outcome.reason)
@@ -163,14 +166,18 @@ def _last(behind: Behind, first: int) -> int:
     return min(first + behind.catching.reach_blocks - 1, final, behind.catching.until_block)
 
 
-async def _believed(chain: Chain, behind: Behind, stretch: Stretch, reach: Reach) -> Found | Failed:
-    """Everything in a stretch, by a provider of this chain; with agreement, only what a second one confirms."""
+async def _believed(chain: Chain, behind: Behind, stretch: Stretch, reach: Reach, asked: list[Node]) -> Found | Failed:
+    """Everything in a stretch, by a provider of this chain; with agreement, only what a second one confirms.
+
+    All who are asked are added to `asked`.
+    """
     rpc = chain.in_turn(behind.catching.failures)
     node = Node(rpc)
+    asked.append(node)
     stranger = await node.of_another_chain()
     if stranger is not None:
         return Failed(stranger.reason, reach)
-    found = await _found(rpc, behind, stretch, reach)
+    found = await _found(node, behind, stretch, reach)
     if isinstance(found, Failed) or not chain.rules.agreement:
         return found
     # Where nothing was found there is the last block, at least, to tell one fork from another.
@@ -182,20 +189,19 @@ async def _believed(chain: Chain, behind: Behind, stretch: Stretch, reach: Reach
         assert each.block_number is not None
         assert each.block_hash is not None
         blocks[each.block_number] = each.block_hash
-    if not await chain.has_confirmed(rpc, blocks):
+    if not await chain.has_confirmed(rpc, blocks, asked):
         return Failed(f"no second provider confirms the blocks from {stretch.first} to {found.through}", reach)
     return found
 
 
-async def _found(rpc: Rpc, behind: Behind, stretch: Stretch, reach: Reach) -> Found | Failed:
+async def _found(node: Node, behind: Behind, stretch: Stretch, reach: Reach) -> Found | Failed:
     """Everything in a stretch that passes the filter."""
-    node = Node(rpc)
     # A node that is behind answers with what it has, as if that were all: so it has to know the last block.
     guard = await node.answer(ByNumber(stretch.last))
     if isinstance(guard, Missing):
         return Failed(guard.reason, reach)
     wanted = wanted_of(behind.filter_id, behind.source.params, behind.spec)
-    numbers = await _holding(rpc, wanted, stretch, reach)
+    numbers = await _holding(node, wanted, stretch, reach)
     if isinstance(numbers, Failed):
         return numbers
     now, later = numbers[: limits.backfill_hits_max], numbers[limits.backfill_hits_max :]
@@ -203,7 +209,7 @@ async def _found(rpc: Rpc, behind: Behind, stretch: Stretch, reach: Reach) -> Fo
 
     async def one(number: int) -> Sequence[Seen] | Missing:
         async with at_once:
-            return await _in_block(node, rpc.chain, number, wanted)
+            return await _in_block(node, behind.source.params["chain"], number, wanted)
 
     seen = list[Seen]()
     for found in await asyncio.gather(*(one(number) for number in now)):
@@ -214,13 +220,13 @@ async def _found(rpc: Rpc, behind: Behind, stretch: Stretch, reach: Reach) -> Fo
     return Found(seen, through, reach.after_answer() if not later else reach)
 
 
-async def _holding(rpc: Rpc, wanted: Wanted, stretch: Stretch, reach: Reach) -> list[int] | Failed:
+async def _holding(node: Node, wanted: Wanted, stretch: Stretch, reach: Reach) -> list[int] | Failed:
     """The blocks of a stretch that may hold something of what is wanted, in order."""
     if wanted.every is not None:
         return list(range(-(-stretch.first // wanted.every) * wanted.every, stretch.last + 1, wanted.every))
     numbers = set[int]()
     for shape in _asked(wanted):
-        outcome = await rpc.call("eth_getLogs", _query(shape, stretch))
+        outcome = await node.call("eth_getLogs", _query(shape, stretch))
         if not isinstance(outcome, Result):
             text = outcome.said if isinstance(outcome, Refused) else ""
             return Failed(outcome.reason, reach.after_refusal(stretch.last - stretch.first + 1, text))

@@ -100,7 +100,7 @@ class Chains:
                 told = await self._apply(db, held, Moving(verdict, ring, after), rules, now)
             heads = Heads()
             if chain is not None and isinstance(verdict, Plan | Unchanged):
-                heads = chain.heads(after, found)
+                heads = chain.heads(after, found, None if starting else (held.position or {}).get("finalized_by"))
                 await store.keep_final(db, held.id, heads.final)
                 metrics.chain_final_height.labels(held.params["chain"]).set(heads.final.number if heads.final else 0)
             outcome = outcome_of(verdict, held, watcher, after, heads, rules.poll_seconds)
@@ -198,9 +198,9 @@ def outcome_of(
     rarely_seconds = max(poll_seconds, limits.chain_again_seconds_max)
     match verdict:
         case Unchanged():
-            return Outcome("active", poll_seconds, _position(ring.tip, heads))
+            return Outcome("active", poll_seconds, _position(ring.tip, heads), heads.lacking)
         case Plan(more=more):
-            return Outcome("active", 0 if more else poll_seconds, _position(ring.tip, heads))
+            return Outcome("active", 0 if more else poll_seconds, _position(ring.tip, heads), heads.lacking)
         case Abandon(error):
             again_seconds = again_after(poll_seconds, watcher.failures, seconds_max=rarely_seconds)
             return Outcome(held.state, again_seconds, None, held.state_reason, error, watcher.doubts)
@@ -248,6 +248,7 @@ def _position(block: Block, heads: Heads) -> dict[str, object]:
         timestamp=block.timestamp,
         safe=heads.safe,
         finalized=heads.final.number if heads.final else None,
+        finalized_by=heads.by,
     )
     return position.model_dump()
 

@@ -27,6 +27,10 @@ class Heads:
 
     safe: int | None = None
     final: Final | None = None
+    by: Origin | None = None
+    """By what it is final, where anything is."""
+    lacking: str | None = None
+    """Why nothing is final that might be."""
 
 
 def plausible(head: Block, levels: Levels) -> bool:

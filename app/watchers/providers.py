@@ -11,8 +11,8 @@ from app.kit import limits
 from app.kit.clock import Clock
 from app.kit.telemetry import metrics
 from app.watchers.blocks import Needs
-from app.watchers.evidence import Capability, resumed
-from app.watchers.finality import Heads, Levels, by_depth, by_tags
+from app.watchers.evidence import Capability, Verified, resumed
+from app.watchers.finality import Heads, Levels, Origin, by_depth, by_tags
 from app.watchers.follower import (
     NOTHING,
     Abandon,
@@ -58,6 +58,7 @@ class Chain:
         self._reach = Reach(limits.chain_span_blocks_max)
         self._announced_in_vain = 0  # heads in a row that nobody knew the way to
         self._knows_tags = False
+        self._silent_since: float | None = None
 
     @property
     def capability(self) -> Capability:
@@ -67,6 +68,10 @@ class Chain:
     def resume(self, kept: Capability | None) -> None:
         """Hold the providers to what was kept of what they, or others, have shown before."""
         self.providers[0].capability = resumed(self.capability, kept)
+
+    def demanded(self, kept: Capability | None) -> Verified:
+        """What each block has to show, given what was kept of what they have shown."""
+        return resumed(self.capability, kept).demanded
 
     async def follow(self, ring: Ring, doubts: int, needs: Needs = NOTHING) -> Found:
         """What to do about the chain, after `doubts` looks in a row that ended in doubt. Ends within a bound."""
@@ -97,26 +102,43 @@ class Chain:
             nodes.blame_who_announced(Missing(verdict.reason, "wrong"))
         self._learn(verdict, nodes)
         nodes.conclude()
-        return Found(nodes.calls, verdict, nodes.head, nodes.levels)
+        return Found(nodes.calls, verdict, nodes.head, nodes.levels, nodes.names_final)
 
-    def heads(self, ring: Ring, found: Found) -> Heads:
-        """How far the chain is final, that stands at the tip of the ring."""
-        levels = found.levels
+    def heads(self, ring: Ring, found: Found, before: Origin | None = None) -> Heads:
+        """How far the chain is final, that stands at the tip of the ring; `before`: by what it was final so far."""
+        levels, depth = found.levels, self.rules.final_depth
         # What is final is never taken back: one provider without tags is no reason to count blocks on this chain.
-        self._knows_tags = self._knows_tags or (levels is not None and levels.finalized is not None)
-        if levels is None and not self._knows_tags:
-            return by_depth(ring, self.rules.final_depth)
-        return by_tags(ring, levels if levels is not None and _is_ahead_or_of(ring, found.head) else Levels())
+        self._knows_tags = self._knows_tags or found.names_final or before == "tags"
+        if not self.rules.by_tags or (not self._knows_tags and (levels is None or self._has_been_silent())):
+            heads = by_depth(ring, depth)
+            return replace(heads, by="depth" if heads.final else None)
+        heads = by_tags(ring, levels if levels is not None and _is_ahead_or_of(ring, found.head) else Levels())
+        if self._knows_tags:
+            return replace(heads, by="tags" if heads.final else None)
+        hours = limits.final_silent_seconds_max / 3_600
+        lacking = f"no provider names a final block; after {hours:g} h of that, one is final with {depth} blocks on top"
+        return replace(heads, by=before, lacking=lacking)
+
+    def _has_been_silent(self) -> bool:
+        """Whether no provider has named a final block for so long that none will, as far as this process knows."""
+        now = self._clock.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        return now - self._silent_since >= limits.final_silent_seconds_max
 
     def in_turn(self, turn: int) -> Rpc:
         """Whom to ask this time about the past: each time another one of those that are not left alone."""
         able = in_order([rpc.health for rpc in self.providers], self._clock.monotonic())
         return self.providers[able[turn % len(able)]]
 
-    async def has_confirmed(self, by: Rpc, blocks: Mapping[int, str]) -> bool:
-        """Whether a second provider holds each of these blocks to be canonical, too, that one has answered with."""
+    async def has_confirmed(self, by: Rpc, blocks: Mapping[int, str], asked: list[Node]) -> bool:
+        """Whether a second provider holds each of these blocks to be canonical, too, that one has answered with.
+
+        Those who are asked are added to `asked`.
+        """
         able = in_order([rpc.health for rpc in self.providers], self._clock.monotonic())
         others = [Node(self.providers[place]) for place in able if self.providers[place] is not by]
+        asked += others
         witnesses = [node for node in others[: limits.provider_witnesses_max] if await node.of_another_chain() is None]
         for number, block_hash in blocks.items():
             answers = await asyncio.gather(*(node.answer(ByNumber(number)) for node in witnesses))
@@ -168,6 +190,8 @@ class Found:
     verdict: Verdict
     head: Block | None = None
     levels: Levels | None = None
+    names_final: bool = False
+    """Whether a provider named a final block, believed or not."""
 
 
 class Nodes:
@@ -192,6 +216,7 @@ class Nodes:
         self._announcer: Rpc | None = None
         self.head: Block | None = None
         self.levels: Levels | None = None
+        self.names_final = False
 
     @property
     def calls(self) -> int:
@@ -278,6 +303,7 @@ class Nodes:
             return replace(found, cause="garbage") if found.cause == "unknown" else found
         self._announcer = rpc
         self.head, self.levels = found
+        self.names_final = self.names_final or (self.levels is not None and self.levels.finalized is not None)
         return _noted(rpc, self.head)
 
     async def _is_stranger(self, rpc: Rpc) -> Missing | None:

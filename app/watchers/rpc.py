@@ -123,7 +123,7 @@ class Node:
         """Why this is no node of the chain that it is said to be of; None where it is one, which is asked once."""
         if self._rpc.is_of_the_chain:
             return None
-        outcome = await self._call("eth_chainId")
+        outcome = await self.call("eth_chainId")
         if not isinstance(outcome, Result):
             return _missing(_NoAnswer(outcome))
         expected = hex(int(self._rpc.chain.removeprefix("eip155:")))
@@ -204,7 +204,7 @@ class Node:
             return no_logs(of)
         # Where nothing less will do, a method that was missing is asked for again.
         if self._rpc.has_block_receipts or self._rpc.capability.demanded == "receipts-root":
-            outcome = await self._call("eth_getBlockReceipts", of.block.hash)
+            outcome = await self.call("eth_getBlockReceipts", of.block.hash)
             if not isinstance(outcome, Refused):
                 answer = _known(outcome, "eth_getBlockReceipts")
                 self._receipts[of.block.hash] = receipts_of(answer)
@@ -290,7 +290,7 @@ class Node:
 
     async def _answer_of(self, call: ContractCall, block_hash: str) -> str | None:
         """What a contract answers at a block, by its hash (EIP-1898); None where the node does not say."""
-        outcome = await self._call("eth_call", {"to": call.address, "data": call.data}, {"blockHash": block_hash})
+        outcome = await self.call("eth_call", {"to": call.address, "data": call.data}, {"blockHash": block_hash})
         if isinstance(outcome, Refused):
             return REVERTED if outcome.code == _REVERTED_CODE else None
         try:
@@ -301,9 +301,10 @@ class Node:
         return answer if answer is not None and len(answer) <= 2 + 2 * limits.call_answer_bytes_max else None
 
     async def _result(self, method: str, *params: object) -> object:
-        return _known(await self._call(method, *params), method)
+        return _known(await self.call(method, *params), method)
 
-    async def _call(self, method: str, *params: object) -> Outcome:
+    async def call(self, method: str, *params: object) -> Outcome:
+        """Ask for something else; it counts, too."""
         self.calls += 1
         return self._within_bounds(await self._rpc.call(method, *params))
 

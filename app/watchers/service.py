@@ -19,6 +19,7 @@ from app.watchers import store
 from app.watchers.backfill import Backfilling
 from app.watchers.heads import NewHeads
 from app.watchers.models import Watcher as Row
+from app.watchers.providers import Chain
 from app.watchers.proving import Proving
 from tocsin.schemas.watchers import Watcher, WatcherQuery
 from tocsin.schemas.wire import Page
@@ -49,6 +50,7 @@ class Watchers:
         backfilling: Backfilling,
         heads: NewHeads,
         proving: Proving,
+        chains: Mapping[str, Chain],
         *kinds: Kind,
     ) -> None:
         self._transaction = transaction
@@ -58,6 +60,7 @@ class Watchers:
         self._heads = heads
         self._proving = proving
         self.proof = proving.proof
+        self._chains = chains
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
         self.backfill_next = backfilling.backfill_next
         # Those that are under way, each of its kind: one kind has no place of another's.
@@ -88,9 +91,14 @@ class Watchers:
         after = pages.decode(query.cursor) or ""
         sources = await self._subscriptions.sources_of(db, agent_id, after, query.limit + 1)
         rows = await store.watchers(db, [source.id for source, _ in sources])
-        return pages.page(
-            sources, query.limit, lambda each: _shown(*each, rows.get(each[0].id)), lambda each: each[0].id
-        )
+        learned = await store.learned_all(db)
+
+        def shown(each: tuple[Source, int]) -> Watcher:
+            chain = each[0].params.get("chain", "")
+            demanded = self._chains[chain].demanded(learned.get(chain)) if chain in self._chains else None
+            return _shown(*each, rows.get(each[0].id), demanded)
+
+        return pages.page(sources, query.limit, shown, lambda each: each[0].id)
 
     def start(self) -> None:
         """Listen to those who announce that there is something to look at."""
@@ -128,7 +136,7 @@ class Watchers:
             self._wake.ring_in(max(0.0, seconds), "watchers")
 
 
-def _shown(source: Source, subscriptions: int, row: Row | None) -> Watcher:
+def _shown(source: Source, subscriptions: int, row: Row | None, held_to: str | None) -> Watcher:
     return Watcher.model_validate(
         {
             "source_id": source.id,
@@ -143,6 +151,7 @@ def _shown(source: Source, subscriptions: int, row: Row | None) -> Watcher:
             "looked_at": row.looked_at if row else None,
             "next_look_at": source.due_at,
             "last_error": row.last_error if row else None,
+            "held_to": held_to,
             "providers": (row.providers if row else None) or [],
         }
     )

@@ -56,6 +56,12 @@ async def conclude_look(
     await db.execute(statement, {"id": source_id, "now": now, "calls": calls, "error": error, "doubts": doubts})
 
 
+async def count_calls(db: AsyncSession, source_id: str, calls: int) -> None:
+    """Count calls that were made beside looks."""
+    statement = text("update watchers set upstream_calls = upstream_calls + :calls where source_id = :id")
+    await db.execute(statement, {"id": source_id, "calls": calls})
+
+
 # Chains
 
 
@@ -136,9 +142,13 @@ async def keep_providers(db: AsyncSession, source_id: str, providers: Sequence[M
 async def learned(db: AsyncSession, chain: str) -> Capability | None:
     """What the answers about a chain are held to, as far as anybody has learned."""
     row = (await db.scalars(select(LearnedChain).where(col(LearnedChain.chain) == chain))).one_or_none()
-    if row is None:
-        return None
-    return Capability(cast(Verified, row.demanded), rooted=row.rooted, bloomed=row.bloomed)
+    return None if row is None else _capability(row)
+
+
+async def learned_all(db: AsyncSession) -> Mapping[str, Capability]:
+    """The same of all chains."""
+    rows = await db.scalars(select(LearnedChain))
+    return {row.chain: _capability(row) for row in rows}
 
 
 async def keep_learned(db: AsyncSession, chain: str, capability: Capability) -> None:
@@ -223,3 +233,7 @@ async def forget(db: AsyncSession, source_id: str) -> None:
         """
     )
     await db.execute(fresh, {"id": source_id})
+
+
+def _capability(row: LearnedChain) -> Capability:
+    return Capability(cast(Verified, row.demanded), rooted=row.rooted, bloomed=row.bloomed)

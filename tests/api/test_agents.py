@@ -66,3 +66,6 @@ async def test_the_journal_tells_an_agent_its_own_story_only(new_agent: NewAgent
     events = (await mine.get("/v1/events")).json()["items"]
     assert [(e["kind"], e["subject"]) for e in events] == [("agent.registered", mine.id)]
     assert other.id not in str(events)
+    # Who has read so far goes on from there.
+    assert (await mine.get(f"/v1/events?after_seq={events[0]['seq']}")).json()["items"] == []
+    assert (await mine.get(f"/v1/events?after_seq={events[0]['seq'] - 1}")).json()["items"] == events

@@ -17,6 +17,7 @@ from app.kit import limits
 from app.kit.due import drain
 from app.local import sealed
 from app.services import Services
+from app.settings import Settings
 from tests.conftest import NewAgent
 from tests.sealed import SECRET_KEY
 from tests.world import ORIGIN, OwnClock, TestAgent
@@ -261,6 +262,41 @@ async def test_large_webhooks_count_as_several(agent: TestAgent, http: httpx.Asy
     assert [(await http.post(path(inbox), content=each)).status_code for each in large] == [200, 429]
     clock.advance(seconds=1)
     assert (await http.post(path(inbox), content=large[1])).status_code == 200
+
+
+class TestADay:
+    """What the inboxes of one agent take between two midnights, UTC."""
+
+    most = 3 * (1024 + 1024)
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        watching = settings.watching.model_copy(update={"inbox_bytes_per_day_max": self.most})
+        return settings.model_copy(update={"watching": watching})
+
+    async def test_all_of_them_together_take_so_much(
+        self, agent: TestAgent, new_agent: NewAgent, http: httpx.AsyncClient, clock: OwnClock
+    ) -> None:
+        one, other, strangers = [path(await opened(each, **NONE)) for each in (agent, agent, await new_agent())]
+        bodies = [bytes([number]) * 1024 for number in range(4)]
+        for inbox, body in ((one, bodies[0]), (other, bodies[1]), (one, bodies[2])):
+            assert (await http.post(inbox, content=body)).status_code == 200
+        # A repetition takes nothing.
+        assert (await http.post(one, content=bodies[2])).json()["duplicate"] is True
+        refused = await http.post(other, content=bodies[3])
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-requests")
+        assert f"take {self.most} bytes a day" in refused.json()["detail"]
+        wait_seconds = int(refused.headers["retry-after"])
+        assert 0 < wait_seconds <= 86_400
+        assert (await http.post(strangers, content=bodies[3])).status_code == 200
+        clock.advance(seconds=wait_seconds)
+        assert (await http.post(other, content=bodies[3])).status_code == 200
+
+    async def test_to_open_another_one_makes_no_room(self, agent: TestAgent, http: httpx.AsyncClient) -> None:
+        inbox = await opened(agent, **NONE)
+        assert (await http.post(path(inbox), content=b"a" * (self.most - 1024))).status_code == 200
+        assert (await agent.call("DELETE", f"/v1/subscriptions/{inbox['id']}")).status_code == 204
+        assert (await http.post(path(await opened(agent, **NONE)), content=b"a")).status_code == 429
 
 
 async def test_an_agent_has_so_many_inboxes(

@@ -51,6 +51,20 @@ def values(events: list[dict[str, Any]]) -> list[int]:
     return [int(each["data"]["payload"]["log"]["data"], 16) for each in events]
 
 
+async def test_what_the_past_costs_is_counted_with_the_rest(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    begun = int((await chain.head())["number"], 16) + 1
+    await transferred(chain, token, 1, 2, 3)
+    await chain.mine(final)
+    subscription = await subscribe(agent, transfers(token, from_block=begun))
+    await catch_up(town)
+    assert len(await pulled(agent, subscription["id"])) == 3
+    [watcher] = (await agent.get("/v1/watchers")).json()["items"]
+    assert proxy.calls["eth_getLogs"] > 0
+    assert watcher["upstream_calls"] == proxy.calls.total()
+
+
 async def test_the_past_is_told_and_goes_over_into_the_present(
     agent: TestAgent, town: Town, chain: DevChain, token: Token
 ) -> None:

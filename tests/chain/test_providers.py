@@ -11,6 +11,8 @@ from sqlalchemy import text
 
 from app.kit import limits
 from app.kit.due import drain
+from app.kit.wake import Silence as NoBell
+from app.services import open_services
 from app.settings import ChainSettings, ProviderSettings, Settings
 from examples.devchain import DevChain, Token
 from tests.chain.conftest import NETWORK, Town, pulled, subscribe, transfers
@@ -412,6 +414,46 @@ async def test_where_nodes_know_no_tags_depth_decides(
     number, safe, finalized = await levels(agent)
     assert safe == finalized == number - 7
     assert (await providers(agent))["first"] == "up"
+
+
+@pytest.mark.parametrize("rules", [{"finality_depth": 7}])
+async def test_where_nodes_never_name_a_final_block_it_is_said_and_then_depth_decides(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy
+) -> None:
+    bad = faulty(proxy)
+    bad.fault, bad.share = naming_none, 1.0
+    await subscribe(agent, transfers(token))
+    await town.turn()
+    await chain.mine(40)
+    await town.turn()
+    silent = await shown(agent)
+    assert (silent["position"]["finalized"], silent["position"]["finalized_by"]) == (None, None)
+    assert "no provider names a final block; after 1 h of that, one is final with 7 blocks" in silent["state_reason"]
+    town.clock.advance(seconds=limits.final_silent_seconds_max)
+    await chain.mine()
+    await town.turn()
+    counted = await shown(agent)
+    assert counted["position"]["finalized"] == counted["position"]["number"] - 7
+    assert (counted["position"]["finalized_by"], counted["state_reason"]) == ("depth", None)
+    # Once it is named it is not counted again: neither here, nor by a process that has not heard it.
+    bad.heal()
+    await chain.mine(10)
+    await town.turn()
+    named = (await shown(agent))["position"]
+    assert (named["finalized"], named["finalized_by"]) == (named["number"] - 16, "tags")
+    bad.fault, bad.share = naming_none, 1.0
+    async with open_services(town.services.settings, NoBell(), name="another", clock=town.clock) as services:
+        for _ in range(3):
+            town.clock.advance(seconds=limits.final_silent_seconds_max)
+            await chain.mine(10)
+            await drain(services.watchers.look_next)
+    kept = (await shown(agent))["position"]
+    assert kept["number"] == named["number"] + 30
+    assert (kept["finalized"], kept["finalized_by"]) == (named["finalized"], "tags")
+
+
+def naming_none(call: Any, answer: Any) -> Any:
+    return answer | {"result": None} if call["params"][:1] in (["safe"], ["finalized"]) else answer
 
 
 def without_tags(call: Any, answer: Any) -> Any:

@@ -115,6 +115,22 @@ async def test_upstream_calls_do_not_grow_with_subscriptions(
     assert all(each == heard[0] for each in heard)
 
 
+async def test_the_watcher_says_what_each_block_has_to_show(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "chain_blocks_until_demanded", 3)
+    await subscribe(agent, transfers(token))
+    held_to = list[str]()
+    for _ in range(4):
+        await town.turn()
+        [watcher] = (await agent.get("/v1/watchers")).json()["items"]
+        held_to.append(watcher["held_to"])
+        await token.transfer(chain.accounts[0], chain.accounts[1], 1)
+        await chain.mine()
+    # The block that it begins with has no transactions, and shows nothing.
+    assert held_to == ["rpc", "rpc", "rpc", "receipts-root"]
+
+
 async def test_a_reorganisation_is_told_newest_first(
     agent: TestAgent, town: Town, chain: DevChain, token: Token
 ) -> None:

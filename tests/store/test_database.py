@@ -1,11 +1,26 @@
 """What a connection of ours shows of what goes through it, and what is counted of what goes wrong."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from app.identity.models import Agent
+from app.kit.clock import SystemClock
 from app.kit.database import Database
+from tests.world import EPOCH
+
+
+@pytest.fixture
+async def lonely_database(migrated: str) -> AsyncIterator[Database]:
+    """A database by a single connection: whoever comes next gets the one that was given back."""
+    opened = Database(migrated, connections=1, name="tests")
+    yield opened
+    await opened.close()
 
 
 async def test_an_error_does_not_show_the_values_that_it_was_about(database: Database) -> None:
@@ -53,6 +68,99 @@ async def test_a_database_that_nobody_answers_for_is_away() -> None:
 
     assert _errors("away") == before + 1
     await nobody.close()
+
+
+async def test_text_is_taken_with_named_values_and_signs_of_percent(database: Database) -> None:
+    async with database.transaction() as db:
+        rows = await db.execute(
+            text("select :a || '%' as joined, 7 % 4 as rest, null as none"), {"a": "50", "unused": 1}
+        )
+
+    row = rows.one()
+    assert (row.joined, row.rest, row.none) == ("50%", 3, None)
+
+
+async def test_text_sees_what_was_only_added_once_it_is_flushed(database: Database) -> None:
+    count = text("select count(*) from agents where id = 'agt_new'")
+    async with database.transaction() as db:
+        db.add(Agent(id="agt_new", created_at=EPOCH))
+        before = (await db.execute(count)).scalar_one()
+        await db.flush()
+        after = (await db.execute(count)).scalar_one()
+
+    assert (before, after) == (0, 1)
+
+
+async def test_text_and_objects_are_one_transaction(database: Database) -> None:
+    insert = text("insert into agents (id, created_at) values ('agt_gone', :at)")
+
+    async def fail_after_both() -> None:
+        async with database.transaction() as db:
+            await db.execute(insert, {"at": EPOCH})
+            db.add(Agent(id="agt_gone_too", created_at=EPOCH))
+            await db.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_after_both()
+    async with database.transaction() as db:
+        assert (await db.scalars(select(Agent).where(Agent.id.like("agt_gone%")))).all() == []  # pyright: ignore
+
+
+async def test_what_a_savepoint_takes_back_is_taken_back_for_text_too(database: Database) -> None:
+    insert = text("insert into agents (id, created_at) values (:id, :at)")
+    async with database.transaction() as db:
+        await db.execute(insert, {"id": "agt_kept", "at": EPOCH})
+        async with db.begin_nested() as savepoint:
+            await db.execute(insert, {"id": "agt_taken_back", "at": EPOCH})
+            await savepoint.rollback()
+
+    async with database.transaction() as db:
+        ids = await db.execute(text("select id from agents where id in ('agt_kept', 'agt_taken_back')"))
+        assert ids.scalars().all() == ["agt_kept"]
+
+
+async def test_an_error_of_text_has_the_name_that_sqlalchemy_gives_it(database: Database) -> None:
+    twice = text("insert into agents (id, created_at) values ('agt_twice', now()), ('agt_twice', now())")
+    with pytest.raises(IntegrityError):
+        async with database.transaction() as db:
+            await db.execute(twice)
+
+
+async def test_a_connection_that_the_server_ended_is_given_to_nobody(lonely_database: Database) -> None:
+    ended = text("select pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(OperationalError):
+        async with lonely_database.transaction() as db:
+            await db.execute(ended)
+
+    async with lonely_database.transaction() as db:
+        assert (await db.execute(text("select 1"))).scalar_one() == 1
+
+
+async def test_whoever_is_cancelled_in_a_statement_leaves_a_connection_that_works(lonely_database: Database) -> None:
+    async def wait_for_ever() -> None:
+        async with lonely_database.transaction() as db:
+            asyncio.get_running_loop().call_soon(waiting.cancel)
+            await db.execute(text("select pg_sleep(3600)"))
+
+    waiting = asyncio.create_task(wait_for_ever())
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    async with lonely_database.transaction() as db:
+        assert (await db.execute(text("select 1"))).scalar_one() == 1
+
+
+async def test_the_time_goes_on_within_a_transaction_and_is_never_ahead_of_the_servers(database: Database) -> None:
+    clock = SystemClock()
+    async with database.transaction() as db:
+        first = await clock.now(db)
+        server = (await db.execute(text("select clock_timestamp()"))).scalar_one()
+        second = await clock.now(db)
+
+    assert first <= server
+    assert first < second < server + timedelta(seconds=10)
+    assert first.utcoffset() == timedelta()
 
 
 async def _raise(database: Database, code: str) -> None:

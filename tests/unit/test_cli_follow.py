@@ -1,6 +1,6 @@
 """`tocsin listen --subscription`: entries in order, for as long as they hang together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -20,9 +20,9 @@ def relay() -> Iterator[Relay]:
     opened.close()
 
 
-def listen(monkeypatch: pytest.MonkeyPatch, relay: Relay, *bodies: str) -> int:
+def listen(monkeypatch: pytest.MonkeyPatch, relay: Relay, *bodies: str, more: Sequence[str] = ()) -> int:
     relay.answers["GET /v1/subscriptions/sub_1/events"] = EventPage(items=[], bodies=list(bodies), next="x")
-    typed = ["listen", "--subscription", "sub_1", "--count", "2"]
+    typed = ["listen", "--subscription", "sub_1", "--count", "2", *more]
     monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, *typed])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -42,6 +42,25 @@ def test_a_sequence_that_does_not_hold_is_said(
 ) -> None:
     assert listen(monkeypatch, relay, feed(1)[0], feed(2, salt="other")[1]) == 1
     assert "the sequence does not hold: entry 2" in capfd.readouterr().err
+
+
+def test_it_begins_after_a_number_where_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, relay: Relay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert listen(monkeypatch, relay, *feed(9)[7:], more=["--after", "7"]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines() if "follows" in line] == ["8", "9"]
+    asked = [query for path, _, query in relay.asked if path.endswith("/events")]
+    assert asked[0]["after_seq"] == ["7"]
+
+
+def test_rings_have_no_number_to_begin_after(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tocsin", "--key", KEY.text, "listen", "--after", "7"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "--after is for --subscription" in " ".join(capfd.readouterr().err.replace("│", "").split())
 
 
 @pytest.mark.parametrize("more", [["--every", "2s"], ["--keep"], ["--port", "1"], ["--endpoint", "ep_1"]])

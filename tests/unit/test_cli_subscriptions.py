@@ -190,3 +190,12 @@ def test_one_that_has_not_begun_says_where_to_look(
     with pytest.raises(SystemExit):
         cli.main()
     assert "tocsin watchers" in capfd.readouterr().err
+
+
+def test_it_is_said_what_a_senders_secret_has_to_be(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tocsin", "subscribe", "inbox", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "8 to 500 characters" in " ".join(capfd.readouterr().out.replace("│", "").split())

@@ -116,6 +116,17 @@ def test_only_a_write_that_got_no_answer_leaves_doubt() -> None:
     assert "may have been" not in str(Unreachable.after(httpx.ReadError("gone", request=request)))
 
 
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
+def test_a_write_that_never_found_the_relay_leaves_none(error: type[httpx.TransportError]) -> None:
+    request = httpx.Request("POST", "https://relay.test/v1/agents")
+    refused = [error("refused", request=request)] * 9
+    with pytest.raises(Unreachable, match="Nothing was carried out"):
+        Relay(*refused).client().agents.register(KEY)
+    # Once it may have come through, no later refusal says that it has not.
+    with pytest.raises(Unreachable, match="may have been carried out"):
+        Relay(httpx.ReadError("gone", request=request), *refused).client().agents.register(KEY)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 5}'])
 def test_what_is_no_relay_is_recognised(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer, match=r"relay\.test"):

@@ -99,3 +99,24 @@ def test_after_the_oldest_nothing_may_be_missing() -> None:
     assert next(followed).seq == 3
     with pytest.raises(BrokenSequence, match="entry 4: it is missing"):
         next(followed)
+
+
+def test_it_may_begin_after_a_number_alone() -> None:
+    followed = client(feed(5)).subscriptions.follow("sub_1", 3, wait_seconds=0)
+    assert [entry.seq for entry in followed] == [4, 5]
+
+
+def test_from_a_number_on_the_sequence_has_to_hold() -> None:
+    followed = client([feed(4)[3], feed(5, salt="other")[4]]).subscriptions.follow("sub_1", 3, wait_seconds=0)
+    assert next(followed).seq == 4
+    with pytest.raises(BrokenSequence, match="entry 5"):
+        next(followed)
+
+
+def test_where_the_number_is_that_of_the_beginning_nothing_is_believed() -> None:
+    followed = client(feed(2, salt="other")[1:]).subscriptions.follow("sub_1", 0, wait_seconds=0)
+    assert [entry.seq for entry in followed] == [2]  # the first is forgotten
+    joined = client([feed(1)[0], feed(2, salt="other")[1]]).subscriptions.follow("sub_1", 0, wait_seconds=0)
+    assert next(joined).seq == 1
+    with pytest.raises(BrokenSequence, match="entry 2"):
+        next(joined)

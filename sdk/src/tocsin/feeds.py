@@ -106,13 +106,14 @@ class Follower:
         # Of the newest entries: enough to tell the same entry again from another with its number.
         self._hashes = OrderedDict({seq: hash})
 
-    def begin_with(self, body: bytes) -> None:
+    def begin_with(self, body: bytes, *, whatever_was_before: bool = False) -> None:
         """Begin with this entry, where the next would be an older one: what was before it is no longer kept by anybody.
 
-        That it was there is then taken on trust. Raises ValueError for what is no entry.
+        That it was there is then taken on trust; `whatever_was_before`: also of the one just before it. Raises
+        ValueError for what is no entry.
         """
         entry = _read(body)
-        if entry.seq > self.seq + 1:
+        if entry.seq > self.seq + (0 if whatever_was_before else 1):
             self.seq, self.hash = entry.seq - 1, str(entry.data.get("prev"))
             self._hashes = OrderedDict({self.seq: self.hash})
 

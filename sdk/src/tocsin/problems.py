@@ -255,6 +255,11 @@ class TooManySubscriptions(Conflict):
     """End subscriptions that you no longer need: DELETE /v1/subscriptions/{id}."""
 
 
+class TooManyCalls(Conflict):
+    """Subscribe to a call that the relay makes already, ask its operator for more (`calls_max`), or ask a node of your
+    own by `eth_call`."""
+
+
 class DeliveryPending(Conflict):
     """Wait until the delivery has concluded; it is still being attempted."""
 

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from pydantic_core import from_json
@@ -229,7 +230,15 @@ def _signed_content(webhook_id: str, seconds: str, body: bytes) -> bytes:
 
 
 def _hmac(secret: str | bytes, content: bytes) -> bytes:
-    return hmac.digest(secret if isinstance(secret, bytes) else parse_secret(secret), content, hashlib.sha256)
+    keyed = _keyed(secret).copy()
+    keyed.update(content)
+    return keyed.digest()
+
+
+# To take in a key costs more than to sign with it, and few keys sign many webhooks.
+@lru_cache(maxsize=4096)
+def _keyed(secret: str | bytes) -> hmac.HMAC:
+    return hmac.new(secret if isinstance(secret, bytes) else parse_secret(secret), digestmod=hashlib.sha256)
 
 
 def _header(headers: Headers, name: str) -> str:

@@ -46,6 +46,14 @@ def listen(
         str | None,
         typer.Option(help="Listen to this subscription (sub_…) instead: its events in order, read and not rung."),
     ] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="SEQ",
+            help="With --subscription: begin after the entry of this number; default: all there is.",
+        ),
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many rings, challenges not counted.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,8 +68,10 @@ def listen(
             raise typer.BadParameter(
                 "with --subscription nothing is rung here: leave out what an endpoint is made with"
             )
-        _follow(subscription, count, as_json)
+        _follow(subscription, after, count, as_json)
         return
+    if after is not None:
+        raise typer.BadParameter("rings come as they come: --after is for --subscription", param_hint="--after")
     if endpoint is not None and secret is None:
         raise typer.BadParameter("an existing endpoint has a secret, which the relay does not show again")
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
@@ -86,13 +96,13 @@ def listen(
             _show_all(heard, count, as_json)
 
 
-def _follow(subscription_id: str, count: int | None, as_json: bool) -> None:
-    """Show a subscription's entries in order, from where it joined its feed, for as long as they hang together."""
+def _follow(subscription_id: str, after: int | None, count: int | None, as_json: bool) -> None:
+    """Show a subscription's entries in order, from where it joined its feed or later, while they hang together."""
     from tocsin.client import BrokenSequence
 
     with _interruptible(), client() as relay, suppress(KeyboardInterrupt):
         try:
-            for number, entry in enumerate(relay.subscriptions.follow(subscription_id), 1):
+            for number, entry in enumerate(relay.subscriptions.follow(subscription_id, after), 1):
                 if as_json:
                     show.json_line({"seq": entry.seq, "type": entry.type, "data": entry.data})
                 else:

@@ -283,7 +283,12 @@ def subscribe_inbox(
         str, typer.Option(help="How the sender signs: standard-webhooks, stripe, github, hmac-sha256, or none.")
     ],
     secret: Annotated[
-        str | None, typer.Option(help="What the sender signs with; asked for if absent.", show_default=False)
+        str | None,
+        typer.Option(
+            help="What the sender signs with, 8 to 500 characters; for standard-webhooks whsec_ and the base64 of "
+            "24 to 64 bytes. Asked for if absent.",
+            show_default=False,
+        ),
     ] = None,
     header: Annotated[str | None, typer.Option(help="For hmac-sha256: the header of the signature.")] = None,
     encoding: Annotated[str | None, typer.Option(help="For hmac-sha256: hex or base64.")] = None,

@@ -373,7 +373,9 @@ class Subscriptions(Area[C]):
     def follow(self) -> None:
         """Follow a subscription's feed, entry by entry, from `after` on, or from where the subscription joined it.
 
-        Without `after` it begins with the oldest entry that the relay still keeps, where the first ones are forgotten.
+        `after` is a `FeedPosition`, or the `seq` of an entry alone: then that entry itself is not known, and the one
+        that follows it is believed to. Without the place it begins with the oldest entry that the relay still keeps,
+        where the first ones are forgotten.
         It waits for what is not there yet, until you stop; with `wait_seconds=0` it ends with what is there. Raises
         `BrokenSequence` when an entry does not follow the one before. Keep `seq` and the `hash_of` of the body of the
         last one: that is the `after` to go on with.
@@ -534,9 +536,11 @@ class Events(Area[C]):
     """What happened to your things."""
 
     @listing
-    def list(self, kind: str | None = None, subject: str | None = None) -> Call[Page[Event]]:
-        """What happened, oldest first."""
-        return get("/v1/events", Page[Event], kind=kind, subject=subject, limit=100)
+    def list(
+        self, kind: str | None = None, subject: str | None = None, after_seq: int | None = None
+    ) -> Call[Page[Event]]:
+        """What happened, oldest first; only what came after the event of this number."""
+        return get("/v1/events", Page[Event], kind=kind, subject=subject, after_seq=after_seq, limit=100)
 
     @operation
     def proof(self, id: str, *, subscription: str | None = None) -> Call[EventProof]:

@@ -22,6 +22,7 @@ pause_seconds_max = 30.0
 pause_seconds_default = 0.25
 
 _TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _TRANSIENT_ERRORS = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
 
 
@@ -33,14 +34,21 @@ class Unreachable(ClientError):
     """Check the relay's URL and that it runs."""
 
     @classmethod
-    def after(cls, error: httpx.TransportError) -> "Unreachable":
-        """What the last try ended with. It leaves open whether a write was carried out; a read leaves nothing open."""
+    def after(cls, error: httpx.TransportError, *, has_been_sent: bool = True) -> "Unreachable":
+        """What the last try ended with. It leaves open whether a write was carried out, unless no try was ever sent."""
         try:
             where, reads = str(error.request.url), error.request.method in {"GET", "HEAD"}
         except RuntimeError:  # raised before there was a request
             where, reads = "The relay", True
-        doubt = "" if reads else " The write may have been carried out; look before you repeat it."
+        doubt = " The write may have been carried out; look before you repeat it."
+        if reads or not (has_been_sent or is_sent(error)):
+            doubt = "" if reads else " Nothing was carried out."
         return cls(f"{where}: {error or type(error).__name__}. {cls.__doc__}{doubt}")
+
+
+def is_sent(outcome: "Outcome") -> bool:
+    """Whether the relay may have taken the call: not where there was no connection to send it over."""
+    return not isinstance(outcome, _NEVER_SENT)
 
 
 class UnexpectedAnswer(ClientError):
@@ -107,10 +115,11 @@ def exchange(call: Call[T], idempotency_key: str, retries: Retries) -> Flow[T]:
     headers = dict(call.headers)
     if call.writes:
         headers.setdefault("Idempotency-Key", idempotency_key)
-    paid = False
+    paid = has_been_sent = False
     for tries in range(1, retries.tries_max + 1):
         outcome: Outcome = yield Send(call, headers)
-        verdict = judge(outcome, tries, retries)
+        has_been_sent = has_been_sent or is_sent(outcome)
+        verdict = judge(outcome, tries, retries, has_been_sent=has_been_sent)
         if isinstance(verdict, Done):
             return _read(call, verdict.response)
         if isinstance(verdict, Again):
@@ -125,13 +134,13 @@ def exchange(call: Call[T], idempotency_key: str, retries: Retries) -> Flow[T]:
     raise AssertionError("the last try is done or refused")
 
 
-def judge(outcome: Outcome, tries: int, retries: Retries) -> Done | Again | Refused:
-    """What to make of the answer to the nth try."""
+def judge(outcome: Outcome, tries: int, retries: Retries, *, has_been_sent: bool = True) -> Done | Again | Refused:
+    """What to make of the answer to the nth try; `has_been_sent`: whether the relay may have taken any of them."""
     last = tries >= retries.tries_max
     if isinstance(outcome, httpx.TransportError):
         if isinstance(outcome, _TRANSIENT_ERRORS) and not last:
             return Again(retries.pause(tries))
-        return Refused(Unreachable.after(outcome))
+        return Refused(Unreachable.after(outcome, has_been_sent=has_been_sent))
     if outcome.is_success:
         return Done(outcome)
     problem = problem_from(outcome.status_code, _document(outcome), outcome.headers)

@@ -50,7 +50,7 @@ class _Blocking:
     def __init__(self, client: "Client") -> None:
         self._client = client
 
-    def __call__(self, id: str, after: FeedPosition | None = None, wait_seconds: int = 25) -> Iterator[Entry]:
+    def __call__(self, id: str, after: FeedPosition | int | None = None, wait_seconds: int = 25) -> Iterator[Entry]:
         reading = _Reading(self._client.send(_subscription(id)), after)
         while True:
             bodies = self._client.send(reading.next(wait_seconds)).bodies or []
@@ -65,7 +65,7 @@ class _Awaiting:
         self._client = client
 
     async def __call__(
-        self, id: str, after: FeedPosition | None = None, wait_seconds: int = 25
+        self, id: str, after: FeedPosition | int | None = None, wait_seconds: int = 25
     ) -> AsyncIterator[Entry]:
         reading = _Reading(await self._client.send(_subscription(id)), after)
         while True:
@@ -82,13 +82,19 @@ def _subscription(id: str) -> Call[Subscription]:
 
 
 class _Reading:
-    """Reads on from a place. Who names none begins where the subscription does, or with the oldest that is kept."""
+    """Reads on from a place. Who names none begins where the subscription does, or with the oldest that is kept.
 
-    def __init__(self, subscription: Subscription, after: FeedPosition | None) -> None:
+    So does who names a number alone, from there on: what the entry of this number was is not known to be checked.
+    """
+
+    def __init__(self, subscription: Subscription, after: FeedPosition | int | None) -> None:
         self._id = subscription.id
-        place = after or subscription.joins_after
-        self._follower = Follower(subscription.feed_id, place.seq, place.hash)
-        self._may_begin_later = after is None
+        joined = subscription.joins_after
+        place = after if isinstance(after, FeedPosition) else joined
+        self._by_number = isinstance(after, int) and after > joined.seq
+        begins_after = after if isinstance(after, int) and self._by_number else place.seq
+        self._follower = Follower(subscription.feed_id, begins_after, place.hash)
+        self._may_begin_later = not isinstance(after, FeedPosition)
 
     def next(self, wait_seconds: int) -> Call[EventPage]:
         """What to ask next."""
@@ -99,7 +105,7 @@ class _Reading:
     def checked(self, body: str) -> tuple[Entry, ...]:
         """The entry, if it is the next and follows the one before."""
         if self._may_begin_later:
-            self._follower.begin_with(body.encode())
+            self._follower.begin_with(body.encode(), whatever_was_before=self._by_number)
             self._may_begin_later = False
         match self._follower.take(body.encode()):
             case InOrder(entries):

@@ -22,3 +22,4 @@ class EventQuery(ListQuery):
 
     kind: str | None = Field(default=None, max_length=100)
     subject: str | None = Field(default=None, max_length=100)
+    after_seq: int = Field(default=0, ge=0, le=10**18, description="Only what came after the event of this number.")

@@ -117,6 +117,11 @@ class ChainPosition(BlockPosition):
     finalized: int | None = Field(
         default=None, description="Number of the newest final block; it never goes back. Null where none is known."
     )
+    finalized_by: Literal["tags", "depth"] | None = Field(
+        default=None,
+        description="tags: its nodes name it; depth: enough blocks are on top, as the operator wants it, or as no node "
+        "ever names one.",
+    )
 
 
 class FetchPosition(Wire):
@@ -157,7 +162,9 @@ class Subscription(Wire):
         description="starting until the watcher has looked once; catching_up while the past is read; halted when what "
         "it saw cannot be trusted."
     )
-    state_reason: str | None = Field(default=None, description="Why it is halted.")
+    state_reason: str | None = Field(
+        default=None, description="Why it is halted; of a chain that is followed, why nothing of it is final."
+    )
     begins_after: ChainPosition | FetchPosition | InboxPosition | None = Field(
         default=None, description="Where the source stood when this subscription began; null while it is starting."
     )

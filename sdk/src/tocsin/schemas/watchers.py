@@ -323,15 +323,25 @@ class Watcher(Wire):
     kind: Literal["evm", "http.json", "http.feed", "inbox"]
     target: str | None = Field(description="The chain or the URL; null for an inbox, which looks nowhere.")
     state: SourceState
-    state_reason: str | None = None
+    state_reason: str | None = Field(
+        default=None, description="Why it is halted; of a chain that is followed, why nothing of it is final."
+    )
     subscriptions: int = Field(description="How many share this watcher, whoever owns them.")
     position: ChainPosition | FetchPosition | InboxPosition | None = None
     events: int = Field(description="Told so far, matches and retractions.")
-    upstream_calls: int = Field(description="Made so far: their number does not depend on that of subscriptions.")
+    upstream_calls: int = Field(
+        description="Made so far, for what is new and for the past that somebody asked for. What is new costs as many "
+        "for one subscription as for all."
+    )
     looked_at: Timestamp | None = None
     next_look_at: Timestamp | None = None
     last_error: str | None = Field(
         default=None, description="Why the latest look came to nothing; null when it did not."
+    )
+    held_to: Literal["receipts-root", "bloom", "rpc"] | None = Field(
+        default=None,
+        description="Of a chain: what each block has to show, as the operator says, or as its blocks have shown for a "
+        "while. An answer that shows less is refused.",
     )
     providers: list[Provider] = Field(
         default_factory=list[Provider], description="Of a chain: who is asked, in the operator's order."
