@@ -4,6 +4,7 @@ What a command needs is imported when it runs: agents' commands load this module
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Generator
@@ -61,6 +62,7 @@ def up(
             secret=settings.secret,
             database_url=settings.database.url,
             valkey_url=settings.valkey.url,
+            chains=tuple(settings.chains),
             postgres_port=postgres_port,
             valkey_port=valkey_port,
             parent=parent,
@@ -299,11 +301,22 @@ def one_line_errors() -> Generator[None]:
     except (LocalError, BadTerms) as error:
         _refuse(str(error))
     except SettingsError as error:
-        _refuse(f"the settings cannot be read: {error}")
+        field = re.search(r'field "(\w+)"', str(error))
+        if field is None:
+            _refuse(f"the settings cannot be read: {error}")
+        else:
+            _refuse(f"TOCSIN_{field[1].upper()} is no JSON ({error.__cause__}): docs/settings.md shows what it takes")
     except ValidationError as error:
         first = error.errors()[0]
-        name = "TOCSIN_" + "_".join(str(part) for part in first["loc"]).upper()
-        _refuse(f"{name}: {first['msg']}")
+        _refuse(_named([str(part) for part in first["loc"]]) + first["msg"].removeprefix("Value error, "))
+
+
+def _named(place: list[str]) -> str:
+    """The variable that a setting is read from, and where in it, if it is a document."""
+    if place[:1] not in (["chains"], ["prices"]):
+        return f"TOCSIN_{'_'.join(place).upper()}: " if place else ""
+    within = "/".join(part for part in place[1:] if part != "[key]")
+    return f"TOCSIN_{place[0].upper()}: " + (f"{within}: " if within else "")
 
 
 def _refuse(line: str) -> None:

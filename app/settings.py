@@ -5,13 +5,14 @@ locally with no variable set.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_validator, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.kit import limits, tracing
@@ -178,6 +179,12 @@ def _providers(value: object) -> object:
     return (value,) if isinstance(value, str | Mapping) else value  # pyright: ignore[reportUnknownVariableType]
 
 
+def _network(name: str) -> str:
+    if re.fullmatch(r"eip155:[1-9][0-9]{0,17}", name) is None:
+        raise ValueError("a chain is eip155: and its number, such as eip155:8453")
+    return name
+
+
 def _chain(value: object) -> object:
     """A chain as its providers alone: one URL, or several."""
     return {"rpc_url": value} if isinstance(value, str | list) else value  # pyright: ignore[reportUnknownVariableType]
@@ -283,7 +290,7 @@ class Settings(BaseSettings):
         default_factory=dict[str, str],
         description='Price per operation as JSON, such as {"POST /v1/schedules": "$0.001"}. Unset: everything is free.',
     )
-    chains: dict[str, Annotated[ChainSettings, BeforeValidator(_chain)]] = Field(
+    chains: dict[Annotated[str, AfterValidator(_network)], Annotated[ChainSettings, BeforeValidator(_chain)]] = Field(
         default_factory=dict[str, ChainSettings],
         description='Chains to watch, as JSON: {"eip155:8453": "https://…"}, a list of URLs for several providers, or '
         'with settings of its own: {"eip155:8453": {"rpc_url": ["https://…", "https://…"], "poll_seconds": 1}}. '

@@ -15,6 +15,7 @@ import queue
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -28,12 +29,14 @@ from tocsin.webhooks import new_secret
 def main(url: str, price: str, above: str, below: str, rings_max: str = "0") -> None:
     heard: queue.Queue[Heard] = queue.Queue()
     secret = new_secret()
-    with Client() as relay, Receiver(heard.put) as receiver:
+    with Client() as relay, Receiver(heard.put) as receiver, ExitStack() as made:
         endpoint = relay.endpoints.create(receiver.url, secret=secret)
+        made.callback(relay.endpoints.delete, endpoint.id)
         receiver.trust(Trust(secret, relay.webhook_keys(), endpoint.id))
         rule = Threshold(kind="threshold", above=above, below=below)
         wanted = HttpJson(kind="http.json", url=url, jmespath=price, rule=rule, interval=timedelta(seconds=5))
         subscription = relay.subscriptions.create(NewSubscription(source=wanted, endpoint_id=endpoint.id))
+        made.callback(relay.subscriptions.delete, subscription.id)
         # The first look tells nothing: it is what later ones are compared with.
         while (subscription := relay.subscriptions.get(subscription.id)).state == "starting":
             time.sleep(0.2)
@@ -42,7 +45,6 @@ def main(url: str, price: str, above: str, below: str, rings_max: str = "0") -> 
             print(f"{crossing['number']} is {crossing['crossed']} {crossing['bound']}", flush=True)
             if number == int(rings_max):
                 break
-        relay.subscriptions.delete(subscription.id)
 
 
 def crossings(heard: queue.Queue[Heard]) -> Iterator[dict[str, Any]]:
@@ -58,4 +60,5 @@ def crossings(heard: queue.Queue[Heard]) -> Iterator[dict[str, Any]]:
 if __name__ == "__main__":
     if len(sys.argv) not in {5, 6}:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    with suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

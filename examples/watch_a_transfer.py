@@ -17,6 +17,7 @@ import queue
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -33,11 +34,13 @@ TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 def main(chain: str, token: str, node: str, rings_max: str = "0") -> None:
     heard: queue.Queue[Heard] = queue.Queue()
     secret = new_secret()
-    with Client() as relay, Receiver(heard.put) as receiver:
+    with Client() as relay, Receiver(heard.put) as receiver, ExitStack() as made:
         endpoint = relay.endpoints.create(receiver.url, secret=secret)
+        made.callback(relay.endpoints.delete, endpoint.id)
         receiver.trust(Trust(secret, relay.webhook_keys(), endpoint.id))
         wanted = EvmLog(kind="evm.log", chain=chain, address=token, topics=[TRANSFER])
         subscription = relay.subscriptions.create(NewSubscription(source=wanted, endpoint_id=endpoint.id))
+        made.callback(relay.subscriptions.delete, subscription.id)
         # Until the watcher has looked once, nobody promises that a transfer will be told.
         while (subscription := relay.subscriptions.get(subscription.id)).state == "starting":
             time.sleep(0.2)
@@ -47,7 +50,6 @@ def main(chain: str, token: str, node: str, rings_max: str = "0") -> None:
             print(told(ring, node), flush=True)
             if number == int(rings_max):
                 break
-        relay.subscriptions.delete(subscription.id)
 
 
 def rings(heard: queue.Queue[Heard]) -> Iterator[Ring]:
@@ -96,4 +98,5 @@ def ask(node: str, method: str, *params: object) -> Any:
 if __name__ == "__main__":
     if len(sys.argv) not in {4, 5}:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    with suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.local import migrations, postgres, sealed, valkey
+from app.local import chains, migrations, postgres, sealed, valkey
 from app.local.accounts import ordinary_account
 from app.local.errors import LocalError
 from app.local.ports import require_free
@@ -43,7 +44,10 @@ def examine(settings: Settings) -> list[Finding]:
         ("secrets", lambda: _secrets(settings)),
         ("Valkey", lambda: _valkey(settings)),
         ("API", lambda: _api(settings)),
+        *((name, partial(chains.look, name, chain)) for name, chain in settings.chains.items()),
     ]
+    if not settings.chains:
+        checks.append(("chains", lambda: "none to look at: TOCSIN_CHAINS is not set here"))
     return [_look(what, check) for what, check in checks]
 
 

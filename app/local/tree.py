@@ -45,6 +45,7 @@ class Plan:
     secret: SecretSettings = field(default_factory=SecretSettings)
     database_url: str | None = None
     valkey_url: str | None = None
+    chains: tuple[str, ...] = ()
     postgres_port: int | None = None
     valkey_port: int | None = None
     parent: int | None = None
@@ -192,6 +193,7 @@ class Tree:
             ("Docs", f"{api}/llms.txt  {api}/openapi.json"),
             ("Data", str(self.plan.home.absolute())),
             ("Outbound", f"may reach {self._private_networks()}the public internet"),
+            ("Chains", ", ".join(self.plan.chains) or "none; TOCSIN_CHAINS names those to watch"),
         ]
         if api != URL_DEFAULT:
             rows.append(("First", f"in another terminal: export TOCSIN_URL={api}"))

@@ -30,6 +30,7 @@ from app.subscriptions.forgetting import Forgetting
 from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
+from app.subscriptions.naming import misnamed
 from app.subscriptions.sources import KINDS_WITH_A_PAST, Wish, chain_source_id, has_a_past, taken_apart, watched
 from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
@@ -385,9 +386,11 @@ class Subscriptions:
         """The wish in the form that is kept. Raises what has to be changed about it."""
         if wanted.where is not None:
             try:
-                Condition(wanted.where)
+                condition = Condition(wanted.where)
             except BadCondition as bad:
                 raise InvalidBody.at("/source/where", str(bad)) from bad
+            if (wrong := misnamed(wanted, condition.reads)) is not None:
+                raise InvalidBody.at("/source/where", wrong)
         if isinstance(wanted, Inbox):
             return self._inboxes.possible(wanted)
         if isinstance(wanted, HttpJson | HttpFeed):

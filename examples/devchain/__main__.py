@@ -13,6 +13,7 @@ from examples.devchain.chain import DevChain, network
 from examples.devchain.token import Token
 
 seconds_between = 3
+reorganisation = {"jsonrpc": "2.0", "id": 1, "method": "anvil_reorg", "params": [1, []]}
 
 
 async def main() -> None:
@@ -40,6 +41,14 @@ and then, as somebody who is registered:
 
     tocsin subscribe transfers --chain {network} --asset {token} --decimals 6 --min 5 --pull
     tocsin listen --subscription sub_…
+
+What it told you, asked of the chain itself:
+
+    tocsin verify event evt_… --rpc {url}
+
+The newest block, taken back. A fork of more than two goes below what this chain calls final, and halts the watching:
+
+    curl {url} --json '{json.dumps(reorganisation)}'
 """
 
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import httpx
 import pytest
 
 from tests.acceptance.relays import Account, Relay, environment, free_port, run, until
@@ -66,6 +67,7 @@ def test_the_alert_is_woken_when_the_price_crosses(relay: Relay, tmp_path: Path)
                 site.price = price
                 said.append(alert.stdout.readline().decode())
             assert alert.wait(20) == 0
+        assert [*client.endpoints.list(), *client.subscriptions.list()] == []
     assert said[0].startswith("asleep")
     assert said[1:] == ["3000.0000000000000000001 is above 3000\n", "2899 is below 2900\n"]
 
@@ -110,12 +112,17 @@ def test_the_development_chain_says_how_to_watch_it_and_moves(tmp_path: Path) ->
     words = [sys.executable, "-m", "examples.devchain"]
     with subprocess.Popen(words, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
-        said = [next(program.stdout) for _ in range(11)]
+        said = list[str]()
+        while not said or not said[-1].startswith("block"):
+            said.append(next(program.stdout))
+        [[url, body]] = [shlex.split(line)[1::2] for line in said if line.strip().startswith("curl")]
+        taken_back = httpx.post(url, content=body, headers={"content-type": "application/json"}).json()
         program.send_signal(signal.SIGINT)
         assert program.wait(20) == 0
     [exported] = [line for line in said if "export" in line]
     assert json.loads(shlex.split(exported)[1].removeprefix("TOCSIN_CHAINS=")).keys() == {"eip155:31337"}
     assert said[-1].startswith("block 3: 1 from 0x")
+    assert "result" in taken_back
 
 
 class Site(ThreadingHTTPServer):

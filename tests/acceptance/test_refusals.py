@@ -87,11 +87,31 @@ def test_a_setting_that_makes_no_sense(home: Path) -> None:
     assert "TOCSIN_API_PORT: " in refused([*COMMAND, "up"], home, TOCSIN_API_PORT="eighty")
 
 
+@pytest.mark.parametrize(
+    ("chains", "said"),
+    [
+        ("http://127.0.0.1:8545", "TOCSIN_CHAINS is no JSON (Expecting value: line 1 column 1 (char 0))"),
+        ('{"base": "http://127.0.0.1:8545"}', "TOCSIN_CHAINS: base: a chain is eip155: and its number"),
+        ('{"eip155:1": {"rpc_url": "https://a.example", "poll": 3}}', "TOCSIN_CHAINS: eip155:1/poll: Extra inputs"),
+    ],
+)
+def test_chains_that_cannot_be_read(home: Path, chains: str, said: str) -> None:
+    assert said in refused([*COMMAND, "doctor"], home, TOCSIN_CHAINS=chains)
+
+
 def test_a_doctor_who_finds_something_wrong(home: Path) -> None:
     found = run([*COMMAND, "doctor"], home, TOCSIN_DATABASE_URL="postgresql://127.0.0.1:1/relay")
     assert found.returncode == 1
     assert "wrong  Postgres" in found.stdout
     assert "ok     Valkey" in found.stdout
+
+
+def test_a_doctor_who_finds_nobody_to_ask_about_a_chain(home: Path) -> None:
+    found = run([*COMMAND, "doctor"], home, TOCSIN_CHAINS='{"eip155:1": "http://127.0.0.1:1/a-key"}')
+    assert found.returncode == 1
+    assert "wrong  eip155:1" in found.stdout
+    assert "127.0.0.1: " in found.stdout
+    assert "a-key" not in found.stdout
 
 
 def test_make_with_an_old_python(home: Path) -> None:

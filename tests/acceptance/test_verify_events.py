@@ -82,6 +82,13 @@ async def test_an_event_is_checked_by_whoever_hears_of_it(home: Path, start: Sta
         code, said = await typed(file, "--proof", proof_file, "--rpc", chain.url)
         assert code == 1, said
         assert "reorganisation" in said
+        # With the relay's proof, as long as it remembers the block, and without one.
+        code, said = await typed(file, "--rpc", chain.url)
+        assert code == 1, said
+        assert "reorganisation" in said
+        code, said = await typed(_written(home / "back.json", ring | {"type": "event.retracted"}), "--rpc", chain.url)
+        assert code == 0, said
+        assert "is not on the chain" in said
 
 
 def _written(file: Path, document: Any) -> Path:

@@ -42,7 +42,10 @@ async def test_an_agent_is_told_of_transfers_and_checks_them_for_itself(home: Pa
         await chain.reorg(1, [(token.minting(chain.accounts[2], 7), 0)])
         rest = [(await lines.readline()).decode() for _ in range(2)]
         assert await watching.wait() == 0
+        with Client(relay.url, PrivateKey.load(key_file)) as client:
+            left = [*client.endpoints.list(), *client.subscriptions.list()]
 
+    assert left == []
     said = [first, *rest]
     assert [line[:2] for line in sorted(said)] == ["+ ", "+ ", "- "]
     assert first.startswith("+ 5000000 ")

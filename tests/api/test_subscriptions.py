@@ -329,6 +329,7 @@ async def test_a_repeated_request_subscribes_once(agent: TestAgent) -> None:
         ({"source": {**VALUE, "pointer": "usd"}}, "/source/pointer"),
         ({"source": {**VALUE, "pointer": "/~2"}}, "/source/pointer"),
         ({"source": {**VALUE, "where": "current.value = 1"}}, "/source/where"),
+        ({"source": {**VALUE, "where": "current.vaule == 1"}}, "/source/where"),
         ({"source": {"kind": "http.feed", "url": VALUE["url"], "where": "("}}, "/source/where"),
         ({"source": {"kind": "inbox", "verify": {"scheme": "none"}, "where": "a b"}}, "/source/where"),
         ({"source": LOGS, "endpoint_id": 5}, "/endpoint_id"),

@@ -91,6 +91,12 @@ def test_options_that_contradict_one_another_are_refused(relay: Relay, typing: T
     assert relay.asked == []
 
 
+def test_to_ring_an_endpoint_and_none_is_refused(relay: Relay, typing: Type) -> None:
+    code, _, error = typing("feed", "https://a.example/f", "--endpoint", "ep_1", "--pull")
+    assert (code, relay.asked) == (2, [])
+    assert "not both" in error
+
+
 def test_a_feed_is_subscribed_to(relay: Relay, typing: Type) -> None:
     assert typing("feed", "https://a.example/f", "--every", "1h", "--updates", "--pull")[0] == 0
     assert sent(relay) == {"kind": "http.feed", "url": "https://a.example/f", "interval": "PT1H", "updates": True}
@@ -136,6 +142,19 @@ def test_what_is_in_no_log_or_compared_with_what_was_before_begins_now(
     assert sent(relay).items() >= {**source, "chain": CHAIN, "finality": "safe"}.items()
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--min", "5", "--max", "4"], "`min` is greater than `max`"),
+        (["--min", "many"], "an amount is a decimal number"),
+    ],
+)
+def test_amounts_that_nothing_can_have_are_refused(relay: Relay, typing: Type, typed: list[str], said: str) -> None:
+    code, _, error = typing("transfers", "--chain", CHAIN, *typed, "--pull")
+    assert (code, relay.asked) == (1, [])
+    assert said in error
+
+
 def test_an_inbox_prints_where_to_post(relay: Relay, typing: Type) -> None:
     shown = Inbox(kind="inbox", verify=Verification(scheme="github", secret="***"), url=URL)
     relay.answers["POST /v1/subscriptions"] = subscription(shown)
@@ -159,6 +178,18 @@ def test_watchers_say_where_they_are_and_what_is_wrong(
     _, evm, posted = (line.split() for line in capfd.readouterr().out.splitlines())
     assert evm == ["evm", CHAIN, "active", "block", "121", "2", "3", "4", "-", "away"]
     assert posted == ["inbox", "-", "active", "-", "2", "3", "4", "-", "-"]
+
+
+def test_one_that_has_not_begun_says_where_to_look(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begins = {"state": "starting", "begins_after": None}
+    found = subscription(HttpFeed(kind="http.feed", url="https://a.example/f")).model_copy(update=begins)
+    relay.answers["GET /v1/subscriptions/sub_1"] = found
+    monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, "subscriptions", "show", "sub_1"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "tocsin watchers" in capfd.readouterr().err
 
 
 def test_it_is_said_what_a_senders_secret_has_to_be(

@@ -51,13 +51,14 @@ class Node(Relay):
             "eth_chainId": "0x1",
             "eth_blockNumber": hex(NUMBER + 12),
             hex(NUMBER): {"number": hex(NUMBER), "hash": HASH},
+            HASH: None,
             "finalized": {"number": hex(NUMBER + 5)},
         }
         self.secret = f"{self.url}/v3/a-secret?key=another-secret"
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         call = json.loads(body)
-        name = call["params"][0] if call["method"] == "eth_getBlockByNumber" else call["method"]
+        name = call["params"][0] if call["method"].startswith("eth_getBlockBy") else call["method"]
         said = self.said[name]
         if isinstance(said, bytes):
             return 502, said
@@ -222,6 +223,73 @@ def test_of_a_retraction_it_is_checked_that_the_block_has_gone(typing: Type, nod
     code, said = typing(ring("event.retracted"), "--block-hash", HASH)
     assert code == 3
     assert "whether the block has gone" in said
+
+
+class TestOfABlockThatTheRelayHasNoMore:
+    """No proof can be had of it, and a node of the user's own is enough."""
+
+    @pytest.fixture(autouse=True)
+    def gone(self, relay: Relay, node: Node) -> None:
+        relay.answers[f"GET /v1/events/{event()['event_id']}/proof"] = BlockGone("no provider has it")
+        node.said[hex(NUMBER)]["hash"] = OTHER_HASH
+
+    def test_a_retraction_is_so(self, typing: Type, node: Node) -> None:
+        code, said = typing(ring("event.retracted"), "--rpc", node.secret)
+        assert code == 0
+        assert f"its block {HASH} is not on the chain, says 127.0.0.1" in said
+        assert "What that block held was not checked" in said
+
+    def test_an_event_is_not(self, typing: Type, node: Node) -> None:
+        code, said = typing(ring(), "--rpc", node.secret)
+        assert code == 1
+        assert OTHER_HASH in said
+        assert "reorganisation" in said
+
+    @pytest.mark.parametrize("type", ["event.matched", "event.retracted"])
+    def test_nothing_is_decided_while_it_stands_or_nobody_has_its_height(
+        self, typing: Type, node: Node, type: str
+    ) -> None:
+        for hash in (HASH, None):
+            node.said[hex(NUMBER)]["hash"] = hash
+            code, said = typing(ring(type), "--rpc", node.secret)
+            assert (code, "no provider has it" in said) == (3, True)
+
+    def test_a_node_may_keep_what_is_not_on_its_chain(self, typing: Type, node: Node) -> None:
+        node.said[HASH] = {"number": hex(NUMBER), "hash": HASH}
+        assert typing(ring("event.retracted"), "--rpc", node.secret)[0] == 0
+
+    def test_a_block_that_is_told_at_another_height_has_not_gone(self, typing: Type, node: Node) -> None:
+        node.said[HASH] = {"number": hex(NUMBER + 1), "hash": HASH}
+        code, said = typing(ring("event.retracted"), "--rpc", node.secret)
+        assert code == 1
+        assert f"is block {NUMBER + 1} of {CHAIN}" in said
+
+    def test_nothing_is_decided_where_the_node_does_not_say(self, typing: Type, node: Node) -> None:
+        node.said[HASH] = b"<html>"
+        assert typing(ring("event.retracted"), "--rpc", node.secret)[0] == 3
+
+    def test_by_its_id_it_is_said_that_a_file_is_enough(self, typing: Type, node: Node) -> None:
+        code, said = typing(event()["event_id"], "--rpc", node.secret)
+        assert code == 3
+        assert "a file of what you were told is enough" in said
+
+
+@pytest.mark.parametrize(("above", "said"), [(0, "at its head"), (1, "1 block below its head")])
+def test_how_deep_it_is_is_said_in_words(typing: Type, node: Node, above: int, said: str) -> None:
+    node.said["eth_blockNumber"] = hex(NUMBER + above)
+    assert said in typing(ring(), "--rpc", node.secret)[1]
+
+
+def test_several_events_may_stand_in_one_file_one_a_line(
+    typing: Type, relay: Relay, node: Node, tmp_path: Path
+) -> None:
+    (tmp_path / "rings").write_text(f"{json.dumps(ring())}\n\n{json.dumps(altered(data='0x'))}\n")
+    code, said = typing(str(tmp_path / "rings"), "--rpc", node.secret)
+    assert code == 1
+    assert "holds it and is on the chain" in said
+    assert "event.payload.log.data" in said
+    (tmp_path / "rings").write_text(f"{json.dumps(ring())}\nand so on\n")
+    assert typing(str(tmp_path / "rings"), "--rpc", node.secret)[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -347,7 +347,8 @@ class BadRecurrence(InvalidBody):
 
 
 class ForbiddenAddress(InvalidBody):
-    """Use a public https URL: the relay does not call private, local or reserved addresses."""
+    """Use a public https URL: the relay does not call private, local or reserved addresses, but for networks that its
+    operator names in TOCSIN_OUTBOUND_ALLOW."""
 
 
 class InvalidKey(InvalidBody):

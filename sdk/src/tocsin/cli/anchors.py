@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from tocsin.auth import is_here
 
-__all__ = ["Canonical", "NoAnswer", "ask"]
+__all__ = ["Canonical", "NoAnswer", "ask", "height"]
 
 timeout_seconds = 15.0
 
@@ -49,6 +49,13 @@ def ask(url: str, chain: str, number: int) -> Canonical:
             final = _block(None)
     hashed = block.get("hash")
     return Canonical(host, hashed.lower() if isinstance(hashed, str) else None, head, _number(final.get("number")))
+
+
+def height(url: str, block_hash: str) -> int | None:
+    """The number of the block of this hash, on the chain or not; None where the node does not have it."""
+    host = _host(url)
+    with httpx.Client(timeout=timeout_seconds, trust_env=not is_here(url)) as http:
+        return _number(_block(_result(http, url, host, "eth_getBlockByHash", block_hash, False)).get("number"))
 
 
 def _host(url: str) -> str:

@@ -21,10 +21,12 @@ Description = Annotated[str | None, typer.Option(help="For people.")]
 poll_seconds = 20
 
 
+def _where(example: str) -> Any:
+    """The option of a condition, with one that means something for the kind."""
+    return typer.Option("--where", help=f'A condition over the payload, such as "{example}".')
+
+
 ChainOption = Annotated[str, typer.Option(help="CAIP-2 id, such as eip155:8453 for Base.")]
-WhereOption = Annotated[
-    str | None, typer.Option(help='A condition over the payload, such as "decoded.value > 1000000".')
-]
 Contracts = Annotated[list[str] | None, typer.Option(help="A contract; may be repeated: any of them.")]
 Accounts = Annotated[list[str] | None, typer.Option(help="An address; may be repeated: any of them.")]
 FinalityOption = Annotated[str, typer.Option(help="When an event is told: latest, safe, finalized or confirmations:n.")]
@@ -43,7 +45,7 @@ def subscribe_logs(
     event: Annotated[
         str | None, typer.Option(help='A signature to decode by: "Transfer(address indexed from, …)".')
     ] = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("decoded.value > 1000000")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -72,7 +74,7 @@ def subscribe_transfers(
     either: Annotated[list[str] | None, typer.Option(help="Who pays or is paid; may be repeated.")] = None,
     min: Annotated[str | None, typer.Option(help="The least amount, in whole tokens.")] = None,
     max: Annotated[str | None, typer.Option(help="The greatest amount, in whole tokens.")] = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("transfer.to != transfer.from")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -95,7 +97,7 @@ def subscribe_transfers(
 def subscribe_blocks(
     chain: ChainOption,
     every: Annotated[int, typer.Option(help="Those whose number it divides.")] = 1,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("block.timestamp > 1800000000")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -115,7 +117,7 @@ def subscribe_mints(
     chain: ChainOption,
     collection: Contracts = None,
     to: Accounts = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("size(mint.ids) > 1")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -135,7 +137,7 @@ def subscribe_mints(
 def subscribe_contracts(
     chain: ChainOption,
     creator: Accounts = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("transaction.value > 0")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -154,7 +156,7 @@ def subscribe_liquidity(
     chain: ChainOption,
     pool: Annotated[list[str], typer.Option(help="A pool of Uniswap v2 or v3 style; may be repeated.")],
     change: Annotated[str | None, typer.Option(help="added or removed; default: both.")] = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("liquidity.amount0 > 1000000")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -178,7 +180,7 @@ def subscribe_price(
     window: Annotated[str, typer.Option(help="How far back a move is measured: 10s to 24h.")] = "1h",
     decimals: Annotated[tuple[int, int], typer.Option(help="Of the pool's two tokens.")] = (18, 18),
     inverted: Annotated[bool, typer.Option(help="Of token 1 in token 0, and not the other way round.")] = False,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("price.change_percent > 5")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -215,7 +217,7 @@ def subscribe_call(
     address: Annotated[str, typer.Argument(help="The contract.")],
     function: Annotated[str, typer.Argument(help='Such as "balanceOf(address) returns (uint256)".')],
     arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments; JSON, or text as it is.")] = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("current.decoded.value0 > 1000")] = None,
     finality: FinalityOption = "latest",
     batch: Batch = False,
     heartbeat_blocks: Heartbeat = None,
@@ -243,7 +245,7 @@ def subscribe_json(
     appeared: Annotated[bool, typer.Option("--appeared", help="Only of items of a list that are new.")] = False,
     key: Annotated[str | None, typer.Option(help="With --appeared: what makes an item the same, such as id.")] = None,
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "60s",
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("size(current.value) > 3")] = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -263,7 +265,7 @@ def subscribe_feed(
     url: Annotated[str, typer.Argument(help="https URL of an RSS, Atom or JSON feed.")],
     every: Annotated[str, typer.Option(help="How often to look: 5s to 1d.")] = "15m",
     updates: Annotated[bool, typer.Option("--updates", help="Also of items that are rewritten.")] = False,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("title.contains('security')")] = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -291,7 +293,7 @@ def subscribe_inbox(
     header: Annotated[str | None, typer.Option(help="For hmac-sha256: the header of the signature.")] = None,
     encoding: Annotated[str | None, typer.Option(help="For hmac-sha256: hex or base64.")] = None,
     prefix: Annotated[str | None, typer.Option(help="For hmac-sha256: what stands before the signature.")] = None,
-    where: WhereOption = None,
+    where: Annotated[str | None, _where("body.action == 'opened'")] = None,
     endpoint: EndpointOption = None,
     pull: Pull = False,
     description: Description = None,
@@ -319,7 +321,10 @@ def list_subscriptions(as_json: AsJson = False) -> None:
 def show_subscription(id: SubscriptionId, as_json: AsJson = False) -> None:
     """Show one subscription."""
     with client() as relay:
-        show.record(relay.subscriptions.get(id), as_json)
+        found = relay.subscriptions.get(id)
+        show.record(found, as_json)
+    if found.state == "starting" and not as_json:
+        show.hint("It begins with the first look that goes well. What came of the last one: tocsin watchers")
 
 
 @subscriptions.command("events")
@@ -391,6 +396,8 @@ def _subscribe(
 
     from tocsin.schemas.subscriptions import Inbox, NewSubscription, Watched
 
+    if pull and endpoint is not None:
+        raise typer.BadParameter("name an endpoint to ring, or ring none, not both", param_hint="--pull")
     watched = TypeAdapter[Any](Watched).validate_python(source)
     with client() as relay:
         rung = None if pull else chosen_endpoint(relay, endpoint, "; or --pull, and ring none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -13,7 +13,7 @@ import typer
 
 from tocsin.cli import show
 from tocsin.cli.session import AsJson, client
-from tocsin.problems import Problem
+from tocsin.problems import BlockGone, Problem
 
 if TYPE_CHECKING:
     from tocsin.cli.anchors import Canonical
@@ -24,6 +24,9 @@ __all__ = ["verify"]
 verify = typer.Typer(no_args_is_help=True, help="Check what a relay told you, without believing it.")
 
 refuted_code, undecided_code = 1, 3
+_another_fork = (
+    "A reorganisation may have taken it, or the node is on another fork: ask again, or look for a retraction."
+)
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
@@ -90,7 +93,8 @@ def verify_event(
         str,
         typer.Argument(
             metavar="FILE_OR_ID",
-            help="A file with a ring's body, its data, or an answer with a proof; - for stdin; or an event's id, evt_…",
+            help="A file with a ring's body, its data, an answer with a proof, or several of them, one a line; - for "
+            "stdin; or an event's id, evt_…",
         ),
     ],
     rpc: Annotated[
@@ -124,7 +128,8 @@ def verify_event(
     """Check an event against its chain: that its block holds exactly this, and that the block is on the chain.
 
     All is computed here. The proof may come from anybody; what has to be trusted is the hash of the block, which --rpc
-    asks of a node of your own. Of a retraction it is checked that the block is not on the chain any more.
+    asks of a node of your own. Of a retraction it is checked that the block is not on the chain any more; for that the
+    node is enough, and so it is for an event whose block has gone.
 
     Exits with 0 if it is so, with 1 if it is not: do not act on it then; and with 3 if it could not be decided, as
     there is no proof, nobody answers, or nobody but the relay says that there is such a block.
@@ -145,6 +150,10 @@ def verify_event(
         verdicts = [_judged(each, given, rpc if block_hash is None else None, block_hash, signature) for each in told]
     except Problem as problem:
         show.refusal(problem)
+        if isinstance(problem, BlockGone):
+            show.hint(
+                "  With --rpc, a file of what you were told is enough: which block of its height is on the chain."
+            )
         raise typer.Exit(undecided_code) from None
     except (*_unasked(), ImportError) as error:
         # Keccak-256 is not installed with all else.
@@ -179,8 +188,6 @@ def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, sig
         return Verdict(told, f"an event of kind {kind} has no proof: {why}", undecided_code)
     chain, named = _block(told.event)
     document = _document(told, given)
-    if isinstance(document, Verdict):
-        return document
     trusted = Trusted(block_hash or named["hash"], None if block_hash is None else "you")
     if rpc is not None:
         try:
@@ -188,6 +195,8 @@ def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, sig
         except NoAnswer as none:
             return Verdict(told, str(none), undecided_code, trusted=trusted)
         trusted = Trusted(named["hash"], canonical.said_by, canonical)
+    if isinstance(document, Verdict):
+        return document if rpc is None else _unproven(document, rpc, trusted)
     try:
         proven = verified(
             document, trusted_chain=chain, trusted_block_hash=trusted.block_hash, event=told.event, signature=signature
@@ -197,6 +206,32 @@ def _judged(told: Told, given: Any, rpc: str | None, block_hash: str | None, sig
     except ProofError as error:
         return Verdict(told, f"{error.part}: {error.reason}", refuted_code, str(type(error).__doc__), trusted=trusted)
     return _anchored(told, proven, trusted)
+
+
+def _unproven(without: Verdict, rpc: str, trusted: Trusted) -> Verdict:
+    """What the node alone decides: an event has gone with its block, whatever that held."""
+    from tocsin.cli.anchors import NoAnswer, height
+
+    told, canonical = without.told, trusted.canonical
+    chain, named = _block(told.event)
+    if canonical is None or canonical.block_hash in {None, named["hash"]}:
+        return replace(without, trusted=trusted)
+    said_by = canonical.said_by
+    try:
+        # Of a block that is told with another's number it would look as if it had gone.
+        found = height(rpc, named["hash"])
+    except NoAnswer as none:
+        return Verdict(told, str(none), undecided_code, trusted=trusted)
+    if found not in {None, named["number"]}:
+        said = f"{named['hash']} is block {found} of {chain}, says {said_by}, and not {named['number']}"
+        return Verdict(told, said, refuted_code, trusted=trusted)
+    place = f"block {named['number']} of {chain}"
+    if told.retracted:
+        said = f"it is told as taken back, and its block {named['hash']} is not on the chain, says {said_by}"
+        hint = f"What that block held was not checked: {without.said}"
+        return Verdict(told, said, hint=hint, trusted=trusted)
+    said = f"{place} is {canonical.block_hash}, says {said_by}; the event is told of {named['hash']}"
+    return Verdict(told, said, refuted_code, _another_fork, trusted=trusted)
 
 
 def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
@@ -225,17 +260,24 @@ def _anchored(told: Told, proven: Proven, trusted: Trusted) -> Verdict:
             hint = "If the chain has come back to this block, it will be told once more."
             return Verdict(told, said, refuted_code, hint, proven, trusted)
         said = f"{place} is {canonical.block_hash}, says {canonical.said_by}; the event is in {proven.block_hash}"
-        hint = (
-            "A reorganisation may have taken it, or the node is on another fork: ask again, or look for a retraction."
-        )
-        return Verdict(told, said, refuted_code, hint, proven, trusted)
+        return Verdict(told, said, refuted_code, _another_fork, proven, trusted)
     if told.retracted:
         said = f"it was in {place}, and that block is not on the chain, says {canonical.said_by}"
         return Verdict(told, said, proven=proven, trusted=trusted)
-    depth = "" if canonical.head is None else f", {max(0, canonical.head - proven.block_number)} blocks below its head"
+    depth = "" if canonical.head is None else f", {_below_head(max(0, canonical.head - proven.block_number))}"
     final = canonical.finalized is not None and proven.block_number <= canonical.finalized
     said = f"{place} holds it and is on the chain, says {canonical.said_by}{depth}{', and final' if final else ''}"
     return Verdict(told, said, proven=proven, trusted=trusted)
+
+
+def _below_head(blocks: int) -> str:
+    match blocks:
+        case 0:
+            return "at its head"
+        case 1:
+            return "1 block below its head"
+        case _:
+            return f"{blocks} blocks below its head"
 
 
 def _document(told: Told, given: Any) -> Any:
@@ -347,9 +389,15 @@ def _read(path: str, option: str) -> Any:
 
     try:
         content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return from_json(content, allow_inf_nan=False)
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=option) from None
+    try:
+        return from_json(content, allow_inf_nan=False)
+    except ValueError:
+        pass
+    try:
+        # As `tocsin subscriptions events` and `tocsin listen --json` print them, one a line.
+        return {"items": [from_json(line, allow_inf_nan=False) for line in content.splitlines() if line.strip()]}
     except ValueError:
         raise typer.BadParameter(f"{path} is no JSON", param_hint=option) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -69,8 +70,12 @@ Finality = Annotated[
     ),
     in_words(_FINALITY, "write latest, safe, finalized or confirmations:n, where n has at most four digits"),
 ]
-_AMOUNT = r"^(0|[1-9][0-9]{0,77})(\.[0-9]{1,36})?$"
-Amount = Annotated[str, Field(pattern=_AMOUNT, description="A decimal number as text, such as 1000.5.")]
+_AMOUNT = r"(0|[1-9][0-9]{0,77})(\.[0-9]{1,36})?"
+Amount = Annotated[
+    str,
+    Field(pattern=f"^{_AMOUNT}$", description="A decimal number as text, such as 1000.5."),
+    in_words(_AMOUNT, 'an amount is a decimal number as text, such as "1000.5"'),
+]
 Decimals = Annotated[int, Field(ge=0, le=decimals_max)]
 
 
@@ -178,6 +183,8 @@ class EvmTransfer(OfChain):
         for name, amount in (("min", self.min), ("max", self.max)):
             if amount is not None and len(amount.partition(".")[2]) > self.decimals:
                 raise ValueError(f"{name}: the asset has {self.decimals} decimals, and {amount} has more")
+        if self.min is not None and self.max is not None and Decimal(self.min) > Decimal(self.max):
+            raise ValueError("`min` is greater than `max`: no amount is both")
         return self
 
 
@@ -232,7 +239,7 @@ class Crosses(Wire):
     """Told when the price gets to the other side of a level, or onto it."""
 
     rule: Literal["crosses"]
-    level: Annotated[str, Field(pattern=_AMOUNT)] = Field(description="As decimal text, such as 3000.")
+    level: Amount = Field(description="As decimal text, such as 3000.")
 
 
 class EvmPrice(OfChain):
