@@ -40,6 +40,7 @@ chain_ring_blocks_max = 256  # at least, unless the operator says so; a fork old
 chain_ring_blocks_longest = 4_096
 chain_blocks_until_demanded = 64  # with transactions, in a row, before a chain is held to what they have shown
 chain_doubts_max = 3  # looks in a row before a head that went back is believed
+chain_report_seconds = 10  # between looks at whether a chain is halted, whoever found it so
 chain_again_seconds_max = 30  # between looks at a chain that fails or is halted
 calls_per_agent_max = 20  # different calls of contracts, each made at every block
 calls_per_chain_default = 200  # of all agents, at every block: as many as a node answers in time

@@ -31,7 +31,7 @@ from app.subscriptions.inboxes import Inboxes
 from app.subscriptions.models import Catching, Feed, FeedEntry, Filter, Sighting, Source
 from app.subscriptions.models import Subscription as Row
 from app.subscriptions.naming import misnamed
-from app.subscriptions.sources import KINDS_WITH_A_PAST, Wish, has_a_past, taken_apart, watched
+from app.subscriptions.sources import KINDS_WITH_A_PAST, Wish, chain_source_id, has_a_past, taken_apart, watched
 from app.subscriptions.streams import Listening, Streams, last_seen
 from app.subscriptions.tail import Tail
 from app.subscriptions.telling import Seen, Told, payload_of
@@ -316,6 +316,12 @@ class Subscriptions:
     async def sources_of(self, db: AsyncSession, agent_id: str, after: str, limit: int) -> Sequence[tuple[Source, int]]:
         """The sources that an agent subscribes to, with the number of all subscriptions to each."""
         return [(row[0], row[1]) for row in await store.sources_of(db, agent_id, after, limit)]
+
+    async def states_of(self, db: AsyncSession, chains: Collection[str]) -> Mapping[str, str]:
+        """How the watching of each of these chains stands, whoever looked last."""
+        ids = {chain: chain_source_id(chain) for chain in chains}
+        states = await store.states(db, list(ids.values()))
+        return {chain: states.get(source_id, "idle") for chain, source_id in ids.items()}
 
     async def hurry(self, db: AsyncSession, chain: str, now: datetime, *, poll_seconds: float) -> bool:
         """Have a chain looked at now, if anybody watches it; false while somebody may be looking, so ask again."""

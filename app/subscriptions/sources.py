@@ -43,6 +43,11 @@ class Wish:
         return derived_id("flt", self.source_id, _canonical(self.spec))
 
 
+def chain_source_id(chain: str) -> str:
+    """The source that all share who watch this chain."""
+    return Wish("evm", {"chain": chain}, {}).source_id
+
+
 def taken_apart(wanted: Watched) -> Wish:
     """The source and the filter that this comes down to."""
     match wanted:

@@ -97,6 +97,12 @@ async def hurry_source(db: AsyncSession, chain: str, now: datetime, waits_second
     return (await db.execute(looked_at, values)).first() is None
 
 
+async def states(db: AsyncSession, source_ids: Collection[str]) -> Mapping[str, str]:
+    """How these sources stand, of those that were ever watched."""
+    question = select(Source.id, Source.state).where(col(Source.id).in_(source_ids))
+    return {source_id: state for source_id, state in await db.execute(question)}
+
+
 async def conclude_look(
     db: AsyncSession,
     source_id: str,

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.kit import limits, pages
 from app.kit.clock import Clock
 from app.kit.database import Transaction
+from app.kit.telemetry import metrics
 from app.kit.wake import Wake
 from app.subscriptions.models import Source
 from app.subscriptions.service import Subscriptions
@@ -61,6 +62,7 @@ class Watchers:
         self._proving = proving
         self.proof = proving.proof
         self._chains = chains
+        self._reported_at = float("-inf")
         self._kinds: Mapping[str, Kind] = {kind.kind: kind for kind in kinds}
         self.backfill_next = backfilling.backfill_next
         # Those that are under way, each of its kind: one kind has no place of another's.
@@ -71,6 +73,7 @@ class Watchers:
 
         Returns how many looks were begun, are under way or have ended; 0 when nothing is due and nobody is looking.
         """
+        await self._report_halted()
         begun = await self._begin()
         if not self._looking:
             await self._ring_when_due()
@@ -127,6 +130,17 @@ class Watchers:
             ]
         self._looking |= {asyncio.create_task(self._kinds[each.kind].look(each)): each.kind for each in taken}
         return len(taken)
+
+    async def _report_halted(self) -> None:
+        """Say of each chain whether it is halted: another process may have found that, or that it is no more."""
+        elapsed_seconds = self._clock.monotonic() - self._reported_at
+        if not self._chains or elapsed_seconds < limits.chain_report_seconds:
+            return
+        async with self._transaction() as db:
+            states = await self._subscriptions.states_of(db, self._chains)
+        self._reported_at = self._clock.monotonic()
+        for chain, state in states.items():
+            metrics.chain_halted.labels(chain).set(state == "halted")
 
     async def _ring_when_due(self) -> None:
         """The sweep comes each second; what is due before it is rung for."""

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.kit import limits
 from app.kit.due import drain
+from app.kit.telemetry import metrics
 from app.kit.wake import Silence as NoBell
 from app.services import open_services
 from app.settings import ChainSettings, ProviderSettings, Settings
@@ -291,6 +292,33 @@ async def test_a_fork_below_what_was_final_halts_when_both_show_it(
     await town.turn()
     assert (await shown(agent))["last_error"] == "HTTP status 502"
     assert REGISTRY.get_sample_value("tocsin_chain_halted", {"chain": NETWORK}) == 1
+
+
+async def test_the_alarm_is_that_of_the_chain_and_not_of_the_process_that_saw_it(
+    agent: TestAgent, town: Town, chain: DevChain, token: Token, proxy: Proxy, second: Proxy
+) -> None:
+    def alarm() -> float | None:
+        return REGISTRY.get_sample_value("tocsin_chain_halted", {"chain": NETWORK})
+
+    subscription = await subscribe(agent, transfers(token))
+    await town.turn()
+    await chain.mine(30)
+    await town.turn()
+    await chain.reorg(20)
+    await chain.mine()
+    await town.turn()
+    assert ((await shown(agent))["state"], alarm()) == ("halted", 1)
+    # A process that begins now has not looked yet, and nobody else may be left to say it.
+    metrics.chain_halted.clear()
+    proxy.calls.clear()
+    async with open_services(town.services.settings, NoBell(), name="another", clock=town.clock) as services:
+        await services.watchers.look_next()
+        assert (alarm(), proxy.calls.total()) == (1, 0)
+    # And one that saw it says no more so when it is over, though it never looks again.
+    assert (await agent.call("DELETE", f"/v1/subscriptions/{subscription['id']}")).status_code == 204
+    town.clock.advance(seconds=limits.chain_report_seconds)
+    await town.services.watchers.look_next()
+    assert alarm() == 0
 
 
 @pytest.mark.parametrize("rules", [{"agreement": True}])
