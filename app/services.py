@@ -56,11 +56,19 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, wake: Wake, *, name: str, clock: Clock | None = None, resolver: Resolver | None = None
+    settings: Settings,
+    wake: Wake,
+    *,
+    name: str,
+    clock: Clock | None = None,
+    resolver: Resolver | None = None,
+    database: Database | None = None,
 ) -> AsyncGenerator[Services]:
-    """Build the services of one process, and give back what they hold when the block ends."""
+    """Build the services of one process, and give back what they hold when the block ends. A database that they are
+    given stays open."""
     assert settings.database.url is not None, "TOCSIN_DATABASE_URL must be set; `tocsin up` sets it"
-    database = Database(
+    lent = database is not None
+    database = database or Database(
         settings.database.url,
         connections=settings.database.connections,
         name=f"tocsin {name}",
@@ -136,7 +144,8 @@ async def open_services(
         await subscriptions.close()
         await nodes.aclose()
         await outbound.close()
-        await database.close()
+        if not lent:
+            await database.close()
 
 
 def _outbound(settings: Settings, database_url: str, resolver: Resolver | None) -> Outbound:

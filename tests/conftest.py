@@ -85,14 +85,20 @@ def migrated(postgres: Postgres) -> str:
     return url
 
 
-@pytest.fixture
-async def database(migrated: str) -> AsyncIterator[Database]:
-    """A migrated database with nothing in it."""
+@pytest.fixture(scope="session")
+async def connections(migrated: str) -> AsyncIterator[Database]:
+    """What the tests share, one after the other: new connections cost more than all else that most of them do."""
     opened = Database(migrated, name="tests")
-    async with opened.transaction() as db:
-        await db.execute(text(_EMPTY))
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def database(connections: Database) -> Database:
+    """A migrated database with nothing in it."""
+    async with connections.transaction() as db:
+        await db.execute(text(_EMPTY))
+    return connections
 
 
 @pytest.fixture
@@ -115,7 +121,7 @@ def settings(migrated: str, valkey: Valkey) -> Settings:
 @pytest.fixture
 async def services(settings: Settings, database: Database, clock: OwnClock) -> AsyncIterator[Services]:
     """The services of a process whose clock the test owns, and whose bell is silent: the test drains by hand."""
-    async with open_services(settings, Silence(), name="tests", clock=clock) as opened:
+    async with open_services(settings, Silence(), name="tests", clock=clock, database=database) as opened:
         yield opened
 
 

@@ -1,4 +1,8 @@
-"""The command line, typed against a real relay."""
+"""The command line, typed against a real relay.
+
+Commands that end by themselves are forked from a process that has read their code: to read it takes most of a second,
+over a hundred times here. Those that run beside others are started as a person starts them.
+"""
 
 import json
 import subprocess
@@ -9,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.relays import Account, Relay, environment, free_port, run, until
+from tests.acceptance.forks import typed
+from tests.acceptance.relays import Account, Relay, environment, free_port, until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("cli")]
 
@@ -32,7 +37,7 @@ class Terminal:
         self._started: list[subprocess.Popen[str]] = []
 
     def type(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return run([TOCSIN, *words], self.home, TOCSIN_URL=self.url, XDG_CONFIG_HOME="")
+        return typed(words, self.home, environment(self.home, TOCSIN_URL=self.url, XDG_CONFIG_HOME=""))
 
     def read(self, *words: str) -> list[Any]:
         """What a command prints as JSON, line by line."""

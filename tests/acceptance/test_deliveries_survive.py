@@ -1,12 +1,10 @@
 """Nothing that was accepted is lost: real processes are killed and restarted in the middle of 500 due deliveries."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psycopg
@@ -22,7 +20,7 @@ from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from app.services import Services, open_services
 from app.settings import ApiSettings, DatabaseSettings, OutboundSettings, SecretSettings, Settings, ValkeySettings
-from tests.packages import ROOT
+from tests.acceptance.forks import become_worker, forks
 from tests.receivers import Post, Receiver, receiving
 from tests.sealed import SECRET_KEY
 from tests.world import EPOCH
@@ -43,7 +41,7 @@ class Relay:
     home: Path
     postgres: Postgres
     valkey: Valkey
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[BaseProcess] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
@@ -55,8 +53,7 @@ class Relay:
             outbound=OutboundSettings(allow=("127.0.0.0/8",)),
         )
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    def start_worker(self) -> BaseProcess:
         told = {
             "TOCSIN_DATABASE_URL": self.postgres.url,
             "TOCSIN_VALKEY_URL": self.valkey.url,
@@ -64,12 +61,9 @@ class Relay:
             "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
             "TOCSIN_DELIVERY_TIMEOUT_SECONDS": str(timeout_seconds),
             "TOCSIN_DELIVERY_LEASE_SECONDS": str(lease_seconds),
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "sdk" / "src"), clean.get("PYTHONPATH", ""))),
         }
-        with (self.home / f"worker-{len(self.workers)}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "workers.main"], env=clean | told, cwd=ROOT, stdout=log, stderr=log
-            )
+        worker = forks.Process(target=become_worker, args=(told, self.home / f"worker-{len(self.workers)}.log"))
+        worker.start()
         self.workers.append(worker)
         return worker
 
@@ -84,7 +78,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
     finally:
         for worker in running.workers:
             worker.kill()
-            worker.wait()
+            worker.join()
         valkey.stop()
         postgres.stop()
 
@@ -120,7 +114,7 @@ async def test_kill_flush_and_restart_lose_nothing_and_repeat_nothing_that_was_c
     redis.Redis.from_url(relay.valkey.url).flushall()
     await until(lambda: has_concluded(relay, 100))
     worker.kill()
-    await asyncio.to_thread(worker.wait)
+    await asyncio.to_thread(worker.join)
     at_the_kill = concluded(relay), counted(receiver)
     relay.start_worker()
     await until(lambda: has_concluded(relay, 250))

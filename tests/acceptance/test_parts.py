@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import httpx
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from tests.acceptance.conftest import StartRelay
-from tests.acceptance.relays import Account, run, until, wait_until_gone
+from tests.acceptance.forks import typed
+from tests.acceptance.relays import Account, environment, until, wait_until_gone
 from tests.sealed import SECRET_KEY
 from tocsin import Client, PrivateKey
 from tocsin.schemas.schedules import NewSchedule
@@ -20,6 +22,11 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 
 COMMAND: list[str | Path] = [Path(sys.executable).parent / "tocsin"]
 US = Account("us")
+
+
+def told(home: Path, word: str, **changes: str) -> CompletedProcess[str]:
+    """A command that ends by itself."""
+    return typed([word], home, environment(home, **changes))
 
 
 @pytest.fixture
@@ -38,20 +45,20 @@ def servers(home: Path, postgres: Postgres) -> Iterator[dict[str, str]]:
 
 
 def test_migrate_brings_a_database_to_the_newest_version_once(home: Path, servers: dict[str, str]) -> None:
-    first, second = (run([*COMMAND, "migrate"], home, US, **servers) for _ in range(2))
+    first, second = (told(home, "migrate", **servers) for _ in range(2))
     assert "Brought the database from nothing to version" in first.stdout
     assert "already" in second.stdout
     assert first.returncode == second.returncode == 0
 
 
 def test_api_and_worker_run_apart(home: Path, servers: dict[str, str], start: StartRelay) -> None:
-    run([*COMMAND, "migrate"], home, US, **servers)
+    told(home, "migrate", **servers)
     worker = start([*COMMAND, "worker"], US, **servers)
     api = start([*COMMAND, "api"], US, **servers)
 
     worker.wait_for_line("the worker listens")
     api.wait_until_answering()
-    doctor = run([*COMMAND, "doctor"], home, US, **servers, TOCSIN_API_PORT=str(api.port))
+    doctor = told(home, "doctor", **servers, TOCSIN_API_PORT=str(api.port))
 
     assert doctor.returncode == 0, doctor.stdout
     assert httpx.get(f"{api.url}/readyz").status_code == 200
@@ -62,7 +69,7 @@ def test_api_and_worker_run_apart(home: Path, servers: dict[str, str], start: St
 def test_parts_that_are_stopped_while_postgres_is_away_end_in_good_order(
     home: Path, postgres: Postgres, servers: dict[str, str], start: StartRelay
 ) -> None:
-    run([*COMMAND, "migrate"], home, US, **servers)
+    told(home, "migrate", **servers)
     parts = [start([*COMMAND, part], US, **servers, TOCSIN_OUTBOUND_ALLOW="127.0.0.0/8") for part in ("worker", "api")]
     worker, api = parts
     worker.wait_for_line("the worker listens")
@@ -102,7 +109,7 @@ def test_up_starts_no_servers_where_the_environment_names_them(
 def test_no_part_starts_without_the_secret_key(home: Path, servers: dict[str, str], part: str) -> None:
     del servers["TOCSIN_SECRET_KEY"]
 
-    refused = run([*COMMAND, part], home, US, **servers)
+    refused = told(home, part, **servers)
 
     assert refused.returncode == 1
     assert "TOCSIN_SECRET_KEY" in refused.stderr
@@ -114,15 +121,15 @@ def test_the_secret_key_is_replaced_and_the_one_before_opens_nothing_any_more(
     home: Path, servers: dict[str, str]
 ) -> None:
     before = servers.pop("TOCSIN_SECRET_KEY")
-    new = run([*COMMAND, "new-secret-key"], home, US).stdout.strip()
-    run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=before)
-    too_early = run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=new)
+    new = told(home, "new-secret-key").stdout.strip()
+    told(home, "migrate", **servers, TOCSIN_SECRET_KEY=before)
+    too_early = told(home, "migrate", **servers, TOCSIN_SECRET_KEY=new)
     both = {"TOCSIN_SECRET_KEY": new, "TOCSIN_SECRET_KEYS_BEFORE": before}
 
-    resealed = run([*COMMAND, "reseal"], home, US, **servers, **both)
+    resealed = told(home, "reseal", **servers, **both)
 
-    after = run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=new)
-    too_late = run([*COMMAND, "migrate"], home, US, **servers, TOCSIN_SECRET_KEY=before)
+    after = told(home, "migrate", **servers, TOCSIN_SECRET_KEY=new)
+    too_late = told(home, "migrate", **servers, TOCSIN_SECRET_KEY=before)
     assert "Sealed 1 row" in resealed.stdout, resealed.stderr
     assert [each.returncode for each in (too_early, resealed, after, too_late)] == [1, 0, 0, 1]
     assert "TOCSIN_SECRET_KEYS_BEFORE" in too_early.stderr

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from app.local import migrations
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from examples.devchain import DevChain, payments_chain_id
+from tests.acceptance.forks import become_api, forks
 from tests.acceptance.relays import free_port
 from tests.packages import ROOT
 from tests.paying import PAY_TO, PAYER_KEY, Misbehaving, Till, decoded, facilitator_process, fill, sign_payment
@@ -35,32 +37,28 @@ seconds_max = 30.0
 class Api:
     """An API process over servers of its own, which can be killed and started again."""
 
-    environment: dict[str, str]
+    told: dict[str, str]
     database_url: str
     log: Path
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: BaseProcess | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "api"],
-                env={**self.environment, "TOCSIN_API_PORT": str(self.port)},
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = forks.Process(
+            target=become_api, args=(self.told | {"TOCSIN_API_PORT": str(self.port)}, self.log)
+        )
+        self.process.start()
         async with httpx.AsyncClient(trust_env=False) as http:
             await until(lambda: _answers(http, self.url))
 
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.join()
 
     def states(self) -> list[str]:
         with psycopg.connect(self.database_url) as db:
@@ -112,7 +110,6 @@ def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 async def api(servers: dict[str, str], till: Till, facilitator: Misbehaving, tmp_path: Path) -> AsyncIterator[Api]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
     told = {
         "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
         "TOCSIN_PRICES": json.dumps({"POST /v1/schedules": "$0.001"}),
@@ -120,7 +117,7 @@ async def api(servers: dict[str, str], till: Till, facilitator: Misbehaving, tmp
         "TOCSIN_PAYMENTS_FACILITATOR": facilitator.url,
         "TOCSIN_PAYMENTS_RPC_URL": till.chain.url,
     }
-    running = Api({**kept, **servers, **told}, servers["TOCSIN_DATABASE_URL"], tmp_path / "api.log")
+    running = Api({**servers, **told}, servers["TOCSIN_DATABASE_URL"], tmp_path / "api.log")
     await running.start()
     yield running
     running.kill()

@@ -10,7 +10,8 @@ import pytest
 
 from app.local.postgres import Postgres
 from tests.acceptance.conftest import StartRelay, give
-from tests.acceptance.relays import Account, ordinary_account, run
+from tests.acceptance.forks import typed
+from tests.acceptance.relays import Account, environment, ordinary_account, run
 from tests.packages import ROOT
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
@@ -21,7 +22,7 @@ COMMAND = [sys.executable, "-m", "app.cli"]
 def test_a_port_in_use(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        told = refused([*COMMAND, "up", "--port", str(port)], home)
+        told = refused(["up", "--port", str(port)], home)
     assert f"port {port} is in use" in told
     assert "--port" in told
 
@@ -29,20 +30,20 @@ def test_a_port_in_use(home: Path) -> None:
 @pytest.mark.parametrize("option", ["--postgres-port", "--valkey-port"])
 def test_a_port_in_use_for_a_local_server(home: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = refused([*COMMAND, "up", option, str(taken.getsockname()[1])], home, TOCSIN_API_PORT="0")
+        told = refused(["up", option, str(taken.getsockname()[1])], home, TOCSIN_API_PORT="0")
     assert option in told
 
 
 def test_a_home_in_use(home: Path, start: StartRelay) -> None:
     relay = start([*COMMAND, "up"], Account("us"))
     relay.wait_for_line("starts, with its data in")
-    told = refused([*COMMAND, "up"], home)
+    told = refused(["up"], home)
     assert f"is in use by another `tocsin up`, process {relay.process.pid}" in told
 
 
 def test_a_data_directory_in_use(home: Path) -> None:
     server = Postgres.start(home / "relay", durable=False)
-    told = refused([*COMMAND, "up"], home)
+    told = refused(["up"], home)
     server.stop()
     assert f"is in use by Postgres, process {server.pid}" in told
 
@@ -51,7 +52,7 @@ def test_a_data_directory_of_another_version(home: Path) -> None:
     server = Postgres.start(home / "relay", durable=False)
     server.stop()
     (server.data / "PG_VERSION").write_text("17\n")
-    told = refused([*COMMAND, "up"], home)
+    told = refused(["up"], home)
     assert "was made by PostgreSQL 17 and this is 18" in told
 
 
@@ -61,30 +62,30 @@ def test_a_home_of_somebody_else(home: Path, tocsin: list[str | Path]) -> None:
     give(home, ordinary_account())
     (home / "relay" / "postgres").mkdir(parents=True)
     (home / "relay" / "postgres").chmod(0o700)
-    told = refused([*tocsin, "up"], home, ordinary_account())
+    told = refused([*map(str, tocsin), "up"], home, ordinary_account())
     assert "TOCSIN_HOME" in told
 
 
 @pytest.mark.parametrize("command", ["up", "api", "worker", "migrate"])
 def test_an_unreachable_database(home: Path, command: str) -> None:
     url = "postgresql://somebody:secret@127.0.0.1:1/relay"
-    told = refused([*COMMAND, command], home, TOCSIN_DATABASE_URL=url)
+    told = refused([command], home, TOCSIN_DATABASE_URL=url)
     assert "cannot reach the database at 127.0.0.1:1/relay (TOCSIN_DATABASE_URL): Connection refused" in told
     assert "secret" not in told
 
 
 def test_an_unreachable_valkey(home: Path) -> None:
-    told = refused([*COMMAND, "up"], home, TOCSIN_VALKEY_URL="redis://127.0.0.1:1")
+    told = refused(["up"], home, TOCSIN_VALKEY_URL="redis://127.0.0.1:1")
     assert "cannot reach Valkey at 127.0.0.1:1 (TOCSIN_VALKEY_URL): Connection refused" in told
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "migrate"])
 def test_no_database_at_all(home: Path, command: str) -> None:
-    assert "TOCSIN_DATABASE_URL is not set" in refused([*COMMAND, command], home)
+    assert "TOCSIN_DATABASE_URL is not set" in refused([command], home)
 
 
 def test_a_setting_that_makes_no_sense(home: Path) -> None:
-    assert "TOCSIN_API_PORT: " in refused([*COMMAND, "up"], home, TOCSIN_API_PORT="eighty")
+    assert "TOCSIN_API_PORT: " in refused(["up"], home, TOCSIN_API_PORT="eighty")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_chains_that_cannot_be_read(home: Path, chains: str, said: str) -> None:
 
 
 def test_a_doctor_who_finds_something_wrong(home: Path) -> None:
-    found = run([*COMMAND, "doctor"], home, TOCSIN_DATABASE_URL="postgresql://127.0.0.1:1/relay")
+    found = typed(["doctor"], home, environment(home, TOCSIN_DATABASE_URL="postgresql://127.0.0.1:1/relay"))
     assert found.returncode == 1
     assert "wrong  Postgres" in found.stdout
     assert "ok     Valkey" in found.stdout
@@ -129,10 +130,11 @@ def test_make_with_an_old_python(home: Path) -> None:
     assert "Tocsin needs Python 3.11 or newer" in made.stderr
 
 
-def refused(command: list[str | Path] | list[str], home: Path, account: Account | None = None, **changes: str) -> str:
+def refused(command: list[str], home: Path, account: Account | None = None, **changes: str) -> str:
     """The one line of refusal."""
     # Any free port, unless it is the port that is refused: a relay may run on this machine already.
-    ended = run(command, home, account, **{"TOCSIN_API_PORT": "0", **changes})
+    settings = {"TOCSIN_API_PORT": "0", **changes}
+    ended = run(command, home, account, **settings) if account else typed(command, home, environment(home, **settings))
     assert ended.returncode == 1, ended.stdout + ended.stderr
     lines = ended.stderr.splitlines()
     assert len(lines) == 1, ended.stderr

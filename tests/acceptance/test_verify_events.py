@@ -12,6 +12,7 @@ import pytest
 
 from examples.devchain import DevChain, Token, transfer_topic
 from tests.acceptance.conftest import StartRelay
+from tests.acceptance.forks import typed
 from tests.acceptance.relays import Account, environment, until
 from tests.packages import ROOT
 from tocsin import Client, PrivateKey
@@ -39,8 +40,9 @@ async def test_an_event_is_checked_by_whoever_hears_of_it(home: Path, start: Sta
             said, _ = await process.communicate()
             return int(process.returncode or 0), said.decode()
 
-        async def typed(*words: str | Path) -> tuple[int, str]:
-            return await run(*COMMAND, "verify", "event", *words)
+        async def verify(*words: str | Path) -> tuple[int, str]:
+            ended = await asyncio.to_thread(typed, ["verify", "event", *map(str, words)], ROOT, surroundings)
+            return ended.returncode, ended.stdout + ended.stderr
 
         with Client(relay.url, key) as client:
             client.agents.register(key, "a doubter")
@@ -64,22 +66,22 @@ async def test_an_event_is_checked_by_whoever_hears_of_it(home: Path, start: Sta
             (file, "--proof", proof_file, "--rpc", chain.url),
             (file, "--proof", proof_file, "--block-hash", ring["data"]["payload"]["block"]["hash"]),
         ):
-            code, said = await typed(*words)
+            code, said = await verify(*words)
             assert code == 0, said
             assert "holds it" in said
         code, said = await run(sys.executable, "-m", "examples.prove_event", ring["data"]["event_id"], chain.url)
         assert (code, said.partition(" in block")[0]) == (0, "evm.log"), said
 
         for change in (_richer, _elsewhere):
-            code, said = await typed(_written(home / "altered.json", change(ring)), "--rpc", chain.url)
+            code, said = await verify(_written(home / "altered.json", change(ring)), "--rpc", chain.url)
             assert code == 1, said
         for path in _altered(proof["receipt"]["path"]):
             altered = _written(home / "altered.json", proof | {"receipt": {"path": path}})
-            code, said = await typed(file, "--proof", altered, "--rpc", chain.url)
+            code, said = await verify(file, "--proof", altered, "--rpc", chain.url)
             assert code == 1, said
 
         await chain.reorg(1)
-        code, said = await typed(file, "--proof", proof_file, "--rpc", chain.url)
+        code, said = await verify(file, "--proof", proof_file, "--rpc", chain.url)
         assert code == 1, said
         assert "reorganisation" in said
         # With the relay's proof, as long as it remembers the block, and without one.

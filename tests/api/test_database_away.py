@@ -1,9 +1,10 @@
 """While Postgres is away a request is told to come back, and nothing of it has happened."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
+from app.kit.database import Database
 from app.local.postgres import Postgres
 from tests.world import TestAgent
 
@@ -11,11 +12,12 @@ ENDPOINT = {"url": "http://127.0.0.1:9001/rings"}
 
 
 @pytest.fixture
-def stoppable(postgres: Postgres) -> Iterator[Postgres]:
-    """The server of these tests, which runs again afterwards whatever happened."""
+async def stoppable(postgres: Postgres, connections: Database) -> AsyncIterator[Postgres]:
+    """The server of these tests, which runs again afterwards whatever happened, and to which nobody is connected."""
     yield postgres
     if postgres.exit_code() is not None:
         postgres.launch()
+    await connections.close()
 
 
 async def test_a_request_during_a_restart_is_repeated_as_it_was(agent: TestAgent, stoppable: Postgres) -> None:

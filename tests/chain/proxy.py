@@ -48,7 +48,7 @@ class Proxy:
     @classmethod
     @asynccontextmanager
     async def before(cls, upstream: str, tamper: Tamper = honest) -> AsyncIterator[Proxy]:
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(verify=False, trust_env=False, timeout=20) as client:
             proxy = cls(upstream, client)
             proxy.tamper = tamper
             app = web.Application(client_max_size=2**24)

@@ -20,7 +20,7 @@ from tests.chain.proxy import Proxy, Raw, Tamper, honest
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
         yield client
 
 

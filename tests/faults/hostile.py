@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
+from functools import cache
 
 import orjson
 
@@ -55,8 +56,8 @@ async def answers_a_gigabyte(reader: asyncio.StreamReader, writer: asyncio.Strea
 
 async def answers_with_a_bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A body that is a thousand times as large once it is decompressed."""
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
-    await _say(writer, head.encode() + BOMB)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(_bomb())}\r\n\r\n"
+    await _say(writer, head.encode() + _bomb())
 
 
 async def answers_with_a_huge_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -189,9 +190,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     told.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+@cache
 def _bomb() -> bytes:
     gzip = zlib.compressobj(9, wbits=31)
     return b"".join(gzip.compress(bytes(MIB)) for _ in range(bomb_bytes // MIB)) + gzip.flush()
-
-
-BOMB = _bomb()

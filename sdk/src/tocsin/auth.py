@@ -9,8 +9,10 @@ Every request is signed anew when it is sent, so that a retry never repeats a no
 
 import os
 import secrets
+import ssl
 from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -18,7 +20,17 @@ import httpx
 from tocsin.keys import PrivateKey
 from tocsin.signatures import Request, authority_of, joined, sign
 
-__all__ = ["NoKey", "NoRelay", "RequestSigner", "default_key_path", "find_key", "find_url", "is_here", "wall_clock"]
+__all__ = [
+    "NoKey",
+    "NoRelay",
+    "RequestSigner",
+    "authorities",
+    "default_key_path",
+    "find_key",
+    "find_url",
+    "is_here",
+    "wall_clock",
+]
 
 URL_DEFAULT = "http://127.0.0.1:8585"
 lifetime_seconds_default = 60
@@ -96,6 +108,12 @@ def find_url(named: str | None = None, environment: Mapping[str, str] = os.envir
 def is_here(url: str) -> bool:
     """Whether a relay is on this machine: then it is behind no proxy, whatever the environment says."""
     return httpx.URL(url).host in {"localhost", "127.0.0.1", "::1"}
+
+
+@cache
+def authorities(*, trust_env: bool) -> ssl.SSLContext:
+    """Those who vouch for a relay's name: read once a process, which takes longer than all else of a client."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def default_key_path(environment: Mapping[str, str] = os.environ) -> Path:

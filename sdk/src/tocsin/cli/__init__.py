@@ -5,6 +5,8 @@ a `typer.Typer`; the relay adds `up`, `api`, `worker` and others so.
 """
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
@@ -76,9 +78,8 @@ app.command(no_args_is_help=True)(call)
 
 def main() -> None:
     """Run the command line; errors become a line each, and exit code 1."""
-    _mount()
     try:
-        app()
+        _commands()()
     except Problem as problem:
         show.refusal(problem)
         if isinstance(problem, UnknownKey):
@@ -107,10 +108,12 @@ def _is_told(error: Exception) -> bool:
     return isinstance(error, NoKey | NoRelay | NoId | ClientError | OSError)
 
 
-def _mount() -> None:
-    """Add the commands of what else is installed. A broken one costs a warning, and only itself."""
+@cache
+def _commands() -> Callable[[], object]:
+    """Every command, with those of what else is installed. A broken one of these costs a warning, and only itself."""
     for entry in entry_points(group="tocsin.commands"):
         try:
             app.add_typer(entry.load())
         except Exception as error:  # whatever a stranger's import may raise
             show.failure(f"The commands of {entry.value} cannot be loaded: {error!r}")
+    return typer.main.get_command(app)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic_core import from_json
 
-from tocsin.auth import is_here
+from tocsin.auth import authorities, is_here
 
 __all__ = ["Canonical", "NoAnswer", "ask", "height"]
 
@@ -34,7 +34,9 @@ class NoAnswer(Exception):
 def ask(url: str, chain: str, number: int) -> Canonical:
     """The block that the node holds to be the chain's at this height."""
     host = _host(url)
-    with httpx.Client(timeout=timeout_seconds, trust_env=not is_here(url)) as http:
+    trust_env = not is_here(url)
+    verify = authorities(trust_env=trust_env)
+    with httpx.Client(timeout=timeout_seconds, verify=verify, trust_env=trust_env) as http:
         found = _result(http, url, host, "eth_chainId")
         if not isinstance(found, str) or f"eip155:{_number(found)}" != chain:
             raise NoAnswer(f"{host} is a node of another chain than {chain}")

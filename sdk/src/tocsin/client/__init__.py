@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar, cast
 
 import httpx
 
-from tocsin.auth import RequestSigner, find_key, find_url, is_here, wall_clock
+from tocsin.auth import RequestSigner, authorities, find_key, find_url, is_here, wall_clock
 from tocsin.client.areas import (
     Agents,
     Deliveries,
@@ -79,11 +79,13 @@ class Client:
     ) -> None:
         self.url, self.key = find_url(url), key or find_key()
         self._retries, self._pay = retries or Retries(), pay
+        trust_env = not is_here(self.url)
         self._http = httpx.Client(
             base_url=self.url,
             auth=RequestSigner(self.key, clock=clock),
             transport=transport,
-            trust_env=not is_here(self.url),
+            verify=authorities(trust_env=trust_env),
+            trust_env=trust_env,
         )
         self.agents = Agents(self)
         self.endpoints = Endpoints(self)
@@ -154,11 +156,13 @@ class AsyncClient:
     ) -> None:
         self.url, self.key = find_url(url), key or find_key()
         self._retries, self._pay = retries or Retries(), pay
+        trust_env = not is_here(self.url)
         self._http = httpx.AsyncClient(
             base_url=self.url,
             auth=RequestSigner(self.key, clock=clock),
             transport=transport,
-            trust_env=not is_here(self.url),
+            verify=authorities(trust_env=trust_env),
+            trust_env=trust_env,
         )
         self.agents = Agents(self)
         self.endpoints = Endpoints(self)
