@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC
 from typing import Any, Protocol, Self
 
@@ -90,7 +90,10 @@ class Database:
             },
         )
         _ping_the_idle(self.engine.sync_engine)
-        self._sessions = async_sessionmaker(self.engine, class_=Session, expire_on_commit=False)
+        # Closed for good: one that was used after its end would begin a transaction that nobody ends.
+        self._sessions = async_sessionmaker(
+            self.engine, class_=Session, expire_on_commit=False, close_resets_only=False
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
@@ -116,11 +119,15 @@ async def _committed(db: Session) -> AsyncGenerator[Session]:
         yield db
         await db.commit()
     except BaseException:
-        # Rolled back, and the connection given back, also where the one who waits for it is cancelled.
-        await asyncio.shield(db.close())
+        db.leave()
+        # Rolled back, and the connection given back, also where the one who waits for it is cancelled. With a server
+        # that has gone meanwhile there is nothing to roll back; who was cancelled still has to end by that.
+        with suppress(DBAPIError):
+            await asyncio.shield(db.close())
         raise
     # The commit has given the connection back: what is left of the session is what it remembers.
-    db.expunge_all()
+    db.leave()
+    db.sync_session.close()
 
 
 def first_line(error: DBAPIError | PoolTimeout) -> str:

@@ -24,7 +24,7 @@ class Session(AsyncSession):
     """As any other of SQLAlchemy's, but `execute` of text takes the short way. `Database.transaction` opens it."""
 
     _connection: AsyncConnection
-    _driver: psycopg.AsyncConnection[tuple[Any, ...]]
+    _driver: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
 
     async def open(self) -> None:
         """Take a connection and begin. From here on it is known what time it is (`Clock.now`)."""
@@ -34,24 +34,32 @@ class Session(AsyncSession):
         self._driver = cast(Any, taken.driver_connection)
         self.info[Reading] = taken.info[Reading]
 
+    def leave(self) -> None:
+        """Say nothing more: the connection is somebody else's from here on, and so is the transaction it is in."""
+        self._driver = None
+
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Result[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Raises the same errors, by the same names, whichever way is taken."""
         is_plain = type(statement) is TextClause and not options and (params is None or type(params) is dict)
         # SQLAlchemy makes a savepoint when it hears of the first statement behind it.
         if is_plain and not self.in_nested_transaction():
-            return await self._said(_spoken(statement.text), cast("dict[str, Any]", params or {}))
+            assert self._driver is not None, "the transaction has ended"
+            return await self._said(self._driver, _spoken(statement.text), cast("dict[str, Any]", params or {}))
         return await super().execute(statement, cast(Any, params), **options)
 
-    async def _said(self, spoken: "_Spoken", values: Mapping[str, Any]) -> Result[Any]:
+    async def _said(
+        self, driver: psycopg.AsyncConnection[tuple[Any, ...]], spoken: "_Spoken", values: Mapping[str, Any]
+    ) -> Result[Any]:
         try:
-            cursor = await self._driver.execute(spoken.statement, values)
-            rows = await cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else ()
+            cursor = await driver.execute(spoken.statement, values)
+            width = 0 if cursor.pgresult is None else cursor.pgresult.nfields
+            rows = await cursor.fetchall() if width else ()
         except psycopg.Error as error:
-            if self._driver.closed:
+            if driver.closed:
                 # So that the pool gives it to nobody else, and the end of the transaction does not speak to it.
                 await self._connection.invalidate(error)
             raise _wrapped(spoken, error) from error
-        return IteratorResult(spoken.columns_of(cursor), iter(rows))
+        return IteratorResult(spoken.columns_of(cursor, width), iter(rows))
 
 
 @dataclass(slots=True)
@@ -60,10 +68,13 @@ class _Spoken:
 
     statement: bytes
     columns: SimpleResultMetaData | None = None
+    width: int = 0
 
-    def columns_of(self, cursor: psycopg.AsyncCursor[Any]) -> SimpleResultMetaData:
-        if self.columns is None:
+    def columns_of(self, cursor: psycopg.AsyncCursor[Any], width: int) -> SimpleResultMetaData:
+        # `select *` has another number of them once the table was altered under us.
+        if self.columns is None or self.width != width:
             self.columns = SimpleResultMetaData([column.name for column in cursor.description or ()])
+            self.width = width
         return self.columns
 
 

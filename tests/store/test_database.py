@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
 
 from app.identity.models import Agent
 from app.kit.clock import SystemClock
@@ -149,6 +149,72 @@ async def test_whoever_is_cancelled_in_a_statement_leaves_a_connection_that_work
 
     async with lonely_database.transaction() as db:
         assert (await db.execute(text("select 1"))).scalar_one() == 1
+
+
+@pytest.mark.parametrize("again_after_seconds", [0.0, 0.001, 0.002])
+async def test_whoever_is_cancelled_twice_ends_by_that_and_not_by_what_came_of_the_connection(
+    lonely_database: Database, again_after_seconds: float
+) -> None:
+    async def wait_for_ever() -> None:
+        async with lonely_database.transaction() as db:
+            is_asking.set()
+            await db.execute(text("select pg_sleep(3600)"))
+
+    is_asking = asyncio.Event()
+    waiting = asyncio.create_task(wait_for_ever())
+    await is_asking.wait()
+    waiting.cancel()
+    asyncio.get_running_loop().call_later(again_after_seconds, waiting.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    async with lonely_database.transaction() as db:
+        assert (await db.execute(text("select 1"))).scalar_one() == 1
+
+
+async def test_whoever_is_cancelled_while_the_server_is_gone_ends_by_that(
+    database: Database, lonely_database: Database
+) -> None:
+    async def wait_for_ever() -> None:
+        async with lonely_database.transaction() as db:
+            pid = (await db.execute(text("select pg_backend_pid()"))).scalar_one()
+            async with database.transaction() as other:
+                await other.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            is_gone.set()
+            await asyncio.Event().wait()
+
+    is_gone = asyncio.Event()
+    waiting = asyncio.create_task(wait_for_ever())
+    await is_gone.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    async with lonely_database.transaction() as db:
+        assert (await db.execute(text("select 1"))).scalar_one() == 1
+
+
+async def test_a_session_says_nothing_once_its_transaction_has_ended(lonely_database: Database) -> None:
+    async with lonely_database.transaction() as ended:
+        await ended.execute(text("select 1"))
+
+    async with lonely_database.transaction():  # by the same connection
+        with pytest.raises(AssertionError, match="has ended"):
+            await ended.execute(text("select 1"))
+        with pytest.raises(InvalidRequestError):
+            await ended.scalars(select(Agent))
+
+
+async def test_text_that_asks_for_all_columns_has_those_that_there_are_by_now(database: Database) -> None:
+    ask = text("select * from pg_temp.altered")
+    async with database.transaction() as db:
+        await db.execute(text("create temporary table altered (a integer, b integer) on commit drop"))
+        await db.execute(text("insert into pg_temp.altered values (1, 2)"))
+        before = (await db.execute(ask)).mappings().one()
+        await db.execute(text("alter table pg_temp.altered drop column a"))
+        after = (await db.execute(ask)).mappings().one()
+
+    assert (before, after) == ({"a": 1, "b": 2}, {"b": 2})
 
 
 async def test_the_time_goes_on_within_a_transaction_and_is_never_ahead_of_the_servers(database: Database) -> None:
