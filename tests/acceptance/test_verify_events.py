@@ -85,10 +85,10 @@ async def test_an_event_is_checked_by_whoever_hears_of_it(home: Path, start: Sta
         assert code == 1, said
         assert "reorganisation" in said
         # With the relay's proof, as long as it remembers the block, and without one.
-        code, said = await typed(file, "--rpc", chain.url)
+        code, said = await verify(file, "--rpc", chain.url)
         assert code == 1, said
         assert "reorganisation" in said
-        code, said = await typed(_written(home / "back.json", ring | {"type": "event.retracted"}), "--rpc", chain.url)
+        code, said = await verify(_written(home / "back.json", ring | {"type": "event.retracted"}), "--rpc", chain.url)
         assert code == 0, said
         assert "is not on the chain" in said
 
