@@ -1,5 +1,6 @@
 """Real servers for every test: one Postgres and one Valkey per test process, emptied between tests."""
 
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,10 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 hypothesis_settings.load_profile("ci")
+
+# A shell that runs us in its background has us ignore SIGINT, and whoever we start inherits that, and is interrupted by
+# tests in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NewAgent = Callable[[], Awaitable[TestAgent]]
 

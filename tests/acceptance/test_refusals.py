@@ -97,7 +97,7 @@ def test_a_setting_that_makes_no_sense(home: Path) -> None:
     ],
 )
 def test_chains_that_cannot_be_read(home: Path, chains: str, said: str) -> None:
-    assert said in refused([*COMMAND, "doctor"], home, TOCSIN_CHAINS=chains)
+    assert said in refused(["doctor"], home, TOCSIN_CHAINS=chains)
 
 
 def test_a_doctor_who_finds_something_wrong(home: Path) -> None:

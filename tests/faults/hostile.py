@@ -149,6 +149,7 @@ class Hostile:
 @asynccontextmanager
 async def besieged() -> AsyncIterator[Hostile]:
     """A hostile server that listens until the block ends."""
+    _bomb()  # takes seconds, in which nobody here would hear a ring
     hostile = Hostile()
     calls: set[asyncio.Task[None]] = set()
 

@@ -25,7 +25,7 @@ True
     ├── RequestTimeout 408
     ├── Conflict 409
     │   ├── IdempotencyConflict · AlreadyRegistered · EndpointNotActive · PaymentReused · DeliveryPending
-    │   └── DeliveryConcluded · TooManySubscriptions · NotProvable
+    │   └── DeliveryConcluded · TooManySubscriptions · TooManyCalls · NotProvable
     ├── Gone 410
     │   └── PayloadGone · BlockGone
     ├── PreconditionFailed 412
