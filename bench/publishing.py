@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
-import httpx
 import psutil
 
 from app.local.ports import free_port
 from bench import report
 from bench.deliveries import add_endpoint, opened
-from bench.stage import Stage
+from bench.stage import Stage, answering
 from tocsin import AsyncClient, PrivateKey, signatures
 from tocsin.keys import base64url
 
@@ -45,15 +44,8 @@ async def _report(on: Stage) -> None:
 async def _started(on: Stage, *command: str, port: int, **environment: str) -> tuple[str, psutil.Process]:
     process = on.start(*command, **environment)
     url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(trust_env=False) as client:
-        for _ in range(600):
-            try:
-                (await client.get(f"{url}/healthz")).raise_for_status()
-            except httpx.HTTPError:
-                await asyncio.sleep(0.1)
-            else:
-                return url, psutil.Process(process.pid)
-    raise TimeoutError(f"{command} does not answer")
+    await answering(url)
+    return url, psutil.Process(process.pid)
 
 
 async def _agent(on: Stage, url: str) -> PrivateKey:

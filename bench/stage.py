@@ -1,5 +1,6 @@
 """What a measurement runs on: real servers in a temporary home, and processes that end with it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from app.deliveries.secrets import Secrets
 from app.kit.sealing import Keyring, SecretKey
@@ -105,6 +108,18 @@ def running(*command: str, environment: Mapping[str, str] | None = None) -> Iter
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+async def answering(url: str) -> None:
+    """Wait until what has just been started there answers `GET /healthz`."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(600):
+            try:
+                (await client.get(f"{url}/healthz")).raise_for_status()
+                return
+            except httpx.HTTPError:
+                await asyncio.sleep(0.2)
+    raise TimeoutError(f"nothing answers at {url}")
 
 
 @contextmanager

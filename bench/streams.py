@@ -5,12 +5,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-import httpx
 import psutil
 
 from app.local.ports import free_port
 from bench.report import line
-from bench.stage import Stage
+from bench.stage import Stage, answering
 from tocsin import AsyncClient, PrivateKey, signatures
 from tocsin.schemas.subscriptions import EvmLog, NewSubscription
 
@@ -32,7 +31,7 @@ async def _report(stage: Stage) -> None:
     watched = f'{{"{chain}": {{"rpc_url": "http://127.0.0.1:1"}}}}'
     environment = {"TOCSIN_API_PORT": str(port), "TOCSIN_CHAINS": watched}
     api = stage.start("-c", "from tocsin.cli import main; main()", "api", **environment)
-    await _answering(url)
+    await answering(url)
     paths = [await _subscribed(url, number) for number in range(agents)]
     # What the first ones make the process load is not counted for each.
     first = [await _opened(url, key, path) for key, path in paths]
@@ -51,17 +50,6 @@ async def _report(stage: Stage) -> None:
     line("CPU while nothing happens", f"{share:.1%} of a core")
     for writer in (*first, *opened):
         writer.close()
-
-
-async def _answering(url: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        for _ in range(600):
-            try:
-                (await client.get(f"{url}/healthz")).raise_for_status()
-                return
-            except httpx.HTTPError:
-                await asyncio.sleep(0.2)
-    raise TimeoutError("the API does not answer")
 
 
 async def _subscribed(url: str, number: int) -> tuple[PrivateKey, str]:

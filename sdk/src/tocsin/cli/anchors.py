@@ -34,9 +34,7 @@ class NoAnswer(Exception):
 def ask(url: str, chain: str, number: int) -> Canonical:
     """The block that the node holds to be the chain's at this height."""
     host = _host(url)
-    trust_env = not is_here(url)
-    verify = authorities(trust_env=trust_env)
-    with httpx.Client(timeout=timeout_seconds, verify=verify, trust_env=trust_env) as http:
+    with _client(url) as http:
         found = _result(http, url, host, "eth_chainId")
         if not isinstance(found, str) or f"eip155:{_number(found)}" != chain:
             raise NoAnswer(f"{host} is a node of another chain than {chain}")
@@ -56,8 +54,13 @@ def ask(url: str, chain: str, number: int) -> Canonical:
 def height(url: str, block_hash: str) -> int | None:
     """The number of the block of this hash, on the chain or not; None where the node does not have it."""
     host = _host(url)
-    with httpx.Client(timeout=timeout_seconds, trust_env=not is_here(url)) as http:
+    with _client(url) as http:
         return _number(_block(_result(http, url, host, "eth_getBlockByHash", block_hash, False)).get("number"))
+
+
+def _client(url: str) -> httpx.Client:
+    trust_env = not is_here(url)
+    return httpx.Client(timeout=timeout_seconds, verify=authorities(trust_env=trust_env), trust_env=trust_env)
 
 
 def _host(url: str) -> str:
