@@ -212,7 +212,8 @@ async def add(
 
 
 # Of a claimed delivery `d`, and what is needed of everything else: the end of every statement that claims, which says
-# itself what `was_due_at`.
+# itself what `was_due_at`. Messages are looked up one by one (`offset 0` keeps it so): a join is planned for as many as
+# may be claimed, and reads a week of messages for the three that were.
 claimed_columns = "d.id, d.attempts, d.attempts_before, d.unsent, d.agent_id, d.endpoint_id, d.message_id, d.order_key"
 loaded = """
     select c.id, c.attempts, c.attempts_before, c.unsent, c.agent_id, c.endpoint_id, c.message_id, c.order_key,
@@ -220,7 +221,8 @@ loaded = """
         e.retry_seconds, e.timeout_seconds,
         coalesce(e.max_in_flight, e.rate_per_second) is not null, l.breaker, l.failures, m.body, m.subject,
         c.was_due_at, m.traceparent
-    from claimed c join messages m on m.id = c.message_id
+    from claimed c
+        join lateral (select body, subject, traceparent from messages where id = c.message_id offset 0) m on true
         left join endpoints e on e.id = c.endpoint_id left join lanes l on l.endpoint_id = c.endpoint_id
 """
 
