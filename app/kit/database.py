@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.util import await_
 
 from app.kit import limits, telemetry
@@ -71,6 +71,8 @@ class Database:
             make_url(url).set(drivername="postgresql+tocsin"),
             pool_size=connections,
             max_overflow=0,
+            # Used last, used next: its server process has plans and caches at hand. By turns, each of them were cold.
+            pool_use_lifo=True,
             pool_timeout=limits.database_wait_seconds,
             # An error that is logged would show what it was about: webhook secrets, keys, payloads.
             hide_parameters=True,
@@ -90,16 +92,12 @@ class Database:
             },
         )
         _ping_the_idle(self.engine.sync_engine)
-        # Closed for good: one that was used after its end would begin a transaction that nobody ends.
-        self._sessions = async_sessionmaker(
-            self.engine, class_=Session, expire_on_commit=False, close_resets_only=False
-        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """A session in a transaction of its own. When the block has ended, its changes are durable."""
         try:
-            async with _committed(self._sessions()) as db:
+            async with _committed(Session(self.engine)) as db:
                 yield db
         except (DBAPIError, PoolTimeout) as error:
             kind = _kind(error)
@@ -119,15 +117,11 @@ async def _committed(db: Session) -> AsyncGenerator[Session]:
         yield db
         await db.commit()
     except BaseException:
-        db.leave()
         # Rolled back, and the connection given back, also where the one who waits for it is cancelled. With a server
         # that has gone meanwhile there is nothing to roll back; who was cancelled still has to end by that.
         with suppress(DBAPIError):
             await asyncio.shield(db.close())
         raise
-    # The commit has given the connection back: what is left of the session is what it remembers.
-    db.leave()
-    db.sync_session.close()
 
 
 def first_line(error: DBAPIError | PoolTimeout) -> str:

@@ -14,6 +14,7 @@ drain_rounds_max = 1_000
 sweep_seconds = 1.0
 wake_expiry_seconds = 5
 wake_poll_seconds = 0.015
+rings_apart_seconds = 0.02  # of one process for one feature; the first of them goes at once
 
 # Database
 database_connections_default = 8

@@ -1,8 +1,8 @@
 """A session whose text goes to the driver as it is.
 
 Objects and built queries go SQLAlchemy's way. Most of what the relay asks is text with named parameters, and for that
-the way is long: two greenlets, a look into a compiler's cache, and a cursor that learns its columns anew each time.
-Together they cost more than psycopg itself does.
+the way is long: a session that keeps books of objects, two greenlets, a look into a compiler's cache, and a cursor that
+learns its columns anew each time. Together they cost more than psycopg itself does.
 """
 
 from collections.abc import Mapping
@@ -11,41 +11,94 @@ from functools import lru_cache
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Result, TextClause, text
+from sqlalchemy import Connection, Result, RootTransaction, TextClause, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.util import greenlet_spawn
 
 from app.kit.clock import Reading
 
 
 class Session(AsyncSession):
-    """As any other of SQLAlchemy's, but `execute` of text takes the short way. `Database.transaction` opens it."""
+    """One transaction, from `open` to `commit` or `close`. As any other session of SQLAlchemy's, but `execute` of text
+    takes the short way, and what the long way needs is made when it is first taken."""
 
-    _connection: AsyncConnection
+    _connection: Connection
+    _transaction: RootTransaction
     _driver: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._info = dict[Any, Any]()
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"sync_session", "_proxied"}:
+            raise AttributeError(f"a session has no {name}")
+        self._still()
+        connection = AsyncConnection(self._engine, self._connection)
+        # Closed for good: one that was used after its end would begin a transaction that nobody ends.
+        super().__init__(connection, expire_on_commit=False, close_resets_only=False)
+        return self.__dict__[name]
+
+    @property
+    def info(self) -> dict[Any, Any]:
+        """What is known of this transaction: when it began (`Reading`)."""
+        return self._info
 
     async def open(self) -> None:
         """Take a connection and begin. From here on it is known what time it is (`Clock.now`)."""
-        self._connection = await self.connection()
-        assert self._connection.sync_connection is not None
-        taken = self._connection.sync_connection.connection
+        await greenlet_spawn(self._begin)
+        taken = self._connection.connection
         self._driver = cast(Any, taken.driver_connection)
-        self.info[Reading] = taken.info[Reading]
+        self._info[Reading] = taken.info[Reading]
 
-    def leave(self) -> None:
-        """Say nothing more: the connection is somebody else's from here on, and so is the transaction it is in."""
+    async def commit(self) -> None:
+        """Make what was done durable, and give the connection back."""
         self._driver = None
+        await greenlet_spawn(self._conclude)
+
+    async def close(self) -> None:
+        """Roll back what was not committed, and give the connection back."""
+        # First of all: from here on the connection is somebody else's, and so is the transaction that it is in.
+        self._driver = None
+        await greenlet_spawn(self._abandon)
 
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Result[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Raises the same errors, by the same names, whichever way is taken."""
         is_plain = type(statement) is TextClause and not options and (params is None or type(params) is dict)
         # SQLAlchemy makes a savepoint when it hears of the first statement behind it.
-        if is_plain and not self.in_nested_transaction():
-            assert self._driver is not None, "the transaction has ended"
-            return await self._said(self._driver, _spoken(statement.text), cast("dict[str, Any]", params or {}))
+        if is_plain and not (self._keeps_objects and self.in_nested_transaction()):
+            return await self._said(self._still(), _spoken(statement.text), cast("dict[str, Any]", params or {}))
         return await super().execute(statement, cast(Any, params), **options)
+
+    # In a greenlet each, where SQLAlchemy waits for its driver as if it were not asynchronous.
+
+    def _begin(self) -> None:
+        self._connection = self._engine.sync_engine.connect()
+        self._transaction = self._connection.begin()
+
+    def _conclude(self) -> None:
+        if self._keeps_objects:
+            self.sync_session.commit()
+        self._transaction.commit()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        if self._keeps_objects:
+            self.sync_session.close()
+        if "_connection" in self.__dict__:
+            self._connection.close()
+
+    @property
+    def _keeps_objects(self) -> bool:
+        return "sync_session" in self.__dict__
+
+    def _still(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        if self._driver is None:
+            raise InvalidRequestError("the transaction has ended")
+        return self._driver
 
     async def _said(
         self, driver: psycopg.AsyncConnection[tuple[Any, ...]], spoken: "_Spoken", values: Mapping[str, Any]
@@ -57,7 +110,7 @@ class Session(AsyncSession):
         except psycopg.Error as error:
             if driver.closed:
                 # So that the pool gives it to nobody else, and the end of the transaction does not speak to it.
-                await self._connection.invalidate(error)
+                await greenlet_spawn(self._connection.invalidate, error)
             raise _wrapped(spoken, error) from error
         return IteratorResult(spoken.columns_of(cursor, width), iter(rows))
 

@@ -10,6 +10,7 @@ after that moment is a new job, whatever was rung before it is seen by this one.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from arq.connections import ArqRedis
@@ -45,20 +46,22 @@ class Silence:
 
 
 class _Calls:
-    """At most one running call per feature; a request that comes while it runs is answered by one more round."""
+    """At most one running call per feature; a request that comes while it runs is answered by one more round, which
+    begins so many seconds after the call has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart_seconds: float = 0.0) -> None:
+        self._apart_seconds = apart_seconds
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._closed = False
+        self._closed = asyncio.Event()
         self._troubled: dict[str, str] = {}
 
     def is_running(self, feature: str) -> bool:
         return feature in self._running
 
     def start(self, feature: str, act: Callable[[], Awaitable[object]]) -> None:
-        if self._closed:
+        if self._closed.is_set():
             return
         self._again.add(feature)
         if feature not in self._running:
@@ -69,17 +72,20 @@ class _Calls:
             self._timers[feature].cancel()
         self._timers[feature] = asyncio.get_running_loop().call_later(seconds, self.start, feature, act)
 
-    async def close(self) -> None:
-        self._closed = True
+    async def close(self) -> set[str]:
+        """Start nothing more, and wait for what runs. Returns what was asked for since it began."""
+        self._closed.set()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.gather(*self._running.values())
+        return self._again
 
     async def _run(self, feature: str, act: Callable[[], Awaitable[object]]) -> None:
         try:
-            while feature in self._again and not self._closed:
+            while feature in self._again and not self._closed.is_set():
                 self._again.discard(feature)
                 await act()
+                await self._pause()
             self._tell_of_database(feature, None)
         except AWAY as error:
             # This round ends here, the next sweep starts another.
@@ -89,6 +95,11 @@ class _Calls:
             log.exception("a drain stopped", feature=feature)
         finally:
             del self._running[feature]
+
+    async def _pause(self) -> None:
+        if self._apart_seconds:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), self._apart_seconds)
 
     def _tell_of_database(self, feature: str, trouble: str | None) -> None:
         """A line when a feature's trouble with the database begins, changes or ends, and none while it lasts."""
@@ -131,11 +142,15 @@ class Bells:
 
 
 class Doorbell:
-    """Rings the workers from a process that is none: one arq job per feature, while none is waiting."""
+    """Rings the workers from a process that is none: one arq job per feature, while none is waiting.
+
+    Under load every commit rings, and a ring is up to five trips to Valkey, and a round of a worker's. So the first goes
+    at once, and those after it together.
+    """
 
     def __init__(self, url: str) -> None:
         self._valkey = connect(url)
-        self._calls = _Calls()
+        self._calls = _Calls(limits.rings_apart_seconds)
 
     def ring(self, feature: str) -> None:
         self._calls.start(feature, lambda: self._enqueue(feature))
@@ -144,7 +159,8 @@ class Doorbell:
         self._calls.start_in(seconds, feature, lambda: self._enqueue(feature))
 
     async def close(self) -> None:
-        await self._calls.close()
+        for feature in await self._calls.close():
+            await self._enqueue(feature)
         await self._valkey.aclose(close_connection_pool=True)
 
     async def _enqueue(self, feature: str) -> None:

@@ -199,10 +199,31 @@ async def test_a_session_says_nothing_once_its_transaction_has_ended(lonely_data
         await ended.execute(text("select 1"))
 
     async with lonely_database.transaction():  # by the same connection
-        with pytest.raises(AssertionError, match="has ended"):
+        with pytest.raises(InvalidRequestError, match="has ended"):
             await ended.execute(text("select 1"))
+        with pytest.raises(InvalidRequestError, match="has ended"):
+            await ended.scalars(select(Agent))
+
+
+async def test_a_session_that_kept_objects_says_nothing_either_once_its_transaction_has_ended(
+    lonely_database: Database,
+) -> None:
+    async with lonely_database.transaction() as ended:
+        await ended.scalars(select(Agent))
+
+    async with lonely_database.transaction():  # by the same connection
         with pytest.raises(InvalidRequestError):
             await ended.scalars(select(Agent))
+
+
+async def test_what_is_asked_one_by_one_is_asked_by_the_same_connection(database: Database) -> None:
+    async def backend() -> int:
+        async with database.transaction() as db:
+            return (await db.execute(text("select pg_backend_pid()"))).scalar_one()
+
+    await asyncio.gather(*(backend() for _ in range(4)))  # opens several
+
+    assert len({await backend() for _ in range(8)}) == 1
 
 
 async def test_text_that_asks_for_all_columns_has_those_that_there_are_by_now(database: Database) -> None:

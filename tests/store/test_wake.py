@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from sqlalchemy.exc import OperationalError
 
-from app.kit import telemetry
+from app.kit import limits, telemetry
 from app.kit.wake import Bells, Doorbell, waiting_key
 from app.local.valkey import Valkey
 from app.settings import Settings
@@ -23,6 +23,7 @@ __all__ = ["written"]
 async def client(valkey: Valkey) -> AsyncIterator[Redis]:
     async with Redis.from_url(valkey.url) as opened:
         await opened.flushall()
+        await opened.config_resetstat()
         yield opened
 
 
@@ -62,6 +63,36 @@ async def test_rings_wait_as_one_while_no_worker_listens(doorbell: Doorbell, cli
     await doorbell.close()
     assert await client.zcard("arq:queue") == 1
     assert await client.get(waiting_key("deliveries")) is not None
+
+
+async def test_rings_that_follow_one_another_go_together(
+    valkey: Valkey, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "rings_apart_seconds", 3600)
+    doorbell = Doorbell(valkey.url)
+    doorbell.ring("deliveries")
+    while await _rung(client) < 1:
+        await asyncio.sleep(0)
+    for _ in range(50):
+        doorbell.ring("deliveries")
+        await asyncio.sleep(0)
+
+    assert await _rung(client) == 1
+    await doorbell.close()
+    assert await _rung(client) == 2
+
+
+async def test_what_was_rung_before_the_doorbell_closed_is_rung(valkey: Valkey, client: Redis) -> None:
+    doorbell = Doorbell(valkey.url)
+    doorbell.ring("deliveries")
+    await doorbell.close()
+    assert await client.zcard("arq:queue") == 1
+
+
+async def _rung(client: Redis) -> int:
+    """How often Valkey was asked to let a wake wait, in this test."""
+    statistics = await client.info("commandstats")
+    return statistics.get("cmdstat_set", {}).get("calls", 0)
 
 
 async def test_a_flushed_valkey_hears_the_next_ring(
