@@ -144,7 +144,7 @@ class Bells:
 class Doorbell:
     """Rings the workers from a process that is none: one arq job per feature, while none is waiting.
 
-    Under load every commit rings, and a ring is up to five trips to Valkey, and a round of a worker's. So the first goes
+    Under load every commit rings, and a ring is up to five trips to Valkey and a round of a worker's. So the first goes
     at once, and those after it together.
     """
 
