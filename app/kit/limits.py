@@ -15,6 +15,7 @@ sweep_seconds = 1.0
 wake_expiry_seconds = 5
 wake_poll_seconds = 0.015
 rings_apart_seconds = 0.02  # of one process for one feature; the first of them goes at once
+last_rings_seconds = 1.0  # in which a process that ends rings what it has not rung yet
 
 # Database
 database_connections_default = 8

@@ -47,7 +47,7 @@ class Silence:
 
 class _Calls:
     """At most one running call per feature; a request that comes while it runs is answered by one more round, which
-    begins so many seconds after the call has ended."""
+    begins `apart_seconds` after the call has ended."""
 
     def __init__(self, apart_seconds: float = 0.0) -> None:
         self._apart_seconds = apart_seconds
@@ -73,12 +73,13 @@ class _Calls:
         self._timers[feature] = asyncio.get_running_loop().call_later(seconds, self.start, feature, act)
 
     async def close(self) -> set[str]:
-        """Start nothing more, and wait for what runs. Returns what was asked for since it began."""
+        """Start nothing more, and wait for what runs. Returns, once, what was asked for since it began."""
         self._closed.set()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.gather(*self._running.values())
-        return self._again
+        left, self._again = self._again, set()
+        return left
 
     async def _run(self, feature: str, act: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -144,7 +145,7 @@ class Bells:
 class Doorbell:
     """Rings the workers from a process that is none: one arq job per feature, while none is waiting.
 
-    Under load every commit rings, and a ring is up to five trips to Valkey and a round of a worker's. So the first goes
+    Under load every commit rings, and a ring is up to four trips to Valkey and a round of a worker's. So the first goes
     at once, and those after it together.
     """
 
@@ -159,8 +160,13 @@ class Doorbell:
         self._calls.start_in(seconds, feature, lambda: self._enqueue(feature))
 
     async def close(self) -> None:
-        for feature in await self._calls.close():
-            await self._enqueue(feature)
+        """Ring what is left. A Valkey that does not answer holds the end of a process up for no more than a second."""
+        try:
+            async with asyncio.timeout(limits.last_rings_seconds):
+                for feature in await self._calls.close():
+                    await self._enqueue(feature)
+        except TimeoutError:
+            log.warning("the last wakes were lost; the sweep will find the work")
         await self._valkey.aclose(close_connection_pool=True)
 
     async def _enqueue(self, feature: str) -> None:

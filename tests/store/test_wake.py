@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -87,6 +88,25 @@ async def test_what_was_rung_before_the_doorbell_closed_is_rung(valkey: Valkey, 
     doorbell.ring("deliveries")
     await doorbell.close()
     assert await client.zcard("arq:queue") == 1
+
+
+async def test_a_doorbell_that_was_closed_rings_no_more(valkey: Valkey, client: Redis) -> None:
+    doorbell = Doorbell(valkey.url)
+    doorbell.ring("deliveries")
+    await doorbell.close()
+    await client.flushall()
+    doorbell.ring("deliveries")
+    await doorbell.close()
+    assert await client.zcard("arq:queue") == 0
+
+
+async def test_a_valkey_that_never_answers_holds_up_the_end_for_a_second_and_not_for_each_ring() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        doorbell = Doorbell(f"redis://127.0.0.1:{deaf.getsockname()[1]}")
+        for number in range(20):  # each of which would give up after a second
+            doorbell.ring(f"feature-{number}")
+        async with asyncio.timeout(10):
+            await doorbell.close()
 
 
 async def _rung(client: Redis) -> int:
