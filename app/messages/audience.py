@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
+from pydantic_core import from_json
 
 from app.kit import limits
 from tocsin.filters import Filter
@@ -68,5 +69,5 @@ def _patterns(text: str) -> list[str] | None:
 
 @lru_cache(maxsize=limits.publish_filters_cached_max)
 def _filter(text: str) -> Filter | None:
-    spec = orjson.loads(text)
+    spec = from_json(text)  # which keeps all digits of an integer
     return None if spec is None else Filter(spec)

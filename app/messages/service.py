@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
+from pydantic_core import from_json
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.models import Message
@@ -51,7 +51,7 @@ class Messages:
         """A published message, with what became of it."""
         message = require(await store.message(db, sender_id, message_id), "message of yours")
         counts = await store.counts(db, message.delivery_ids or ())
-        data = orjson.loads(message.body)["data"] if message.body else None
+        data = from_json(message.body)["data"] if message.body else None
         members = _shown(message).model_dump() | {"data": data, "expunged_at": message.expunged_at}
         return wire.MessageDetail.model_validate(members | {"deliveries": wire.DeliveryCounts(**counts)})
 

@@ -35,7 +35,7 @@ def is_genuine(headers, body: bytes) -> bool:
 class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length", 0))
-        if length > body_bytes_max:
+        if not 0 <= length <= body_bytes_max:
             return self.answer(413)
         body = self.rfile.read(length)
         if not is_genuine(self.headers, body):

@@ -262,6 +262,35 @@ async def test_what_cannot_be_sent_is_refused_by_its_place(agent: TestAgent, bod
     assert refused.json()["errors"][0]["pointer"] == pointer
 
 
+async def test_an_integer_keeps_its_digits_wherever_it_is_shown(
+    services: Services, agent: TestAgent, receiver: Receiver
+) -> None:
+    wei, large = 2**255 + 1, 10**400
+    await endpoint(agent, receiver.url, filter={"wei": wei, "large": {"$gte": large}})
+    await work(services)
+
+    published = await agent.post("/v1/messages", {"type": "t", "data": {"wei": wei, "large": large}})
+    await work(services)
+
+    [ring], told = receiver.rings, published.json()
+    shown = await agent.get(f"/v1/messages/{told['id']}")
+    delivery = await agent.get(f"/v1/deliveries/{told['deliveries'][0]['id']}")
+    said = {"wei": wei, "large": large}
+    assert json.loads(ring.body)["data"] == said
+    assert shown.json()["data"] == said
+    assert delivery.json()["body"]["data"] == said
+
+
+@pytest.mark.parametrize("number", [1e400, float("nan")])
+async def test_a_number_that_json_has_not_is_refused(agent: TestAgent, number: float) -> None:
+    published = await agent.post("/v1/messages", {"type": "t", "data": [number]})
+    registered = await agent.post("/v1/endpoints", {"url": URL, "filter": {"a": number}})
+
+    for refused in (published, registered):
+        assert refused.status_code == 422
+        assert "write it as a string" in refused.json()["detail"]
+
+
 async def test_a_body_beyond_the_bound_is_refused(agent: TestAgent) -> None:
     refused = await agent.post("/v1/messages", {"type": "a", "data": "x" * limits.body_bytes_max})
 

@@ -16,6 +16,26 @@ ORDER = {
 
 
 @pytest.mark.parametrize(
+    ("condition", "value", "taken"),
+    [
+        # integers, by all of their digits
+        (2**64 + 1, 2**64 + 1, True),
+        (2**64 + 1, 2**64, False),
+        ({"$gt": 2**64}, 2**64 + 1, True),
+        (10**400, 10**400, True),
+        ({"$lt": 10**400}, 1.5, True),
+        # beside a float, which is how both sides of this may be written
+        (10**23, 1e23, True),
+        (1e23, 10**23, True),
+        ({"$gte": 10**23}, 1e23, True),
+        ({"$gt": 10**23}, 1e23, False),
+    ],
+)
+def test_large_numbers_are_compared_as_they_are_meant(condition: Any, value: Any, taken: bool) -> None:
+    assert Filter({"a": condition}).takes({"a": value}) is taken
+
+
+@pytest.mark.parametrize(
     ("spec", "taken"),
     [
         # equality, which knows true from 1

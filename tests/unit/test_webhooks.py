@@ -113,6 +113,7 @@ REFUSED: list[tuple[type[WebhookError], dict[str, Any]]] = [
     (SignatureMismatch, {"public_key": OTHER_KEY.public}),
     (SignatureMismatch, {"public_key": {"keys": []}}),
     (SignatureMismatch, {"headers": HEADERS | {"webhook-id": "ep_1_msg_3"}}),
+    (SignatureMismatch, {"headers": HEADERS | {"webhook-id": "ep_1_msg_2\udcff"}}),  # bytes that are no UTF-8
     (SignatureMismatch, {"headers": HEADERS | {"webhook-timestamp": str(int(NOW.timestamp()) + 1)}}),
     (SignatureMismatch, {"headers": HEADERS | {"webhook-signature": "v1,"}}),
     (SignatureMismatch, {"headers": HEADERS | {"webhook-signature": "v1"}}),

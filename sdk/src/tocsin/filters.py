@@ -156,7 +156,7 @@ class _Reader:
             raise BadFilter(path, f"{name} takes {what}")
         if isinstance(spec, str):
             _short(spec, path)
-        return lambda value, steps: _comparable(value, spec) and compare(value, spec)
+        return lambda value, steps: _comparable(value, spec) and compare(*_alike(value, spec))
 
 
 _WHOLE = ("$exists", "$not", "$or")
@@ -202,7 +202,21 @@ def _equal(wanted: Any, value: Any) -> bool:
     """Equality of JSON values: true is not 1, but 1 is 1.0."""
     if isinstance(wanted, bool) or wanted is None:
         return value is wanted
-    return _comparable(value, wanted) and value == wanted
+    if not _comparable(value, wanted):
+        return False
+    one, other = _alike(value, wanted)
+    return one == other
+
+
+def _alike(value: Any, other: Any) -> tuple[Any, Any]:
+    """Both as they are compared. Beside a float, which may stand for a number with more digits, an integer is one, too:
+    1e23 is what it is when it is written out. Two integers keep all of their digits."""
+    if not (isinstance(value, float) or isinstance(other, float)):
+        return value, other
+    try:
+        return float(value), float(other)
+    except OverflowError:  # an integer beyond all floats, which Python compares as it is
+        return value, other
 
 
 def _comparable(value: Any, other: Any) -> bool:

@@ -226,7 +226,8 @@ def parse_private_key(text: str) -> PrivateKey:
 
 
 def _signed_content(webhook_id: str, seconds: str, body: bytes) -> bytes:
-    return f"{webhook_id}.{seconds}.".encode() + body
+    # Servers that read headers as UTF-8 hand on what is none as halves of surrogate pairs.
+    return f"{webhook_id}.{seconds}.".encode(errors="surrogatepass") + body
 
 
 def _hmac(secret: str | bytes, content: bytes) -> bytes:

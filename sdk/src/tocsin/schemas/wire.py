@@ -8,6 +8,8 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import chain
+from math import isfinite
 from typing import Annotated, Any, Generic, Self, TypeVar, cast
 
 from pydantic import (
@@ -82,7 +84,8 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f
 
 
 class Wire(BaseModel):
-    """A shape on the wire: immutable, strict, closed, and free of NUL, which PostgreSQL cannot store.
+    """A shape on the wire: immutable, strict, closed, and free of what cannot be kept as it is: NUL in a text, which
+    PostgreSQL cannot store, and numbers beyond those of JSON.
 
     Validate what came in with `model_validate_json`: strictness there still allows times as strings.
     """
@@ -90,10 +93,10 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="null", allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _holds_no_nul(self) -> Self:
+    def _can_be_kept(self) -> Self:
         for name, value in self.__dict__.items():
-            if _has_nul(value):
-                raise ValueError(f"{name} holds the character U+0000, which cannot be stored")
+            if (what := _unkeepable(value)) is not None:
+                raise ValueError(f"{name} holds {what}")
         return self
 
 
@@ -119,13 +122,18 @@ class Page(Wire, Generic[T]):
     next: str | None = Field(default=None, description="The cursor of the page after this one; null on the last.")
 
 
-def _has_nul(value: Any) -> bool:
-    """Whether a plain JSON value has a NUL in any of its strings. Nested shapes have seen to theirs."""
+def _unkeepable(value: Any) -> str | None:
+    """What a plain JSON value holds that cannot be kept as it is; None: nothing. Nested shapes have seen to theirs."""
     if isinstance(value, str):
-        return "\0" in value
+        return "the character U+0000, which cannot be stored" if "\0" in value else None
+    # What is read as any JSON value is not asked for this by `allow_inf_nan`, and would be written as null.
+    if isinstance(value, float):
+        return None if isfinite(value) else "a number that JSON has not, or one beyond 1.8e308; write it as a string"
     if isinstance(value, dict):
         members = cast(dict[Any, Any], value)
-        return any(_has_nul(key) or _has_nul(member) for key, member in members.items())
-    if isinstance(value, list | tuple):
-        return any(_has_nul(member) for member in cast(Iterable[Any], value))
-    return False
+        return _first(chain(members.keys(), members.values()))
+    return _first(cast(Iterable[Any], value)) if isinstance(value, list | tuple) else None
+
+
+def _first(values: Iterable[Any]) -> str | None:
+    return next((what for value in values if (what := _unkeepable(value)) is not None), None)
