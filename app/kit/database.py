@@ -71,7 +71,7 @@ class Database:
             make_url(url).set(drivername="postgresql+tocsin"),
             pool_size=connections,
             max_overflow=0,
-            # Used last, used next: its server process has plans and caches at hand. By turns, each of them were cold.
+            # Used last, used next: its server process has plans and caches at hand. Taken by turns, each would be cold.
             pool_use_lifo=True,
             pool_timeout=limits.database_wait_seconds,
             # An error that is logged would show what it was about: webhook secrets, keys, payloads.

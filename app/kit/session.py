@@ -23,7 +23,7 @@ from app.kit.clock import Reading
 
 class Session(AsyncSession):
     """One transaction, from `open` to `commit` or `close`. As any other session of SQLAlchemy's, but `execute` of text
-    takes the short way, and what the long way needs is made when it is first taken."""
+    takes the short way, and what the long way needs is made when it is first taken. No text after a rollback."""
 
     _connection: Connection
     _transaction: RootTransaction
