@@ -125,6 +125,7 @@ endpoints_expired_batch_max = 500
 publish_deliveries_max = 1_000
 publish_candidates_max = 5_000
 publish_filters_cached_max = 4_096
+publish_filter_steps_max = 250_000  # of all filters, at all messages of one request: nobody else is answered meanwhile
 
 # Deliveries, once they are written down
 partition_lock_milliseconds = 250  # that a change of partitions waits, and all who come after it
