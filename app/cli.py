@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -308,7 +308,19 @@ def one_line_errors() -> Generator[None]:
             _refuse(f"TOCSIN_{field[1].upper()} is no JSON ({error.__cause__}): docs/settings.md shows what it takes")
     except ValidationError as error:
         first = error.errors()[0]
-        _refuse(_named([str(part) for part in first["loc"]]) + first["msg"].removeprefix("Value error, "))
+        place = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            _refuse(_unknown(place))
+        _refuse(_named(place) + first["msg"].removeprefix("Value error, "))
+
+
+def _unknown(place: list[str]) -> str:
+    from app.settings import meant_by
+
+    name = _named(place).removesuffix(": ")
+    if meant := meant_by(name):
+        return f"{name} is no setting; is {meant} meant?"
+    return f"{name} is no setting; docs/{'operating/chains' if place[0] == 'chains' else 'settings'}.md lists them"
 
 
 def _named(place: list[str]) -> str:
@@ -319,7 +331,7 @@ def _named(place: list[str]) -> str:
     return f"TOCSIN_{place[0].upper()}: " + (f"{within}: " if within else "")
 
 
-def _refuse(line: str) -> None:
+def _refuse(line: str) -> NoReturn:
     typer.echo(f"tocsin: {' '.join(line.split())}", err=True)
     raise typer.Exit(1)
 

@@ -7,6 +7,8 @@ locally with no variable set.
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 from urllib.parse import urlsplit
@@ -312,11 +314,35 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
+    def _is_spelt_right(self) -> Self:
+        for name in sorted(os.environ):
+            if name not in variables() and (meant := meant_by(name)):
+                raise ValueError(f"{name} is no setting; is {meant} meant?")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_paid(self) -> Self:
         for name in ("pay_to", "facilitator") if self.prices else ():
             if not getattr(self.payments, name):
                 raise ValueError(f"TOCSIN_PRICES needs TOCSIN_PAYMENTS_{name.upper()}, too")
         return self
+
+
+@cache
+def variables() -> frozenset[str]:
+    """Every variable that a setting is read from."""
+    kinds = {name: info.annotation for name, info in Settings.model_fields.items()}
+    parts = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Part)}
+    alone = [name for name in kinds if name not in parts]
+    of_parts = [f"{name}_{member}" for name, part in parts.items() for member in part.model_fields]
+    return frozenset(f"TOCSIN_{name.upper()}" for name in (*alone, *of_parts))
+
+
+def meant_by(name: str) -> str | None:
+    """The setting that somebody meant who wrote this; None if it is none, or not ours to judge: Kubernetes sets
+    `TOCSIN_SERVICE_HOST` and the like where a service is called `tocsin`."""
+    close = get_close_matches(name, variables(), n=1, cutoff=0.9) if name.startswith("TOCSIN") else ()
+    return close[0] if close else None
 
 
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:

@@ -282,7 +282,8 @@ A relay is set up by environment variables. They are read once, when a process s
 a whole relay on this machine.
 
 Lists are written with commas: `TOCSIN_OUTBOUND_ALLOW=127.0.0.0/8,::1/128`. All processes of one relay need the same
-settings; addresses to listen on may differ.
+settings; addresses to listen on may differ. A name that is probably a misspelt one of these is refused. Kubernetes sets
+variables of its own for each service: with one called `tocsin-api`, say `enableServiceLinks: false` in the pods.
 """
 
 

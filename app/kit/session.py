@@ -40,6 +40,8 @@ class Session(AsyncSession):
         connection = AsyncConnection(self._engine, self._connection)
         # Closed for good: one that was used after its end would begin a transaction that nobody ends.
         super().__init__(connection, expire_on_commit=False, close_resets_only=False)
+        # In our transaction from here on: a rollback takes back what was said before there were objects, too.
+        self.sync_session.connection()
         return self.__dict__[name]
 
     @property
@@ -82,21 +84,27 @@ class Session(AsyncSession):
     def _conclude(self) -> None:
         if self._keeps_objects:
             self.sync_session.commit()
-        self._transaction.commit()
+        # What was rolled back has nothing to commit.
+        if self._transaction.is_active:
+            self._transaction.commit()
         self._abandon()
 
     def _abandon(self) -> None:
-        if self._keeps_objects:
-            self.sync_session.close()
-        if "_connection" in self.__dict__:
-            self._connection.close()
+        try:
+            if self._keeps_objects:
+                # Refuses while another task makes a savepoint in it.
+                self.sync_session.close()
+        finally:
+            if "_connection" in self.__dict__:
+                self._connection.close()
 
     @property
     def _keeps_objects(self) -> bool:
         return "sync_session" in self.__dict__
 
     def _still(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        if self._driver is None:
+        # By a rollback, or a flush that failed, it has ended before its block has: text would be durable at once.
+        if self._driver is None or not self._transaction.is_active:
             raise InvalidRequestError("the transaction has ended")
         return self._driver
 

@@ -89,11 +89,26 @@ def test_a_setting_that_makes_no_sense(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("TOCSIN_RETENTON_DAYS", "TOCSIN_RETENTON_DAYS is no setting; is TOCSIN_RETENTION_DAYS meant?"),
+        ("TOCSIN_RETENTION_DAYZ", "TOCSIN_RETENTION_DAYZ is no setting; is TOCSIN_RETENTION_DAYS meant?"),
+        ("TOCSIN_RETENTION_FOREVER", "TOCSIN_RETENTION_FOREVER is no setting; docs/settings.md lists them"),
+    ],
+)
+def test_a_setting_that_does_not_exist(home: Path, written: str, said: str) -> None:
+    assert said in refused(["doctor"], home, **{written: "3"})
+
+
+@pytest.mark.parametrize(
     ("chains", "said"),
     [
         ("http://127.0.0.1:8545", "TOCSIN_CHAINS is no JSON (Expecting value: line 1 column 1 (char 0))"),
         ('{"base": "http://127.0.0.1:8545"}', "TOCSIN_CHAINS: base: a chain is eip155: and its number"),
-        ('{"eip155:1": {"rpc_url": "https://a.example", "poll": 3}}', "TOCSIN_CHAINS: eip155:1/poll: Extra inputs"),
+        (
+            '{"eip155:1": {"rpc_url": "https://a.example", "poll": 3}}',
+            "TOCSIN_CHAINS: eip155:1/poll is no setting; docs/operating/chains.md",
+        ),
     ],
 )
 def test_chains_that_cannot_be_read(home: Path, chains: str, said: str) -> None:

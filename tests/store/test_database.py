@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.identity.models import Agent
 from app.kit.clock import SystemClock
@@ -216,6 +218,56 @@ async def test_a_session_that_kept_objects_says_nothing_either_once_its_transact
             await ended.scalars(select(Agent))
 
 
+async def test_what_text_did_is_taken_back_by_a_rollback_and_nothing_is_said_after_it(database: Database) -> None:
+    insert = text("insert into agents (id, created_at) values (:id, :at)")
+    async with database.transaction() as db:
+        await db.execute(insert, {"id": "agt_gone", "at": EPOCH})
+        await db.rollback()
+        with pytest.raises(InvalidRequestError, match="has ended"):
+            await db.execute(insert, {"id": "agt_late", "at": EPOCH})
+
+    assert await _agents(database) == []
+
+
+async def test_text_says_nothing_after_a_flush_that_failed(database: Database) -> None:
+    insert = text("insert into agents (id, created_at) values (:id, :at)")
+
+    async def go_on() -> None:
+        async with database.transaction() as db:
+            await db.execute(insert, {"id": "agt_twice", "at": EPOCH})
+            db.add(Agent(id="agt_twice", created_at=EPOCH))
+            with suppress(IntegrityError):
+                await db.flush()
+            await db.execute(insert, {"id": "agt_late", "at": EPOCH})
+
+    with pytest.raises(InvalidRequestError, match="has ended"):
+        await go_on()
+    assert await _agents(database) == []
+
+
+async def test_a_block_that_ends_while_another_task_makes_a_savepoint_gives_its_connection_back(
+    lonely_database: Database,
+) -> None:
+    async def save(db: AsyncSession) -> None:
+        async with db.begin_nested():
+            await db.execute(text("select 1"))
+
+    async def fail_beside() -> None:
+        async with lonely_database.transaction() as db:
+            besides.append(asyncio.create_task(save(db)))
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    besides: list[asyncio.Task[None]] = []
+    # Whether by its own error or by SQLAlchemy's refusal to be closed just then.
+    with pytest.raises((ZeroDivisionError, InvalidRequestError)):
+        await fail_beside()
+    await asyncio.gather(*besides, return_exceptions=True)
+
+    async with lonely_database.transaction() as db:
+        assert (await db.execute(text("select 1"))).scalar_one() == 1
+
+
 async def test_what_is_asked_one_by_one_is_asked_by_the_same_connection(database: Database) -> None:
     async def backend() -> int:
         async with database.transaction() as db:
@@ -248,6 +300,11 @@ async def test_the_time_goes_on_within_a_transaction_and_is_never_ahead_of_the_s
     assert first <= server
     assert first < second < server + timedelta(seconds=10)
     assert first.utcoffset() == timedelta()
+
+
+async def _agents(database: Database) -> list[str]:
+    async with database.transaction() as db:
+        return list((await db.execute(text("select id from agents"))).scalars())
 
 
 async def _raise(database: Database, code: str) -> None:
