@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deliveries import register, store
 from app.deliveries.store import Addressed, NewMessage
 from app.events import Happened, record
+from app.kit import limits
 from app.kit.ids import Ids
 from tocsin.schemas.webhooks import Disabled, EndpointDisabled
 
@@ -30,8 +31,8 @@ class Notices:
         urls: Sequence[str] | None = None,
         tell: bool = True,
     ) -> bool:
-        """Send nothing more to these endpoints until their owners enable them; what is due for them is kept. Their
-        owners' other endpoints are told. True: ring "deliveries" once it has committed."""
+        """Send nothing more to these endpoints until their owners enable them; what is due for them is kept. Some of
+        their owners' other endpoints are told. True: ring "deliveries" once it has committed."""
         disabled = await register.disable(db, endpoint_ids, reason, now, urls)
         await record(
             db, *(Happened("endpoint.disabled", each.id, each.agent_id, now, {"reason": reason}) for each in disabled)
@@ -39,12 +40,11 @@ class Notices:
         return tell and await self.tell(db, disabled, reason, now)
 
     async def tell(self, db: AsyncSession, disabled: Sequence[register.Disabled], reason: str, now: datetime) -> bool:
-        """Have the owners' other endpoints rung; whether there are any."""
-        others = (
-            await register.active_of(db, sorted({each.agent_id for each in disabled}))
-            if disabled
-            else dict[str, Sequence[str]]()
-        )
+        """Have some of the owners' other endpoints rung; whether there are any."""
+        if not disabled:
+            return False
+        owners = sorted({each.agent_id for each in disabled})
+        others = await register.active_of(db, owners, limits.endpoints_told_max)
         messages, addressed = list[NewMessage](), list[Addressed]()
         for each in disabled:
             data = Disabled(endpoint_id=each.id, url=each.url, reason=reason, disabled_at=now)

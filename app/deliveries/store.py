@@ -374,19 +374,24 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
                 error, response_excerpt, due_at
             from outcome
             on conflict do nothing
+        ), mine as materialized (
+            -- Locked by id, so that two that write about the same deliveries never wait in a circle. In what order an
+            -- update locks what it changes is the planner's choice.
+            select d.id from outcome o join deliveries d on d.id = o.id and d.attempts = o.attempts
+            where d.state = 'pending'
+            order by d.id for no key update of d
         )
         update deliveries d
         -- Held it is only where that was committed and we never heard of it, and sent it all the same.
         set state = o.state, reason = o.reason, due_at = o.due_at, hold = null, concluded_at = o.concluded_at,
             last_status = o.status, last_error = o.error
-        from outcome o
-        where d.id = o.id and d.attempts = o.attempts and d.state = 'pending'
+        from mine join outcome o on o.id = mine.id
+        where d.id = mine.id
         returning d.id
         """
     )
-    # One JSON parameter: arrays are escaped element by element in Python, which costs more than their requests. In the
-    # order of ids, so that two that write about the same deliveries never wait in a circle.
-    written = orjson.dumps(sorted(outcomes, key=lambda outcome: outcome.id)).decode()
+    # One JSON parameter: arrays are escaped element by element in Python, which costs more than their requests.
+    written = orjson.dumps(list(outcomes)).decode()
     return set((await db.execute(statement, {"outcomes": written})).scalars())
 
 

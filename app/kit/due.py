@@ -66,15 +66,22 @@ async def conclude(db: AsyncSession, table: type[SQLModel], outcomes: Sequence[M
     assignments = ", ".join(f"{column} = outcome.{column}" for column in columns)
     statement = text(
         f"""
+        with outcome as (
+            select * from unnest({arrays}) as o(id, attempts, {", ".join(columns)})
+        ), mine as materialized (
+            -- Locked by id, so that two that write about the same rows never wait in a circle. In what order an update
+            -- locks what it changes is the planner's choice.
+            select {name}.id
+            from outcome join {name} on {name}.id = outcome.id and {name}.attempts = outcome.attempts
+            order by {name}.id for no key update of {name}
+        )
         update {name} set {assignments}
-        from unnest({arrays}) as outcome(id, attempts, {", ".join(columns)})
-        where {name}.id = outcome.id and {name}.attempts = outcome.attempts
+        from mine join outcome on outcome.id = mine.id
+        where {name}.id = mine.id
         returning {name}.id
         """
     )
-    # In the order of ids, so that two that write about the same rows never wait in a circle.
-    ordered = sorted(outcomes, key=lambda outcome: outcome["id"])
-    rows = await db.execute(statement, {c: [o[c] for o in ordered] for c in ("id", "attempts", *columns)})
+    rows = await db.execute(statement, {c: [o[c] for o in outcomes] for c in ("id", "attempts", *columns)})
     return set(rows.scalars())
 
 

@@ -107,6 +107,7 @@ cancelled_at_once_max = 1_000  # deliveries, in the request that deletes their e
 standing_sweep_seconds = 10  # between looks at what is due and held
 standing_counted_max = 100_000
 endpoints_per_agent_max = 1_000
+endpoints_told_max = 10  # of an agent, that another of its endpoints is disabled
 challenges_per_host_max = 20  # that one process begins within a second, whoever's endpoints are there
 challenge_deferred_seconds = 5  # when there are more
 mcp_secret_overlap_seconds = 600  # in which both sign, after a refresh brought another
@@ -125,6 +126,7 @@ endpoints_expired_batch_max = 500
 publish_deliveries_max = 1_000
 publish_candidates_max = 5_000
 publish_filters_cached_max = 4_096
+publish_filter_steps_max = 250_000  # of all filters, at all messages of one request: nobody else is answered meanwhile
 
 # Deliveries, once they are written down
 partition_lock_milliseconds = 250  # that a change of partitions waits, and all who come after it

@@ -14,7 +14,7 @@ from app.kit import limits
 from tocsin.filters import Filter
 from tocsin.schemas.messages import NewMessage, takes
 
-__all__ = ["Candidate", "NotThere", "audience", "named"]
+__all__ = ["Candidate", "Looks", "NotThere", "TooFar", "audience", "named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,31 @@ class NotThere(Exception):
         self.position = position
 
 
+class TooFar(Exception):
+    """The filters would have to look further than a request may cost."""
+
+
+class Looks:
+    """How many steps all filters together may still take, at all messages of one request."""
+
+    def __init__(self, steps_max: int) -> None:
+        self._left = steps_max
+
+    def spend(self, steps: int) -> None:
+        """So many have been taken. Raises TooFar."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooFar
+
+
 def named(messages: Iterable[NewMessage], sender_id: str) -> tuple[list[str], list[str]]:
     """The agents and the endpoints that are to be looked up for these messages."""
     names = {name for message in messages for name in message.to or (sender_id,)}
     return sorted(n for n in names if n.startswith("agt_")), sorted(n for n in names if n.startswith("ep_"))
 
 
-def audience(message: NewMessage, sender_id: str, candidates: Sequence[Candidate]) -> list[str]:
-    """The endpoints that get this message, each once, in order. Raises NotThere."""
+def audience(message: NewMessage, sender_id: str, candidates: Sequence[Candidate], looks: Looks) -> list[str]:
+    """The endpoints that get this message, each once, in order. Raises NotThere and TooFar."""
     if message.to is None:
         among = [each for each in candidates if each.agent_id == sender_id]
     else:
@@ -51,14 +68,18 @@ def audience(message: NewMessage, sender_id: str, candidates: Sequence[Candidate
                 raise NotThere(position)
         wanted = set(message.to)
         among = [each for each in candidates if each.id in wanted or each.agent_id in wanted]
-    return [each.id for each in among if _takes(each, message.type, message.data)]
+    return [each.id for each in among if _takes(each, message.type, message.data, looks)]
 
 
-def _takes(candidate: Candidate, type_: str, data: Any) -> bool:
+def _takes(candidate: Candidate, type_: str, data: Any, looks: Looks) -> bool:
     if candidate.types is not None and not takes(_patterns(candidate.types), type_):
         return False
     wanted = None if candidate.filter is None else _filter(candidate.filter)
-    return wanted is None or wanted.takes(data)
+    if wanted is None:
+        return True
+    is_wanted, steps = wanted.looked(data)
+    looks.spend(steps)
+    return is_wanted
 
 
 # By their text: endpoints are many, and what they want is asked of every message.

@@ -12,7 +12,7 @@ from app.events import Happened, record
 from app.kit import limits, pages
 from app.kit.operations import require
 from app.messages import store
-from app.messages.audience import NotThere, audience, named
+from app.messages.audience import Looks, NotThere, TooFar, audience, named
 from tocsin.problems import InvalidBody
 from tocsin.schemas import messages as wire
 from tocsin.schemas.webhooks import Published
@@ -72,13 +72,16 @@ class Messages:
         candidates = await store.candidates(db, sender_id, agents, endpoints, now, most + 1)
         if len(candidates) > most:
             raise InvalidBody.at("", f"this names more than {most} endpoints; publish it in parts")
-        outgoing: list[Outgoing] = []
+        outgoing, looks = list[Outgoing](), Looks(limits.publish_filter_steps_max)
         for place, new in placed:
             try:
-                outgoing.append(_outgoing(place, new, sender_id, audience(new, sender_id, candidates), now))
+                outgoing.append(_outgoing(place, new, sender_id, audience(new, sender_id, candidates, looks), now))
             except NotThere as nobody:
                 told = "there is no such endpoint or agent, or it does not list you among its senders"
                 raise InvalidBody.at(f"{place}/to/{nobody.position}", told) from nobody
+            except TooFar as further:
+                told = "the filters of those it is for would look too far into this; publish it in parts, or name fewer"
+                raise InvalidBody.at(place, told) from further
         if sum(len(one.endpoint_ids) for one in outgoing) > limits.publish_deliveries_max:
             raise InvalidBody.at(
                 "", f"this would make more than {limits.publish_deliveries_max} deliveries; publish it in parts"

@@ -53,4 +53,8 @@ async function take(request, response) {
   response.writeHead(204).end();
 }
 
-createServer(take).listen(Number(process.argv[2]), "127.0.0.1");
+// A request that is broken off ends in an error, which would end the process, too.
+createServer((request, response) => take(request, response).catch(() => response.destroy())).listen(
+  Number(process.argv[2]),
+  "127.0.0.1",
+);

@@ -12,12 +12,17 @@ const env = {
   SEEN: { get: async (key) => kept.get(key) ?? null, put: async (key, value) => void kept.set(key, value) },
 };
 
-createServer(async (incoming, outgoing) => {
+async function answer(incoming, outgoing) {
   const chunks = [];
   for await (const chunk of incoming) chunks.push(chunk);
   const { method, headers } = incoming;
   const asked = new Request(`http://edge.example${incoming.url}`, { method, headers, body: Buffer.concat(chunks) });
-  const answer = await worker.fetch(asked, env);
-  outgoing.writeHead(answer.status, Object.fromEntries(answer.headers));
-  outgoing.end(Buffer.from(await answer.arrayBuffer()));
-}).listen(Number(process.argv[3]), "127.0.0.1");
+  const said = await worker.fetch(asked, env);
+  outgoing.writeHead(said.status, Object.fromEntries(said.headers));
+  outgoing.end(Buffer.from(await said.arrayBuffer()));
+}
+
+createServer((incoming, outgoing) => answer(incoming, outgoing).catch(() => outgoing.destroy())).listen(
+  Number(process.argv[3]),
+  "127.0.0.1",
+);

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,6 +127,19 @@ def test_a_receiver_refuses_what_the_relay_did_not_sign_just_now(endpoint: Creat
     }
     assert answer(unsigned) == 400
     assert answer(signed, body + b" ") == 400
+
+
+@pytest.mark.usefixtures("output")
+def test_a_receiver_survives_a_request_that_is_broken_off(port: int) -> None:
+    with closing(socket.create_connection(("127.0.0.1", port))) as broken_off:
+        broken_off.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        # Reset, and not closed in good order.
+        broken_off.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    # Twice: the first may be answered before the end of the other is noticed.
+    answers = [httpx.post(f"http://127.0.0.1:{port}/", content=b"{}").status_code for _ in range(2)]
+
+    assert answers == [400, 400]
 
 
 def _public_key(relay: Relay) -> str:

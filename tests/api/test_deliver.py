@@ -16,7 +16,7 @@ from app.kit import limits
 from app.kit.due import drain
 from app.services import Services
 from tests.conftest import NewAgent
-from tests.receivers import Post, Receiver, receiving
+from tests.receivers import Post, Receiver, receiving, thank
 from tests.world import TestAgent
 from tocsin import webhooks
 
@@ -255,6 +255,19 @@ async def test_410_fails_the_delivery_and_disables_the_endpoint(services, agent,
     assert (kept["state"], kept["next_attempt_at"]) == ("pending", None)
     assert refused.json()["type"] == "/problems/endpoint-not-active"
     assert (await delivery_of(agent, later))["state"] == "delivered"
+
+
+async def test_only_some_of_many_endpoints_are_told_that_another_is_gone(services, agent, receiver) -> None:
+    def answers(post: Post) -> web.Response:
+        return web.Response(status=410) if post.id.startswith(gone) else thank(post)
+
+    ids = [(await active(services, agent, receiver))["id"] for _ in range(limits.endpoints_told_max + 3)]
+    gone, receiver.answers = ids[0], answers
+    await send(services, gone)
+    await work(services)
+
+    told = sorted(post.id.partition("_msg_")[0] for post in receiver.rings if post.type == "endpoint.disabled")
+    assert told == sorted(ids[1:])[: limits.endpoints_told_max]
 
 
 async def test_410_from_where_an_endpoint_was_leaves_it_where_it_is(services, agent, receiver) -> None:

@@ -356,6 +356,22 @@ async def test_one_request_makes_so_many_deliveries_and_no_more(
     assert "in parts" in more.json()["errors"][0]["detail"]
 
 
+async def test_filters_look_only_so_far_for_one_request(agent: TestAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "publish_filter_steps_max", 40)
+    ids = [await endpoint(agent, filter={"a": {"$gt": 9}}) for _ in range(2)]
+    long, short = ({"type": "t", "data": {"a": [1] * elements}} for elements in (18, 8))
+
+    one = await agent.post("/v1/messages", long)
+    several = await agent.post("/v1/messages/batch", {"messages": [short, short, long]})
+    to_one = await agent.post("/v1/messages", {"type": "t", "data": {"a": [1] * 36}, "to": ids[:1]})
+
+    assert (one.status_code, to_one.status_code) == (202, 202)
+    assert several.status_code == 422
+    [error] = several.json()["errors"]
+    assert error["pointer"] == "/messages/2"
+    assert "publish it in parts" in error["detail"]
+
+
 async def test_what_was_published_is_listed_by_type_and_page(agent: TestAgent) -> None:
     for number in range(5):
         await agent.post("/v1/messages", {"type": "even" if number % 2 == 0 else "odd", "data": number})

@@ -44,8 +44,10 @@ def configure(log_format: LogFormat, level: str, attempts: AttemptLog = "all") -
     _attempts = attempts if level in ("debug", "info") else "none"
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # Some of them write URLs, and with them the keys of chains' providers.
-    for chatty in ("httpx", "httpcore", "websockets", "arq", "asyncio", "uvicorn.access", "alembic"):
+    for chatty in ("httpx", "httpcore", "websockets", "asyncio", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Warns of wakes that expired before a worker was there to hear them. What they were for is found by its sweep.
+    logging.getLogger("arq").setLevel(logging.ERROR)
 
 
 def attempts_logged() -> AttemptLog:

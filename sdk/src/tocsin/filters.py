@@ -54,15 +54,15 @@ class _TooFar(Exception):
 
 
 class _Steps:
-    """How many conditions may still be looked at."""
+    """How many conditions have been looked at, of those that may be."""
 
     def __init__(self) -> None:
-        self._left = filter_steps_max
+        self.taken = 0
 
     def take(self) -> None:
-        self._left -= 1
-        if self._left < 0:
+        if self.taken == filter_steps_max:
             raise _TooFar
+        self.taken += 1
 
 
 _Test: TypeAlias = Callable[[Any, _Steps], bool]
@@ -81,10 +81,15 @@ class Filter:
 
     def takes(self, data: Any) -> bool:
         """Whether a message with this `data` is wanted."""
+        return self.looked(data)[0]
+
+    def looked(self, data: Any) -> tuple[bool, int]:
+        """Whether a message with this `data` is wanted, and how many steps it took to say so."""
+        steps = _Steps()
         try:
-            return self._holds(data, _Steps())
+            return self._holds(data, steps), steps.taken
         except _TooFar:
-            return False
+            return False, steps.taken
 
 
 class _Reader:

@@ -63,7 +63,9 @@ class Delivery(Wire):
     order_key: str | None = None
     attempts: int = Field(description="Attempts begun so far; one that the relay died in counts, and has no record.")
     next_attempt_at: Timestamp | None = Field(
-        default=None, description="Null when concluded, or waiting for its endpoint."
+        default=None,
+        description="Null when concluded, or waiting for its endpoint. While an attempt is under way: when the next "
+        "would be made if nothing came of this one.",
     )
     created_at: Timestamp
     concluded_at: Timestamp | None = None
