@@ -82,7 +82,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
         log.info("the worker listens", features=sorted(DUTIES))
         await stop.wait()
         services.deliveries.stop()
-        await _end(listening)
+        await end(listening)
         await bells.close()
         await leave(services)
     log.info("the worker has stopped")
@@ -109,7 +109,7 @@ def collect_seldom() -> None:
     gc.set_threshold(*collect_after)
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel these until they have ended: a client can swallow a cancellation that meets a time-out of its own."""
     pending = set(tasks)
     while pending:

@@ -47,8 +47,7 @@ async def heard(settings: Settings, client: Redis) -> AsyncIterator[asyncio.Queu
     bells.hang("housekeeping", hear)
     listening = asyncio.create_task(worker.answer_doorbell(settings, bells))
     yield rings
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
+    await worker.end([listening])
     await bells.close()
 
 
