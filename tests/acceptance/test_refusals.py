@@ -97,7 +97,7 @@ def test_a_setting_that_makes_no_sense(home: Path) -> None:
     ],
 )
 def test_a_setting_that_does_not_exist(home: Path, written: str, said: str) -> None:
-    assert said in refused(["doctor"], home, **{written: "3"})
+    assert said in refused(["doctor"], home, None, **{written: "3"})
 
 
 @pytest.mark.parametrize(
