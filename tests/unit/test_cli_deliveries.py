@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tests.unit.test_cli_schedules import Relay
 from tocsin import Client, PrivateKey, cli
+from tocsin.cli import show
 from tocsin.cli.recoveries import steps, watch
 from tocsin.schemas.deliveries import Attempt, Delivery, DeliveryDetail
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, McpSubscription
@@ -113,6 +114,27 @@ def test_a_delivery_shows_what_each_attempt_took(relay: Relay, typing: Type) -> 
     assert "lookup 1, connect 2, wait 55" in told
     assert "busy" in told
     assert "really" not in told
+
+
+def test_what_has_not_arrived_is_listed_with_why_and_when_next(relay: Relay, typing: Type) -> None:
+    said = delivery().model_dump(exclude={"body", "history", "expunged_at"})
+    differ = (
+        {"id": "dlv_1", "last_status": 503, "next_attempt_at": NOW + timedelta(minutes=5)},
+        {"id": "dlv_2", "waits_for": "endpoint"},
+        {"id": "dlv_3", "waits_for": "order"},
+        {"id": "dlv_4", "state": "failed", "last_error": "timeout", "reason": "no success in 9 attempts"},
+    )
+    items = [Delivery.model_validate(said | each) for each in differ]
+    relay.answers["GET /v1/deliveries"] = Page[Delivery](items=items)
+
+    retried, held, behind, failed = map(str.rstrip, typing("deliveries", "ls", "--undelivered").splitlines()[1:])
+
+    assert "503" in retried
+    assert show.local(NOW + timedelta(minutes=5)) in retried
+    assert held.endswith("waits for its endpoint")
+    assert behind.endswith("waits for an earlier one")
+    assert "timeout" in failed
+    assert failed.endswith("no success in 9 attempts")
 
 
 @pytest.mark.parametrize("verb", ["redeliver", "cancel", "expunge"])

@@ -1,5 +1,6 @@
 """What is under way to you, has arrived, or has not."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
 
 if TYPE_CHECKING:
-    from tocsin.schemas.deliveries import Attempt, DeliveryDetail
+    from tocsin.schemas.deliveries import Attempt, Delivery, DeliveryDetail
 
 deliveries = typer.Typer(no_args_is_help=True, help="What is under way to you, has arrived, or has not.")
 
@@ -45,7 +46,7 @@ def list_deliveries(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List deliveries, newest first.
+    """List deliveries, newest first: what came of the last attempt, when the next is, and what holds or ended it.
 
     tocsin deliveries ls --undelivered --since 1d
     """
@@ -62,11 +63,7 @@ def list_deliveries(
             since=instant(since, "--since", now),
             until=instant(until, "--until", now),
         )
-        columns = (
-            *("id", "endpoint_id", "type", "state", "attempts"),
-            *("last_status", "last_error", "created_at", "reason"),
-        )
-        show.table(islice(found, limit), columns, as_json, "No deliveries.")
+        _list(islice(found, limit), as_json)
 
 
 @deliveries.command("show")
@@ -119,6 +116,24 @@ def redrive(
 def instant(text: str | None, option: str, now: datetime) -> datetime | None:
     """An instant that was typed, or how long ago it was."""
     return None if text is None else past(text, option, now)
+
+
+def _list(found: "Iterable[Delivery]", as_json: bool) -> None:
+    if as_json:
+        return show.json_lines(found)
+    columns = ("id", "endpoint_id", "type", "state", "attempts", "last", "created_at", "next", "why")
+    return show.rows(columns, map(_row, found), "No deliveries.")
+
+
+def _row(one: "Delivery") -> list[str]:
+    waits = "waits for its endpoint" if one.waits_for == "endpoint" else "waits for an earlier one"
+    return [
+        *(one.id, one.endpoint_id, one.type, one.state, str(one.attempts)),
+        _or_dash(one.last_error or one.last_status),
+        show.local(one.created_at),
+        show.local(one.next_attempt_at) if one.next_attempt_at else "-",
+        one.reason or (waits if one.waits_for else "-"),
+    ]
 
 
 def _show(found: "DeliveryDetail", as_json: bool) -> None:
