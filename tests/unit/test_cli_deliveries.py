@@ -145,7 +145,56 @@ def test_one_delivery_is_dealt_with(relay: Relay, typing: Type, verb: str) -> No
         else Delivery.model_validate(delivery().model_dump(exclude={"body", "history", "expunged_at"}))
     )
 
-    assert "dlv_1" in typing("deliveries", verb, "dlv_1")
+    assert "dlv_1" in typing("deliveries", verb, "dlv_1", *(["--yes"] if verb == "expunge" else []))
+
+
+DANGEROUS = [["deliveries", "expunge", "dlv_1"], ["endpoints", "rm", "ep_1"]]
+
+
+@pytest.mark.parametrize("typed", DANGEROUS)
+def test_what_cannot_be_undone_needs_a_yes_where_nobody_can_be_asked(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("y\n"))
+
+    assert code_of(relay, monkeypatch, typed) == 2
+
+    assert "If you mean it, add --yes" in " ".join(capfd.readouterr().err.replace("│", " ").split())
+    assert relay.asked == []
+
+
+@pytest.mark.parametrize("typed", DANGEROUS)
+@pytest.mark.parametrize(("answer", "asked"), [("y", 1), ("n", 0), ("", 0)])
+def test_what_cannot_be_undone_is_asked_at_a_terminal(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, typed: list[str], answer: str, asked: int
+) -> None:
+    for asking in ("POST /v1/deliveries/dlv_1/expunge", "DELETE /v1/endpoints/ep_1"):
+        relay.answers[asking] = delivery()
+    monkeypatch.setattr("sys.stdin", Typist(f"{answer}\n"))
+
+    assert (code_of(relay, monkeypatch, typed) in (0, None)) is bool(asked)
+
+    assert len(relay.asked) == asked
+
+
+@pytest.mark.parametrize("typed", DANGEROUS)
+def test_the_help_of_what_cannot_be_undone_says_so(typing: Type, typed: list[str]) -> None:
+    assert "cannot be undone" in " ".join(typing(*typed[:2], "--help").split())
+
+
+class Typist(StringIO):
+    """Somebody at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def code_of(relay: Relay, monkeypatch: pytest.MonkeyPatch, typed: list[str]) -> object:
+    """Types a command, and gives the code that it ends with."""
+    monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, *typed])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
 
 
 def test_an_endpoint_is_recovered_and_watched(relay: Relay, typing: Type) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import past
+from tocsin.cli.inputs import Yes, past, require_yes
 from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
 
@@ -88,8 +88,12 @@ def cancel(id: DeliveryId, as_json: AsJson = False) -> None:
 
 
 @deliveries.command("expunge")
-def expunge(id: DeliveryId, as_json: AsJson = False) -> None:
-    """Remove the payload of a delivery's message for good, for all deliveries of that message."""
+def expunge(id: DeliveryId, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Remove the payload of a delivery's message for good, for all deliveries of that message.
+
+    This cannot be undone: nobody can send it again, and what is still on its way is cancelled. Asks first.
+    """
+    require_yes(yes, f"What {id} carries will be gone for good, for every delivery of its message")
     with client() as relay:
         _show(relay.deliveries.expunge(id), as_json)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import json_value, past, span
+from tocsin.cli.inputs import Yes, json_value, past, require_yes, span
 from tocsin.cli.recoveries import Rate as RecoveryRate
 from tocsin.cli.recoveries import Wait, follow
 from tocsin.cli.session import AsJson, client
@@ -209,8 +209,12 @@ def recover_endpoint(
 
 
 @endpoints.command("rm")
-def remove_endpoint(id: EndpointId) -> None:
-    """Delete an endpoint; what is still under way to it is cancelled."""
+def remove_endpoint(id: EndpointId, yes: Yes = False) -> None:
+    """Delete an endpoint; what is still under way to it is cancelled.
+
+    This cannot be undone: its secret is gone, and what has not reached it cannot be sent to it again. Asks first.
+    """
+    require_yes(yes, f"{id} will be gone for good, and what is still under way to it cancelled")
     with client() as relay:
         relay.endpoints.delete(id)
     show.done(f"{id} is deleted")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,17 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 EndpointOption = Annotated[
     str | None, typer.Option(help="The endpoint to ring, ep_…; default: yours, if you have exactly one.")
 ]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you mean it.")]
+
+
+def require_yes(yes: bool, loss: str) -> None:
+    """Have what cannot be undone said twice: by an answer at a terminal, and by `--yes` where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{loss}. If you mean it, add --yes")
+    typer.confirm(f"{loss}. Go on?", abort=True, err=True)
 
 
 def chosen_endpoint(relay: "Client", named: str | None, otherwise: str = "") -> str:
