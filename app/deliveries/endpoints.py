@@ -36,6 +36,13 @@ __all__ = ["Endpoints"]
 # What its owner chooses, is kept as it is, and is null where the relay's own rule suits.
 _CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds", "types", "filter", "senders")
 
+# What an endpoint needs before it can be rung.
+_FIRST = {
+    "pending": "let it answer its verification challenge first, which POST …/verify sends again",
+    "paused": "POST …/resume first",
+    "disabled": "POST …/enable first",
+}
+
 
 class Endpoints:
     """Where agents want to be rung."""
@@ -300,7 +307,7 @@ class Endpoints:
         """Send a test ring to an active endpoint."""
         endpoint = require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
         if endpoint.state != "active":
-            raise EndpointNotActive(f"the endpoint is {endpoint.state}")
+            raise EndpointNotActive(f"the endpoint is {endpoint.state}; {_FIRST[endpoint.state]}")
         ring = EndpointTest(timestamp=now, data=Tested(endpoint_id=endpoint_id))
         [sent] = await self._sending.send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
         [delivery_id] = sent.delivery_ids

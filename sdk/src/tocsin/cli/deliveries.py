@@ -136,7 +136,7 @@ def _row(one: "Delivery") -> list[str]:
         _or_dash(one.last_error or one.last_status),
         show.local(one.created_at),
         show.local(one.next_attempt_at) if one.next_attempt_at else "-",
-        one.reason or (waits if one.waits_for else "-"),
+        show.typed(one.reason or (waits if one.waits_for else "-")),
     ]
 
 
