@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich import markup
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tocsin.problems import InvalidBody, InvalidQuery, Problem
+from tocsin.schemas.wire import InvalidArgument
 
 # Into a pipe tables are as wide as they need to be: an id that is cut off is of no use to anybody.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
@@ -175,14 +176,13 @@ def refusal(problem: Problem, about: str | None = None) -> None:
         err.print(f"  [dim]request {escape(problem.instance)}[/dim]")
 
 
-def invalid(error: ValidationError) -> None:
+def invalid(error: InvalidArgument) -> None:
     """What was typed and cannot be sent, member by member."""
     failure("This cannot be sent:")
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        # Brackets are in no member's name: there it is said which of several forms the value was read as.
-        where = "/".join(str(part) for part in one["loc"] if "[" not in str(part))
+    for one in error.errors:
+        where = one["pointer"].removeprefix("/")
         place = f"[bold]{escape(where)}[/bold]: " if where else ""
-        err.print(f"  {place}{escape(one['msg'].removeprefix('Value error, '))}")
+        err.print(f"  {place}{escape(one['detail'])}")
 
 
 def local(moment: datetime) -> str:
