@@ -216,6 +216,23 @@ def test_an_endpoint_is_recovered_and_watched(relay: Relay, typing: Type) -> Non
     ]
 
 
+def test_a_day_is_meant_from_its_beginning_in_utc(relay: Relay, typing: Type) -> None:
+    relay.answers["POST /v1/endpoints/ep_1/recover"] = recovery()
+
+    typing("endpoints", "recover", "ep_1", "--since", "2026-11-22")
+
+    assert relay.asked[0][2]["since"] == "2026-11-22T00:00:00.000Z"
+
+
+def test_a_recovery_of_nothing_says_so(relay: Relay, typing: Type) -> None:
+    nothing = recovery(sent=0).model_copy(update={"total": 0})
+    relay.answers["POST /v1/endpoints/ep_1/recover"] = nothing
+
+    told = typing("endpoints", "recover", "ep_1", "--since", "2026-11-22")
+
+    assert told.strip() == "rec_1  done  there was nothing to send again"
+
+
 def test_dead_letters_are_driven_again_without_waiting(relay: Relay, typing: Type) -> None:
     relay.answers["POST /v1/deliveries/redrive"] = recovery("running", 0)
 
@@ -265,6 +282,10 @@ def test_a_recovery_is_shown_only_when_it_has_got_further(relay: Relay) -> None:
     [
         (["deliveries", "ls", "--since", "tomorrow"], "2h"),
         (["endpoints", "rotate-secret", "ep_1", "--overlap", "8d"], "7d at most"),
+        (["deliveries", "ls", "--since", "2026-02-30"], "2h"),
+        (["deliveries", "ls", "--since", "999999d"], "before the first year"),
+        (["endpoints", "change", "ep_1", "--retry", "9999999s"], "too long: 1d at most"),
+        (["endpoints", "change", "ep_1", "--timeout", "1m"], "too long: 30s at most"),
         (["endpoints", "change", "ep_1"], "say what to change"),
         (["endpoints", "change", "ep_1", "--remove", "secret"], "max-in-flight"),
     ],

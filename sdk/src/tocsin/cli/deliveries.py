@@ -19,7 +19,8 @@ deliveries = typer.Typer(no_args_is_help=True, help="What is under way to you, h
 
 DeliveryId = Annotated[str, typer.Argument(help="dlv_…")]
 Since = Annotated[
-    str | None, typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, or 1d.", metavar="INSTANT")
+    str | None,
+    typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, 2027-01-01, or 1d.", metavar="INSTANT"),
 ]
 Until = Annotated[str | None, typer.Option(help="What was sent before then; default: now.", metavar="INSTANT")]
 OfType = Annotated[str | None, typer.Option("--type", help="Only messages of this type.")]
