@@ -191,7 +191,8 @@ where that header is present; a write with the same `Idempotency-Key`. Other ref
 `500 internal-error` is a defect of the relay. A request that ended without any answer may or may not have been
 performed: repeat it with the same `Idempotency-Key`, and if it was, you get its answer.
 
-This release answers no `too-many-requests` yet; a proxy before it may. Those whose names are only their status
+A relay answers `too-many-requests` to who holds too many streams or has too many proofs made at once, and to who posts
+more to an inbox than it takes; a proxy before it may for other reasons. Those whose names are only their status
 (`bad-request`, `forbidden`, `conflict` and so on) stand for whatever has no name of its own.
 """
 

@@ -20,7 +20,7 @@ from app.kit import limits, pages
 from app.kit.headers import BadHeaders, check_headers
 from app.kit.ids import Ids
 from app.kit.operations import require
-from app.kit.outbound import Fault, Outbound
+from app.kit.outbound import Outbound
 from app.kit.sql import sql
 from app.kit.urls import BadUrl, parse_url
 from tocsin import webhooks
@@ -35,6 +35,13 @@ __all__ = ["Endpoints"]
 
 # What its owner chooses, is kept as it is, and is null where the relay's own rule suits.
 _CHOSEN = ("max_in_flight", "rate_per_second", "retry_seconds", "timeout_seconds", "types", "filter", "senders")
+
+# What an endpoint needs before it can be rung.
+_FIRST = {
+    "pending": "let it answer its verification challenge first, which POST …/verify sends again",
+    "paused": "POST …/resume first",
+    "disabled": "POST …/enable first",
+}
 
 
 class Endpoints:
@@ -60,7 +67,7 @@ class Endpoints:
         """Look the URL's host up, and refuse what we would not call. May take seconds: hold no transaction."""
         fault = await self._outbound.vet(_understood(url))
         if fault is not None:
-            raise ForbiddenAddress.at("/url", _refusal(fault))
+            raise ForbiddenAddress.at("/url", fault.refusal)
 
     async def create(
         self, db: AsyncSession, agent_id: str, new: wire.NewEndpoint, now: datetime
@@ -300,7 +307,7 @@ class Endpoints:
         """Send a test ring to an active endpoint."""
         endpoint = require(await register.endpoint(db, agent_id, endpoint_id), "endpoint")
         if endpoint.state != "active":
-            raise EndpointNotActive(f"the endpoint is {endpoint.state}")
+            raise EndpointNotActive(f"the endpoint is {endpoint.state}; {_FIRST[endpoint.state]}")
         ring = EndpointTest(timestamp=now, data=Tested(endpoint_id=endpoint_id))
         [sent] = await self._sending.send(db, [Outgoing.of(ring, [endpoint_id], agent_id)], now)
         [delivery_id] = sent.delivery_ids
@@ -444,13 +451,6 @@ def _chosen(asked: wire.NewEndpoint | wire.PatchEndpoint, names: Iterable[str]) 
     """What was chosen under these names, as it is kept: of senders there is a list, if an empty one."""
     chosen = {name: getattr(asked, name) for name in names}
     return chosen | {"senders": chosen["senders"] or []} if "senders" in chosen else chosen
-
-
-def _refusal(fault: Fault) -> str:
-    if fault.category == "https_required":
-        return "use https; plain http is for networks that this relay's operator listed"
-    # One answer for a name that does not exist and one that is at an address of ours: see Outbound.
-    return "the host does not resolve, or not only to public addresses"
 
 
 def _challenge(endpoint: Endpoint, now: datetime) -> None:

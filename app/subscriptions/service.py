@@ -121,10 +121,8 @@ class Subscriptions:
         if not isinstance(wanted, HttpJson | HttpFeed):
             return
         fault = await self._outbound.vet(_understood(wanted.url))
-        if fault is not None and fault.category == "https_required":
-            raise ForbiddenAddress.at("/source/url", "use https; plain http is for networks that the operator listed")
         if fault is not None:
-            raise ForbiddenAddress.at("/source/url", "the host does not resolve, or not only to public addresses")
+            raise ForbiddenAddress.at("/source/url", fault.refusal)
 
     async def create(self, db: AsyncSession, agent_id: str, new: NewSubscription, now: datetime) -> Subscription:
         """Subscribe an agent from now on. A source that nobody watched yet is watched from now on."""

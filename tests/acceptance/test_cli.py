@@ -253,7 +253,8 @@ def test_an_endpoint_is_looked_after_from_the_terminal(registered: Terminal) -> 
     [cancelled] = registered.read("recoveries", "cancel", begun["id"], "--json")
     [resumed] = registered.read("endpoints", "resume", added["id"], "--json")
     refused = registered.type("endpoints", "rotate-secret", added["id"], "--overlap", "a day")
-    removed = registered.type("endpoints", "rm", added["id"])
+    hasty = registered.type("endpoints", "rm", added["id"])
+    removed = registered.type("endpoints", "rm", added["id"], "--yes")
 
     assert (added["types"], added["filter"], added["headers"]) == (["order.*"], {"amount": 1}, {"X-Team": "***"})
     assert (paused["state"], resumed["state"]) == ("paused", "pending")
@@ -261,5 +262,6 @@ def test_an_endpoint_is_looked_after_from_the_terminal(registered: Terminal) -> 
     assert (stats["endpoint_id"], stats["breaker"], stats["held"]) == (added["id"], "closed", 0)
     assert [each["id"] for each in listed] == [begun["id"]]
     assert cancelled["state"] in ("cancelled", "done")
-    assert (refused.returncode, removed.returncode) == (2, 0)
+    assert (refused.returncode, hasty.returncode, removed.returncode) == (2, 2, 0)
+    assert "--yes" in hasty.stderr
     assert "--overlap" in refused.stderr

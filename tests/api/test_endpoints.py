@@ -82,12 +82,13 @@ async def test_a_url_that_we_would_not_call_is_refused_with_a_pointer(agent: Tes
     assert (await agent.get("/v1/endpoints")).json()["items"] == []
 
 
-async def test_a_name_without_address_and_one_at_a_private_address_are_refused_alike(agent: TestAgent) -> None:
+async def test_a_private_address_in_a_url_is_told_from_a_name_that_leads_nowhere(agent: TestAgent) -> None:
     unknown = await agent.post("/v1/endpoints", {"url": "https://nothing.invalid/"})
     private = await agent.post("/v1/endpoints", {"url": "https://10.0.0.1/"})
 
     assert unknown.json()["type"] == private.json()["type"] == "/problems/forbidden-address"
-    assert unknown.json()["errors"] == private.json()["errors"]
+    assert unknown.json()["errors"][0]["detail"].startswith("the host does not resolve, or not only to public")
+    assert private.json()["errors"][0]["detail"].startswith("10.0.0.1 is not a public address")
 
 
 async def test_a_url_is_stored_as_it_was_understood(agent: TestAgent) -> None:
@@ -148,13 +149,17 @@ async def test_a_deleted_endpoint_is_gone(agent: TestAgent) -> None:
     assert (await agent.get(f"/v1/endpoints/{id}")).status_code == 404
 
 
-async def test_a_pending_endpoint_takes_no_test_ring(agent: TestAgent) -> None:
+async def test_an_endpoint_that_is_not_active_takes_no_test_ring_and_says_what_to_do(agent: TestAgent) -> None:
     id = (await agent.post("/v1/endpoints", {"url": URL})).json()["id"]
 
-    refused = await agent.post(f"/v1/endpoints/{id}/test")
+    pending = await agent.post(f"/v1/endpoints/{id}/test")
+    await agent.post(f"/v1/endpoints/{id}/pause")
+    paused = await agent.post(f"/v1/endpoints/{id}/test")
 
-    assert refused.status_code == 409
-    assert refused.json()["type"] == "/problems/endpoint-not-active"
+    assert (pending.status_code, paused.status_code) == (409, 409)
+    assert pending.json()["type"] == "/problems/endpoint-not-active"
+    assert "answer its verification challenge first" in pending.json()["detail"]
+    assert paused.json()["detail"] == "the endpoint is paused; POST …/resume first"
 
 
 async def test_what_happens_to_endpoints_is_in_the_journal(agent: TestAgent) -> None:

@@ -114,8 +114,39 @@ def test_a_refusal_says_where_and_what_to_do(capfd: pytest.CaptureFixture[str]) 
     told = capfd.readouterr().err
     assert "Bad recurrence (422)" in told
     assert "/spec/cron: has [six] fields" in told
-    assert "POST /v1/schedules/preview" in told
+    assert "`tocsin schedule preview` shows what one means" in told
+    assert "POST" not in told
     assert "version 3" in told
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        problems.InvalidBody.at("/name", "it is too long"),
+        problems.InvalidQuery(errors=[{"parameter": "name", "detail": "it is too long"}]),
+    ],
+)
+def test_errors_that_are_listed_are_not_called_by_a_name_that_they_do_not_have_here(
+    capfd: pytest.CaptureFixture[str], problem: problems.Problem
+) -> None:
+    show.refusal(problem)
+    told = capfd.readouterr().err
+    assert "name: it is too long" in told
+    assert "`errors`" not in told
+
+
+def test_a_refusal_names_commands_where_the_relay_names_requests(capfd: pytest.CaptureFixture[str]) -> None:
+    show.refusal(problems.EndpointNotActive("the endpoint is disabled; POST …/enable first"))
+    told = capfd.readouterr().err
+    assert "the endpoint is disabled; `tocsin endpoints enable` first" in told
+    assert "challenge" not in told
+
+
+def test_why_an_endpoint_is_disabled_names_a_command_too(capfd: pytest.CaptureFixture[str]) -> None:
+    show.members({"state_reason": "every attempt has failed for 5 days; POST …/enable", "url": "POST …/enable"})
+    reason, url = capfd.readouterr().out.splitlines()
+    assert reason.endswith("for 5 days; `tocsin endpoints enable`")
+    assert url.endswith("POST …/enable")
 
 
 def test_a_refused_signature_shows_what_the_relay_verified(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tests.unit.test_cli_schedules import Relay
 from tocsin import Client, PrivateKey, cli
+from tocsin.cli import show
 from tocsin.cli.recoveries import steps, watch
 from tocsin.schemas.deliveries import Attempt, Delivery, DeliveryDetail
 from tocsin.schemas.endpoints import CreatedEndpoint, Endpoint, McpSubscription
@@ -115,6 +116,27 @@ def test_a_delivery_shows_what_each_attempt_took(relay: Relay, typing: Type) -> 
     assert "really" not in told
 
 
+def test_what_has_not_arrived_is_listed_with_why_and_when_next(relay: Relay, typing: Type) -> None:
+    said = delivery().model_dump(exclude={"body", "history", "expunged_at"})
+    differ = (
+        {"id": "dlv_1", "last_status": 503, "next_attempt_at": NOW + timedelta(minutes=5)},
+        {"id": "dlv_2", "waits_for": "endpoint"},
+        {"id": "dlv_3", "waits_for": "order"},
+        {"id": "dlv_4", "state": "failed", "last_error": "timeout", "reason": "no success in 9 attempts"},
+    )
+    items = [Delivery.model_validate(said | each) for each in differ]
+    relay.answers["GET /v1/deliveries"] = Page[Delivery](items=items)
+
+    retried, held, behind, failed = map(str.rstrip, typing("deliveries", "ls", "--undelivered").splitlines()[1:])
+
+    assert "503" in retried
+    assert show.local(NOW + timedelta(minutes=5)) in retried
+    assert held.endswith("waits for its endpoint")
+    assert behind.endswith("waits for an earlier one")
+    assert "timeout" in failed
+    assert failed.endswith("no success in 9 attempts")
+
+
 @pytest.mark.parametrize("verb", ["redeliver", "cancel", "expunge"])
 def test_one_delivery_is_dealt_with(relay: Relay, typing: Type, verb: str) -> None:
     relay.answers[f"POST /v1/deliveries/dlv_1/{verb}"] = (
@@ -123,7 +145,56 @@ def test_one_delivery_is_dealt_with(relay: Relay, typing: Type, verb: str) -> No
         else Delivery.model_validate(delivery().model_dump(exclude={"body", "history", "expunged_at"}))
     )
 
-    assert "dlv_1" in typing("deliveries", verb, "dlv_1")
+    assert "dlv_1" in typing("deliveries", verb, "dlv_1", *(["--yes"] if verb == "expunge" else []))
+
+
+DANGEROUS = [["deliveries", "expunge", "dlv_1"], ["endpoints", "rm", "ep_1"]]
+
+
+@pytest.mark.parametrize("typed", DANGEROUS)
+def test_what_cannot_be_undone_needs_a_yes_where_nobody_can_be_asked(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("y\n"))
+
+    assert code_of(relay, monkeypatch, typed) == 2
+
+    assert "If you mean it, add --yes" in " ".join(capfd.readouterr().err.replace("│", " ").split())
+    assert relay.asked == []
+
+
+@pytest.mark.parametrize("typed", DANGEROUS)
+@pytest.mark.parametrize(("answer", "asked"), [("y", 1), ("n", 0), ("", 0)])
+def test_what_cannot_be_undone_is_asked_at_a_terminal(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, typed: list[str], answer: str, asked: int
+) -> None:
+    for asking in ("POST /v1/deliveries/dlv_1/expunge", "DELETE /v1/endpoints/ep_1"):
+        relay.answers[asking] = delivery()
+    monkeypatch.setattr("sys.stdin", Typist(f"{answer}\n"))
+
+    assert (code_of(relay, monkeypatch, typed) in (0, None)) is bool(asked)
+
+    assert len(relay.asked) == asked
+
+
+@pytest.mark.parametrize("typed", DANGEROUS)
+def test_the_help_of_what_cannot_be_undone_says_so(typing: Type, typed: list[str]) -> None:
+    assert "cannot be undone" in " ".join(typing(*typed[:2], "--help").split())
+
+
+class Typist(StringIO):
+    """Somebody at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def code_of(relay: Relay, monkeypatch: pytest.MonkeyPatch, typed: list[str]) -> object:
+    """Types a command, and gives the code that it ends with."""
+    monkeypatch.setattr("sys.argv", ["tocsin", "--url", relay.url, "--key", KEY.text, *typed])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
 
 
 def test_an_endpoint_is_recovered_and_watched(relay: Relay, typing: Type) -> None:
@@ -143,6 +214,23 @@ def test_an_endpoint_is_recovered_and_watched(relay: Relay, typing: Type) -> Non
         "rec_1  running  1 of 3 sent again",
         "rec_1  done  2 of 3 sent again, 1 skipped",
     ]
+
+
+def test_a_day_is_meant_from_its_beginning_in_utc(relay: Relay, typing: Type) -> None:
+    relay.answers["POST /v1/endpoints/ep_1/recover"] = recovery()
+
+    typing("endpoints", "recover", "ep_1", "--since", "2026-11-22")
+
+    assert relay.asked[0][2]["since"] == "2026-11-22T00:00:00.000Z"
+
+
+def test_a_recovery_of_nothing_says_so(relay: Relay, typing: Type) -> None:
+    nothing = recovery(sent=0).model_copy(update={"total": 0})
+    relay.answers["POST /v1/endpoints/ep_1/recover"] = nothing
+
+    told = typing("endpoints", "recover", "ep_1", "--since", "2026-11-22")
+
+    assert told.strip() == "rec_1  done  there was nothing to send again"
 
 
 def test_dead_letters_are_driven_again_without_waiting(relay: Relay, typing: Type) -> None:
@@ -194,6 +282,10 @@ def test_a_recovery_is_shown_only_when_it_has_got_further(relay: Relay) -> None:
     [
         (["deliveries", "ls", "--since", "tomorrow"], "2h"),
         (["endpoints", "rotate-secret", "ep_1", "--overlap", "8d"], "7d at most"),
+        (["deliveries", "ls", "--since", "2026-02-30"], "2h"),
+        (["deliveries", "ls", "--since", "999999d"], "before the first year"),
+        (["endpoints", "change", "ep_1", "--retry", "9999999s"], "too long: 1d at most"),
+        (["endpoints", "change", "ep_1", "--timeout", "1m"], "too long: 30s at most"),
         (["endpoints", "change", "ep_1"], "say what to change"),
         (["endpoints", "change", "ep_1", "--remove", "secret"], "max-in-flight"),
     ],

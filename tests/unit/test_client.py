@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from tocsin import AsyncClient, Client, PrivateKey, problems
-from tocsin.client import Retries, UnexpectedAnswer, Unreachable
+from tocsin.client import InvalidArgument, Retries, UnexpectedAnswer, Unreachable
 from tocsin.client.exchange import Again, Done, Outcome, Refused, judge, pause_seconds_max
+from tocsin.schemas.messages import NewMessage
 from tocsin.schemas.schedules import NewSchedule, PatchSchedule
 
 KEY = PrivateKey.from_seed(bytes(32))
@@ -297,3 +298,28 @@ def test_pauses_grow_and_have_a_bound() -> None:
     retries = Retries(jitter=Random(1))
     assert all(retries.pause(tries) <= 1.5 * pause_seconds_max for tries in range(1, 60))
     assert retries.pause(5) > retries.pause(1)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "publish"),
+    [
+        ("/type", lambda client: client.messages.publish("bad type", {"card": "4111"})),
+        ("/messages", lambda client: client.messages.publish_all([NewMessage(type="a", data="4111")] * 101)),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_here_by_pointer_and_without_what_was_given(
+    pointer: str, publish: Callable[[Client | AsyncClient], Any]
+) -> None:
+    relay = Relay()
+    with pytest.raises(InvalidArgument) as blocking:
+        publish(relay.client())
+    with pytest.raises(InvalidArgument) as awaiting:
+        publish(AsyncClient("http://relay.test", KEY))
+
+    assert isinstance(blocking.value, ValueError)
+    assert blocking.value.errors == awaiting.value.errors
+    assert [error["pointer"] for error in blocking.value.errors] == [pointer]
+    assert str(blocking.value).startswith(f"{pointer}: ")
+    assert not any(word in str(blocking.value) for word in ("4111", "bad type", "NewMessages", "pydantic"))
+    assert blocking.value.__suppress_context__
+    assert relay.asked == []

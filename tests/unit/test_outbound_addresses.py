@@ -91,6 +91,35 @@ async def test_forbidden_targets_cannot_be_told_apart() -> None:
     assert set(seen) == {"no_public_address"}
 
 
+async def test_forbidden_names_are_refused_in_one_sentence_whatever_they_resolve_to() -> None:
+    names = Names([], ["10.0.0.1"], ["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["9.9.9.9"], ["127.0.0.1"])
+    async with outbound(own=[("9.9.9.9", 8585), ("127.0.0.1", 8585)], resolver=names) as out:
+        told = [await out.vet("https://hook.example:8585/") for _ in range(6)]
+
+    refusals = {fault.refusal for fault in told if fault is not None}
+    assert (len(told), refusals) == (6, {"the host does not resolve, or not only to public addresses"})
+
+
+@pytest.mark.parametrize(
+    ("url", "refusal"),
+    [
+        ("https://10.0.0.1/", "10.0.0.1 is not a public address; an operator can allow networks by"),
+        ("https://[fd00::7]/", "fd00::7 is not a public address; an operator can allow networks by"),
+        ("http://127.0.0.1:8585/", "127.0.0.1 is where this relay itself listens"),
+        ("http://localhost:8585/", "localhost is where this relay itself listens"),
+        # Beside our door, an address that is not listed is told as such, whoever listens there.
+        ("http://10.0.0.1:8585/", "10.0.0.1 is not a public address"),
+    ],
+)
+async def test_what_is_wrong_with_an_address_in_the_url_itself_is_told(url: str, refusal: str) -> None:
+    names = Own({"localhost": ["127.0.0.1"]})
+    async with outbound(own=[("127.0.0.1", 8585), ("10.0.0.1", 8585)], resolver=names) as out:
+        fault = await out.vet(url)
+
+    assert isinstance(fault, Fault)
+    assert fault.refusal.startswith(refusal)
+
+
 class TestOurOwnDoors:
     """Where our own processes listen is refused even where a listed network covers it."""
 

@@ -7,7 +7,7 @@ no body is decompressed, no cookie is kept, and one deadline covers look-up, con
 
 Failures are values, judged by the caller. Their category is fit to be shown to the owner of the URL: a name that does
 not resolve and a name that resolves to an address of ours look the same, as the difference would map our network for
-them.
+them. Of an address that stands in the URL itself its owner is told what is wrong with it.
 
 Who reads on: `client` is the verbs, `guard` says what may be called, `pool` opens connections and keeps them,
 `connection` speaks HTTP/1.1 over one, `answers` is what comes back.

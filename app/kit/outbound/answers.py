@@ -48,11 +48,23 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """No complete answer, and why. `detail` is for the operator's log, never for the owner of the URL."""
+    """No complete answer, and why. `detail` is for the operator's log, never for the owner of the URL.
+
+    `told` is more than the category says, and for the owner: of an address that stands in the URL itself.
+    """
 
     category: Category
     detail: str = ""
     timings: Timings = field(default=no_time, compare=False)
+    told: str = field(default="", compare=False)
+
+    @property
+    def refusal(self) -> str:
+        """Why a URL is not taken, in words for its owner."""
+        if self.category == "https_required":
+            return "use https; plain http is for networks that this relay's operator listed"
+        # One answer for a name that does not exist and one that is at an address of ours: it would map our network.
+        return self.told or "the host does not resolve, or not only to public addresses"
 
 
 class Headers(Mapping[str, str]):

@@ -13,6 +13,8 @@ from app.kit.urls import Url
 
 __all__ = ["Guard"]
 
+NOT_PUBLIC = "is not a public address; an operator can allow networks by TOCSIN_OUTBOUND_ALLOW"
+OUR_OWN = "is where this relay itself listens, and it does not call itself"
 EVERYWHERE = frozenset({"", "*", "0.0.0.0", "::"})
 
 
@@ -32,9 +34,9 @@ class Guard:
         `own_addresses` are those of `own_names`, which had to be looked up.
         """
         if not addresses or not all(is_public(address) or self._is_listed(address) for address in addresses):
-            return Fault("no_public_address", f"{url.host} is at {', '.join(addresses) or 'no address'}")
+            return _not_called(url, f"{url.host} is at {', '.join(addresses) or 'no address'}", NOT_PUBLIC)
         if self._is_own(url, addresses, own_addresses):
-            return Fault("no_public_address", f"{url.authority} is a door of our own")
+            return _not_called(url, f"{url.authority} is a door of our own", OUR_OWN)
         if url.scheme == "http" and not all(self._is_listed(address) for address in addresses):
             return Fault("https_required")
         name = None if url.scheme == "http" else url.host
@@ -61,6 +63,12 @@ class Guard:
             or (listens_everywhere and _is_this_machine(target))
             for target in targets
         )
+
+
+def _not_called(url: Url, detail: str, why: str) -> Fault:
+    # Who wrote the address knows it. Where a name leads, and whether to us, is for its owner to find out elsewhere.
+    told = f"{url.host} {why}" if _is_address(url.host) or url.host == "localhost" else ""
+    return Fault("no_public_address", detail, told=told)
 
 
 def _is_address(host: str) -> bool:

@@ -244,7 +244,7 @@ class AlreadyRegistered(Conflict):
 
 
 class EndpointNotActive(Conflict):
-    """Let the endpoint answer its verification challenge first, or enable it again."""
+    """Take the endpoint up first, as its state asks for: verify, resume or enable it."""
 
 
 class PaymentReused(Conflict):

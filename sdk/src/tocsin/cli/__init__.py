@@ -28,6 +28,7 @@ from tocsin.cli.session import Session, begin
 from tocsin.cli.subscriptions import subscribe, subscriptions, watchers
 from tocsin.cli.verify import verify
 from tocsin.problems import Problem, UnknownKey
+from tocsin.schemas.wire import InvalidArgument
 
 __all__ = ["main"]
 
@@ -85,8 +86,11 @@ def main() -> None:
         if isinstance(problem, UnknownKey):
             show.hint("  Here that is: tocsin register")
         sys.exit(1)
-    except ValidationError as error:
+    except InvalidArgument as error:
         show.invalid(error)
+        sys.exit(1)
+    except ValidationError as error:
+        show.invalid(InvalidArgument.of(error))
         sys.exit(1)
     except BrokenPipeError:
         # Whoever read our output has seen enough.

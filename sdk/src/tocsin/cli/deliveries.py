@@ -1,5 +1,6 @@
 """What is under way to you, has arrived, or has not."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import past
+from tocsin.cli.inputs import Yes, past, require_yes
 from tocsin.cli.recoveries import Rate, Wait, follow
 from tocsin.cli.session import AsJson, client
 
 if TYPE_CHECKING:
-    from tocsin.schemas.deliveries import Attempt, DeliveryDetail
+    from tocsin.schemas.deliveries import Attempt, Delivery, DeliveryDetail
 
 deliveries = typer.Typer(no_args_is_help=True, help="What is under way to you, has arrived, or has not.")
 
 DeliveryId = Annotated[str, typer.Argument(help="dlv_…")]
 Since = Annotated[
-    str | None, typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, or 1d.", metavar="INSTANT")
+    str | None,
+    typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, 2027-01-01, or 1d.", metavar="INSTANT"),
 ]
 Until = Annotated[str | None, typer.Option(help="What was sent before then; default: now.", metavar="INSTANT")]
 OfType = Annotated[str | None, typer.Option("--type", help="Only messages of this type.")]
@@ -45,7 +47,7 @@ def list_deliveries(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List deliveries, newest first.
+    """List deliveries, newest first: what came of the last attempt, when the next is, and what holds or ended it.
 
     tocsin deliveries ls --undelivered --since 1d
     """
@@ -62,11 +64,7 @@ def list_deliveries(
             since=instant(since, "--since", now),
             until=instant(until, "--until", now),
         )
-        columns = (
-            *("id", "endpoint_id", "type", "state", "attempts"),
-            *("last_status", "last_error", "created_at", "reason"),
-        )
-        show.table(islice(found, limit), columns, as_json, "No deliveries.")
+        _list(islice(found, limit), as_json)
 
 
 @deliveries.command("show")
@@ -91,8 +89,12 @@ def cancel(id: DeliveryId, as_json: AsJson = False) -> None:
 
 
 @deliveries.command("expunge")
-def expunge(id: DeliveryId, as_json: AsJson = False) -> None:
-    """Remove the payload of a delivery's message for good, for all deliveries of that message."""
+def expunge(id: DeliveryId, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Remove the payload of a delivery's message for good, for all deliveries of that message.
+
+    This cannot be undone: nobody can send it again, and what is still on its way is cancelled. Asks first.
+    """
+    require_yes(yes, f"What {id} carries will be gone for good, for every delivery of its message")
     with client() as relay:
         _show(relay.deliveries.expunge(id), as_json)
 
@@ -119,6 +121,24 @@ def redrive(
 def instant(text: str | None, option: str, now: datetime) -> datetime | None:
     """An instant that was typed, or how long ago it was."""
     return None if text is None else past(text, option, now)
+
+
+def _list(found: "Iterable[Delivery]", as_json: bool) -> None:
+    if as_json:
+        return show.json_lines(found)
+    columns = ("id", "endpoint_id", "type", "state", "attempts", "last", "created_at", "next", "why")
+    return show.rows(columns, map(_row, found), "No deliveries.")
+
+
+def _row(one: "Delivery") -> list[str]:
+    waits = "waits for its endpoint" if one.waits_for == "endpoint" else "waits for an earlier one"
+    return [
+        *(one.id, one.endpoint_id, one.type, one.state, str(one.attempts)),
+        _or_dash(one.last_error or one.last_status),
+        show.local(one.created_at),
+        show.local(one.next_attempt_at) if one.next_attempt_at else "-",
+        show.typed(one.reason or (waits if one.waits_for else "-")),
+    ]
 
 
 def _show(found: "DeliveryDetail", as_json: bool) -> None:

@@ -1,13 +1,13 @@
 """Where you are rung."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from tocsin.cli import show
-from tocsin.cli.inputs import json_value, past, span
+from tocsin.cli.inputs import Yes, json_value, past, require_yes, span
 from tocsin.cli.recoveries import Rate as RecoveryRate
 from tocsin.cli.recoveries import Wait, follow
 from tocsin.cli.session import AsJson, client
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 endpoints = typer.Typer(no_args_is_help=True, help="Where you are rung.")
 
 _OVERLAP_SECONDS_MAX = 7 * 86_400
+_RETRY_MAX = timedelta(days=1)
+_TIMEOUT_MAX = timedelta(seconds=30)
 
 EndpointId = Annotated[str, typer.Argument(help="ep_…")]
 
@@ -182,7 +184,8 @@ def show_stats(id: EndpointId, as_json: AsJson = False) -> None:
 def recover_endpoint(
     id: EndpointId,
     since: Annotated[
-        str, typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, or 2h.", metavar="INSTANT")
+        str,
+        typer.Option(help="What was sent then or later: 2027-01-01T00:00:00Z, 2027-01-01, or 2h.", metavar="INSTANT"),
     ],
     until: Annotated[
         str | None, typer.Option(help="What was sent before then; default: now.", metavar="INSTANT")
@@ -209,8 +212,12 @@ def recover_endpoint(
 
 
 @endpoints.command("rm")
-def remove_endpoint(id: EndpointId) -> None:
-    """Delete an endpoint; what is still under way to it is cancelled."""
+def remove_endpoint(id: EndpointId, yes: Yes = False) -> None:
+    """Delete an endpoint; what is still under way to it is cancelled.
+
+    This cannot be undone: its secret is gone, and what has not reached it cannot be sent to it again. Asks first.
+    """
+    require_yes(yes, f"{id} will be gone for good, and what is still under way to it cancelled")
     with client() as relay:
         relay.endpoints.delete(id)
     show.done(f"{id} is deleted")
@@ -250,8 +257,8 @@ def _said(
         "headers": dict(map(_header, headers or ())) or None,
         "max_in_flight": max_in_flight,
         "rate_per_second": rate,
-        "retry_seconds": [int(span(text, "--retry").total_seconds()) for text in retries or ()] or None,
-        "timeout_seconds": None if timeout is None else span(timeout, "--timeout").total_seconds(),
+        "retry_seconds": [int(span(text, "--retry", _RETRY_MAX).total_seconds()) for text in retries or ()] or None,
+        "timeout_seconds": None if timeout is None else span(timeout, "--timeout", _TIMEOUT_MAX).total_seconds(),
     }
     return {name: value for name, value in said.items() if value is not None}
 

@@ -108,5 +108,7 @@ def _show_all(going: "Iterable[Recovery]", as_json: bool) -> None:
 
 def _progress(found: "Recovery") -> str:
     """How far a recovery has got."""
+    if not found.total:
+        return "there was nothing to send again"
     passed_by = f", {found.skipped} skipped" if found.skipped else ""
     return f"{found.sent} of {found.total} sent again{passed_by}"

@@ -8,14 +8,15 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich import markup
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from tocsin.problems import Problem
+from tocsin.problems import InvalidBody, InvalidQuery, Problem
+from tocsin.schemas.wire import InvalidArgument
 
 # Into a pipe tables are as wide as they need to be: an id that is cut off is of no use to anybody.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
@@ -24,6 +25,18 @@ err = Console(highlight=False, soft_wrap=True, stderr=True)
 _GAP = "  "
 _NOTHING = frozenset({"", "-"})
 _TOLD_ELSEWHERE = frozenset({"errors", "signature_base", "component"})
+_SAY_TO_CORRECT = (InvalidBody, InvalidQuery)
+_REASONS = frozenset({"reason", "state_reason"})
+# What the relay says to all who call it, and what is typed here.
+_TYPED = {
+    "DELETE /v1/subscriptions/{id}": "tocsin subscriptions rm",
+    "GET /v1/agents/me": "tocsin me",
+    "POST /v1/deliveries/{id}/redeliver": "tocsin deliveries redeliver",
+    "POST /v1/schedules/preview": "tocsin schedule preview",
+    "POST …/enable": "tocsin endpoints enable",
+    "POST …/resume": "tocsin endpoints resume",
+    "POST …/verify": "tocsin endpoints verify",
+}
 # What a terminal obeys. Others wrote much of what is shown here.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -31,6 +44,13 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def escape(text: str) -> str:
     """The text as it is to be read: neither as markup, nor as orders to the terminal."""
     return markup.escape(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
+
+
+def typed(text: str) -> str:
+    """The relay's advice with the commands of this program in place of its requests."""
+    for request, command in _TYPED.items():
+        text = text.replace(request, f"`{command}`")
+    return text
 
 
 def json_line(value: Any) -> None:
@@ -58,6 +78,7 @@ def members(named: Mapping[str, Any], indent: str = "") -> None:
     width = max((len(name) for name in named), default=0)
     for name, value in named.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = typed(text) if name in _REASONS else text
         out.print(f"{indent}[dim]{escape(name):<{width}}[/dim]  {escape(text)}")
 
 
@@ -138,11 +159,12 @@ def refusal(problem: Problem, about: str | None = None) -> None:
     errors: list[dict[str, str]] = problem.extras.get("errors") or []
     for error in errors:
         where = error.get("pointer", error.get("parameter", "")) or "body"
-        err.print(f"  [bold]{escape(where)}[/bold]: {escape(error.get('detail', ''))}")
+        err.print(f"  [bold]{escape(where)}[/bold]: {escape(typed(error.get('detail', '')))}")
     if not errors:
-        err.print(f"  {escape(problem.detail)}")
-    if (advice := problem.advice()) not in problem.detail:
-        err.print(f"  [dim]{escape(advice)}[/dim]")
+        err.print(f"  {escape(typed(problem.detail))}")
+    # Where errors are listed, to correct them goes without saying: here they have no name.
+    if (advice := problem.advice()) not in problem.detail and not (errors and type(problem) in _SAY_TO_CORRECT):
+        err.print(f"  [dim]{escape(typed(advice))}[/dim]")
     if base := problem.extras.get("signature_base"):
         err.print("  [dim]The relay verified these lines:[/dim]")
         for line in str(base).split("\n"):
@@ -154,14 +176,13 @@ def refusal(problem: Problem, about: str | None = None) -> None:
         err.print(f"  [dim]request {escape(problem.instance)}[/dim]")
 
 
-def invalid(error: ValidationError) -> None:
+def invalid(error: InvalidArgument) -> None:
     """What was typed and cannot be sent, member by member."""
     failure("This cannot be sent:")
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        # Brackets are in no member's name: there it is said which of several forms the value was read as.
-        where = "/".join(str(part) for part in one["loc"] if "[" not in str(part))
+    for one in error.errors:
+        where = one["pointer"].removeprefix("/")
         place = f"[bold]{escape(where)}[/bold]: " if where else ""
-        err.print(f"  {place}{escape(one['msg'].removeprefix('Value error, '))}")
+        err.print(f"  {place}{escape(one['detail'])}")
 
 
 def local(moment: datetime) -> str:

@@ -10,7 +10,15 @@
 
 Each try is signed anew; each write carries an idempotency key through all its tries, so it happens once however often
 it is sent. Connection errors, 429 and 503 are retried as long as the relay asks for at most 30 seconds; whatever it
-refuses is raised as the class of `tocsin.problems` that it raised.
+refuses is raised as the class of `tocsin.problems` that it raised. What could not be sent at all is an
+`InvalidArgument`, a ValueError, raised before the relay is asked:
+
+>>> from tocsin.client import InvalidArgument
+>>> try:
+...     client.messages.publish("bad type", {"card": "4111"})
+... except InvalidArgument as invalid:
+...     print(invalid.errors[0]["pointer"], "4111" in str(invalid))
+/type False
 """
 
 import asyncio
@@ -40,7 +48,7 @@ from tocsin.client.exchange import ClientError, Pause, Pay, Retries, Send, Unexp
 from tocsin.client.following import BrokenSequence
 from tocsin.keys import PrivateKey
 from tocsin.problems import PaymentRequired
-from tocsin.schemas.wire import Page
+from tocsin.schemas.wire import InvalidArgument, Page
 
 __all__ = [
     "AsyncClient",
@@ -48,6 +56,7 @@ __all__ = [
     "Call",
     "Client",
     "ClientError",
+    "InvalidArgument",
     "Retries",
     "UnexpectedAnswer",
     "Unreachable",
@@ -65,6 +74,9 @@ class Client:
     Without `url` and `key` they are those of `TOCSIN_URL` and `TOCSIN_KEY`, or the usual ones. `pay` is called when an
     operation costs something: it is given the problem with its x402 challenge, and returns the header fields of the
     payment, or None to decline.
+
+    Arguments that cannot be sent raise `InvalidArgument`: `errors` says where and why. What the relay refuses raises
+    its `tocsin.problems.Problem`; a relay that does not answer, `ClientError`.
     """
 
     def __init__(

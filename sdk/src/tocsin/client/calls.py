@@ -7,9 +7,9 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from urllib.parse import quote
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from tocsin.schemas.wire import Page
+from tocsin.schemas.wire import InvalidArgument, Page
 
 if TYPE_CHECKING:
     from tocsin.client import AsyncClient, Client
@@ -143,7 +143,12 @@ class operation(Generic[P, T]):
     def __get__(self, area: "Area[AsyncClient]", owner: Any = None) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, area: Any, owner: Any = None) -> Any:
         def send(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return area.client.send(self.build(area, *args, **kwargs))
+            try:
+                call = self.build(area, *args, **kwargs)
+            except ValidationError as error:
+                # What the models say names models of ours, and repeats what was given.
+                raise InvalidArgument.of(error) from None
+            return area.client.send(call)
 
         return self if area is None else update_wrapper(send, self.build)
 

@@ -22,12 +22,35 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     Strict,
+    ValidationError,
     model_validator,
 )
 
 T = TypeVar("T")
 
-__all__ = ["Json", "ListQuery", "Name", "Page", "Query", "Timestamp", "Wire", "in_words", "rfc3339"]
+__all__ = ["InvalidArgument", "Json", "ListQuery", "Name", "Page", "Query", "Timestamp", "Wire", "in_words", "rfc3339"]
+
+
+class InvalidArgument(ValueError):
+    """What was given cannot be sent, and was not. `errors` has the pointer and detail of each fault, as the relay's own
+    refusals have them, and never the value itself: it may be secret, and its owner has it."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(f"{each['pointer'] or 'body'}: {each['detail']}" for each in errors))
+        self.errors = errors
+
+    @classmethod
+    def of(cls, error: ValidationError) -> Self:
+        """The same in our own words."""
+        shown = error.errors(include_url=False, include_context=False, include_input=False)
+        return cls(
+            [{"pointer": _pointer(each["loc"]), "detail": each["msg"].removeprefix("Value error, ")} for each in shown]
+        )
+
+
+def _pointer(place: tuple[int | str, ...]) -> str:
+    # Brackets are in no member's name: there it is said which of several forms the value was read as.
+    return "".join(f"/{part}" for part in place if "[" not in str(part))
 
 
 def rfc3339(moment: datetime) -> str:
