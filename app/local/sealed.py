@@ -13,6 +13,8 @@ from typing import TypeVar
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+# A row is written only where every table that it points to is known, and a command imports no feature but these.
+import app.tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from app.deliveries import relay_key, resealing
 from app.kit import idempotency, limits
 from app.kit.clock import SystemClock

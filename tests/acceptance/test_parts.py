@@ -7,13 +7,14 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import httpx
+import psycopg
 import pytest
 
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from tests.acceptance.conftest import StartRelay
 from tests.acceptance.forks import typed
-from tests.acceptance.relays import Account, environment, until, wait_until_gone
+from tests.acceptance.relays import Account, environment, run, until, wait_until_gone
 from tests.sealed import SECRET_KEY
 from tocsin import Client, PrivateKey
 from tocsin.schemas.schedules import NewSchedule
@@ -27,6 +28,11 @@ US = Account("us")
 def told(home: Path, word: str, **changes: str) -> CompletedProcess[str]:
     """A command that ends by itself."""
     return typed([word], home, environment(home, **changes))
+
+
+def alone(home: Path, word: str, **changes: str) -> CompletedProcess[str]:
+    """The same, in a process that reads no code but what the command itself asks for."""
+    return run([*COMMAND, word], home, US, **changes)
 
 
 @pytest.fixture
@@ -133,3 +139,51 @@ def test_the_secret_key_is_replaced_and_the_one_before_opens_nothing_any_more(
     assert "Sealed 1 row" in resealed.stdout, resealed.stderr
     assert [each.returncode for each in (too_early, resealed, after, too_late)] == [1, 0, 0, 1]
     assert "TOCSIN_SECRET_KEYS_BEFORE" in too_early.stderr
+
+
+def test_the_secret_key_of_a_relay_with_endpoints_is_replaced_as_its_operator_is_told_to(
+    home: Path, servers: dict[str, str], start: StartRelay
+) -> None:
+    old = servers.pop("TOCSIN_SECRET_KEY")
+    new = alone(home, "new-secret-key").stdout.strip()
+    first = {"TOCSIN_SECRET_KEY": old, "TOCSIN_SECRET_KEYS_BEFORE": new}
+    swapped = {"TOCSIN_SECRET_KEY": new, "TOCSIN_SECRET_KEYS_BEFORE": old}
+    alone(home, "migrate", **servers, **first)
+    api = start([*COMMAND, "api"], US, **servers, **first, TOCSIN_OUTBOUND_ALLOW="127.0.0.0/8")
+    api.wait_until_answering()
+    key = PrivateKey.generate()
+    with Client(api.url, key) as client:
+        client.agents.register(key)
+        client.endpoints.create("http://127.0.0.1:9001/rings", headers={"authorization": "Bearer a-token"})
+    api.close()
+    start([*COMMAND, "api"], US, **servers, **swapped).wait_until_answering()
+    halfway = alone(home, "doctor", **servers, **swapped)
+
+    resealed = alone(home, "reseal", **servers, **swapped)
+
+    done = alone(home, "doctor", **servers, TOCSIN_SECRET_KEY=new, TOCSIN_API_PORT="0")
+    assert "run `tocsin reseal`" in " ".join(halfway.stdout.split())
+    assert "nothing is left that another one sealed" in resealed.stdout, resealed.stderr
+    assert "all sealed by the key" in done.stdout
+    assert [each.returncode for each in (halfway, resealed, done)] == [1, 0, 0]
+
+
+def test_what_an_older_release_stored_as_it_was_is_sealed_by_migrate_and_its_key_rotates(
+    home: Path, servers: dict[str, str]
+) -> None:
+    alone(home, "migrate", **servers)
+    with psycopg.connect(servers["TOCSIN_DATABASE_URL"]) as db:
+        db.execute("insert into agents (id, created_at) values ('agt_1', now())")
+        db.execute(
+            """
+            insert into endpoints (id, agent_id, url, state, secret, attempts, attempts_before, created_at, updated_at)
+            values ('ep_1', 'agt_1', 'https://agent.example/', 'active', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+                0, 0, now(), now())
+            """
+        )
+
+    sealed = alone(home, "migrate", **servers)
+
+    rotated = alone(home, "rotate-signing-key", **servers)
+    assert "Sealed 1 secrets" in sealed.stdout, sealed.stderr
+    assert "is published at" in rotated.stdout, rotated.stderr
