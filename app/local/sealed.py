@@ -21,6 +21,7 @@ from app.kit.clock import SystemClock
 from app.kit.database import Database
 from app.kit.sealing import Keyring, SealError, UnknownSecretKey
 from app.local.errors import LocalError
+from app.local.refusals import worded
 from app.subscriptions import inbox_book, inboxes
 
 T = TypeVar("T")
@@ -106,7 +107,8 @@ def _run(verb: Callable[[Database, Keyring], Awaitable[T]], url: str, keyring: K
             return await verb(database, keyring)
 
     try:
-        return asyncio.run(run())
+        with worded(url):
+            return asyncio.run(run())
     except UnknownSecretKey as error:
         raise LocalError(
             f"the database is sealed with the key {error.key_id}, and TOCSIN_SECRET_KEY is the key {keyring.current}; "

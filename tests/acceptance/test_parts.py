@@ -111,6 +111,30 @@ def test_up_starts_no_servers_where_the_environment_names_them(
     wait_until_gone(family)
 
 
+def test_a_doctor_of_a_database_without_tables_says_what_makes_them(home: Path, servers: dict[str, str]) -> None:
+    found = told(home, "doctor", **servers, TOCSIN_API_PORT="0")
+
+    assert found.returncode == 1
+    assert all(f"ok     {check} " in found.stdout for check in ("Postgres", "Valkey"))
+    assert all(f"wrong  {check} " in found.stdout for check in ("migrations", "secrets"))
+    assert " ".join(found.stdout.split()).count("tocsin migrate") == 2
+
+
+def test_a_doctor_who_may_not_read_says_so(home: Path, servers: dict[str, str]) -> None:
+    told(home, "migrate", **servers)
+    with psycopg.connect(servers["TOCSIN_DATABASE_URL"]) as db:
+        db.execute("create role stranger login password 'secret'")
+        url = f"postgresql://stranger:secret@{db.info.host}:{db.info.port}/{db.info.dbname}"
+
+    found = told(home, "doctor", **{**servers, "TOCSIN_DATABASE_URL": url}, TOCSIN_API_PORT="0")
+
+    said = " ".join(found.stdout.split())
+    assert found.returncode == 1
+    assert "ok Postgres" in said
+    assert all(f"wrong {check} the user of TOCSIN_DATABASE_URL may not" in said for check in ("migrations", "secrets"))
+    assert said.count("permission denied for table") == 2
+
+
 @pytest.mark.parametrize("part", ["migrate", "api", "worker"])
 def test_no_part_starts_without_the_secret_key(home: Path, servers: dict[str, str], part: str) -> None:
     del servers["TOCSIN_SECRET_KEY"]
