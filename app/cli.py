@@ -62,6 +62,7 @@ def up(
             secret=settings.secret,
             database_url=settings.database.url,
             valkey_url=settings.valkey.url,
+            worker=settings.worker,
             chains=tuple(settings.chains),
             postgres_port=postgres_port,
             valkey_port=valkey_port,
@@ -123,7 +124,10 @@ def api() -> None:
 def worker() -> None:
     """Run a worker alone, with Postgres and Valkey from the environment."""
     with one_line_errors():
-        _connected()
+        from app.local.ports import require_free_metrics
+
+        settings = _connected()
+        require_free_metrics(settings.worker)
         # Workers know the app and not the reverse, so this process becomes one instead of importing it.
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "workers.main"])

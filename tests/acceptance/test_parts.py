@@ -1,12 +1,14 @@
 """The parts of a relay, run separately over servers of one's own."""
 
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -14,7 +16,7 @@ from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from tests.acceptance.conftest import StartRelay
 from tests.acceptance.forks import typed
-from tests.acceptance.relays import Account, environment, run, until, wait_until_gone
+from tests.acceptance.relays import Account, environment, free_port, run, until, wait_until_gone
 from tests.sealed import SECRET_KEY
 from tocsin import Client, PrivateKey
 from tocsin.schemas.schedules import NewSchedule
@@ -70,6 +72,33 @@ def test_api_and_worker_run_apart(home: Path, servers: dict[str, str], start: St
     assert httpx.get(f"{api.url}/readyz").status_code == 200
     worker.process.terminate()
     assert worker.process.wait(20) == 0
+
+
+def test_a_worker_whose_port_for_metrics_is_in_use_says_so_in_one_line(home: Path, servers: dict[str, str]) -> None:
+    told(home, "migrate", **servers)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = told(home, "worker", **servers, TOCSIN_WORKER_METRICS_PORT=port)
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"tocsin: port {port} is in use; choose another with TOCSIN_WORKER_METRICS_PORT")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("told_host", "hosts"), [(None, {"127.0.0.1"}), ("0.0.0.0", {"0.0.0.0"})])
+def test_the_metrics_of_a_worker_listen_where_they_are_told_to_and_else_on_loopback(
+    home: Path, servers: dict[str, str], start: StartRelay, told_host: str | None, hosts: set[str]
+) -> None:
+    told(home, "migrate", **servers)
+    port = free_port()
+    at = {"TOCSIN_WORKER_METRICS_HOST": told_host} if told_host else {}
+
+    worker = start([*COMMAND, "worker"], US, **servers, **at, TOCSIN_WORKER_METRICS_PORT=str(port))
+    worker.wait_for_line("the worker listens")
+
+    listening = [each for each in psutil.Process(worker.process.pid).net_connections() if each.status == "LISTEN"]
+    assert {each.laddr.ip for each in listening} == hosts
+    assert "tocsin_deliveries_due" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 
 def test_parts_that_are_stopped_while_postgres_is_away_end_in_good_order(

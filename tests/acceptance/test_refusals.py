@@ -28,6 +28,13 @@ def test_a_port_in_use(home: Path) -> None:
     assert "--port" in told
 
 
+def test_a_port_in_use_for_the_metrics_of_a_worker(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = refused(["up"], home, TOCSIN_WORKER_METRICS_PORT=str(port))
+    assert f"port {port} is in use; choose another with TOCSIN_WORKER_METRICS_PORT" in told
+
+
 @pytest.mark.parametrize("option", ["--postgres-port", "--valkey-port"])
 def test_a_port_in_use_for_a_local_server(home: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
