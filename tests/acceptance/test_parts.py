@@ -1,11 +1,13 @@
 """The parts of a relay, run separately over servers of one's own."""
 
+import json
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -13,6 +15,7 @@ import psycopg
 import pytest
 
 from app.local.postgres import Postgres
+from app.local.running import Running
 from app.local.valkey import Valkey
 from tests.acceptance.conftest import StartRelay
 from tests.acceptance.forks import typed
@@ -72,6 +75,36 @@ def test_api_and_worker_run_apart(home: Path, servers: dict[str, str], start: St
     assert httpx.get(f"{api.url}/readyz").status_code == 200
     worker.process.terminate()
     assert worker.process.wait(20) == 0
+
+
+def test_a_worker_says_which_servers_it_has_joined_and_that_the_environment_named_them(
+    home: Path, servers: dict[str, str], start: StartRelay
+) -> None:
+    told(home, "migrate", **servers)
+
+    worker = start([*COMMAND, "worker"], US, **servers, TOCSIN_LOG_FORMAT="json")
+    worker.wait_for_line("the worker listens")
+
+    line = json.loads(worker.output.splitlines()[0])
+    database, valkey = (urlsplit(servers[name]) for name in ("TOCSIN_DATABASE_URL", "TOCSIN_VALKEY_URL"))
+    assert line["event"] == "joined its servers"
+    assert line["database"] == f"{database.hostname}:{database.port}{database.path}"
+    assert line["valkey"] == f"{valkey.hostname}:{valkey.port}"
+    assert (line["database_named_by"], line["valkey_named_by"]) == ("TOCSIN_DATABASE_URL", "TOCSIN_VALKEY_URL")
+
+
+def test_a_worker_beside_a_relay_says_that_it_has_joined_its_servers(home: Path, start: StartRelay) -> None:
+    start([*COMMAND, "up"], US).wait_until_up()
+    relay = Running.read(home / "relay")
+    assert relay is not None
+
+    worker = start([*COMMAND, "worker"], US, TOCSIN_LOG_FORMAT="json")
+    worker.wait_for_line("the worker listens")
+
+    line = json.loads(worker.output.splitlines()[0])
+    assert line["database"] == relay.database_url.partition("@")[2]
+    assert line["database_named_by"] == line["valkey_named_by"] == f"the relay that runs in {home / 'relay'}"
+    assert str(urlsplit(relay.database_url).password) not in worker.output
 
 
 def test_a_worker_whose_port_for_metrics_is_in_use_says_so_in_one_line(home: Path, servers: dict[str, str]) -> None:
