@@ -62,6 +62,7 @@ def up(
             secret=settings.secret,
             database_url=settings.database.url,
             valkey_url=settings.valkey.url,
+            worker=settings.worker,
             chains=tuple(settings.chains),
             postgres_port=postgres_port,
             valkey_port=valkey_port,
@@ -95,15 +96,22 @@ def _said_of_outbound(allow: str) -> str:
 
 @app.command()
 def api() -> None:
-    """Serve the API alone, with Postgres and Valkey from the environment."""
+    """Serve the API alone.
+
+    Postgres and Valkey are those of the environment; where it names none, those of the relay that `tocsin up` runs in
+    TOCSIN_HOME. The first line of the log says which.
+    """
     with one_line_errors():
         import uvicorn
 
         from app.kit.http_server import BoundedHttp
         from app.local.ports import require_free
+        from app.settings import Settings
 
+        given = Settings()
         settings = _connected()
         require_free(settings.api.host, settings.api.port, "choose another with TOCSIN_API_PORT")
+        _tell_servers(settings, given)
         uvicorn.run(
             "app.main:create",
             factory=True,
@@ -121,9 +129,19 @@ def api() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker alone, with Postgres and Valkey from the environment."""
+    """Run a worker alone.
+
+    Postgres and Valkey are those of the environment; where it names none, those of the relay that `tocsin up` runs in
+    TOCSIN_HOME. The first line of the log says which.
+    """
     with one_line_errors():
-        _connected()
+        from app.local.ports import require_free_metrics
+        from app.settings import Settings
+
+        given = Settings()
+        settings = _connected()
+        require_free_metrics(settings.worker)
+        _tell_servers(settings, given)
         # Workers know the app and not the reverse, so this process becomes one instead of importing it.
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "workers.main"])
@@ -254,6 +272,24 @@ def _connected() -> "Settings":
     require_valkey(settings.valkey.url)
     sealed.prepare(url, keyring)
     return settings
+
+
+def _tell_servers(settings: "Settings", given: "Settings") -> None:
+    """One line on which servers this part has joined, and whether the environment, as it was given, named them."""
+    from app.kit import telemetry
+    from app.local.reach import database_at, valkey_at
+
+    assert settings.database.url is not None
+    assert settings.valkey.url is not None
+    relay = f"the relay that runs in {settings.home.absolute()}"
+    telemetry.configure(settings.log.format, settings.log.level, settings.log.attempts)
+    telemetry.logger(__name__).info(
+        "joined its servers",
+        database=database_at(settings.database.url),
+        database_named_by="TOCSIN_DATABASE_URL" if given.database.url else relay,
+        valkey=valkey_at(settings.valkey.url),
+        valkey_named_by="TOCSIN_VALKEY_URL" if given.valkey.url else relay,
+    )
 
 
 def _unlocked() -> "tuple[str, Keyring]":

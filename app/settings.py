@@ -161,6 +161,7 @@ class ScheduleSettings(Part):
 
 
 class WorkerSettings(Part):
+    metrics_host: str = Field(default="127.0.0.1", description="Address that the worker's /metrics listens on.")
     metrics_port: int | None = Field(
         default=None, ge=1, le=65535, description="Port for the worker's /metrics; unset: none."
     )

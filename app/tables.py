@@ -1,4 +1,5 @@
-"""Every table, imported so that the metadata is whole: for migrations and for the test that compares both."""
+"""Every table, imported so that the metadata is whole: for migrations, for the test that compares both,
+and for commands that write rows."""
 
 import re
 from collections.abc import MutableMapping

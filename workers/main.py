@@ -68,7 +68,7 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     if settings.worker.metrics_port is not None:
-        start_http_server(settings.worker.metrics_port)
+        start_http_server(settings.worker.metrics_port, addr=settings.worker.metrics_host)
     bells = Bells()
     async with open_services(settings, bells, name="worker", clock=clock, resolver=resolver) as services:
         for feature, duty in DUTIES.items():

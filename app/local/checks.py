@@ -111,6 +111,7 @@ def _secrets(settings: Settings) -> str:
         return "sealed by a key that `tocsin up` makes" if key is None else f"sealed by the key {key.id}"
     if key is None:
         raise LocalError("TOCSIN_SECRET_KEY is not set; `tocsin new-secret-key` prints one")
+    require_database(settings.database.url)
     keyring = settings.secret.keyring
     found = sealed.sealed_by(settings.database.url, keyring)
     told = ", ".join(f"{count} by {name or 'none'}" for name, count in sorted(found.items(), key=str)) or "nothing yet"

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, make_url
 
 from app.local.errors import LocalError
+from app.local.refusals import worded
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def config() -> Config:
 def _connected(url: str) -> Generator[Connection]:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     try:
-        with engine.connect() as connection:
+        with worded(url), engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()

@@ -1,10 +1,11 @@
-"""Loopback ports."""
+"""Ports: which are free, and which only this machine reaches."""
 
 import errno
 import ipaddress
 import socket
 
 from app.local.errors import LocalError
+from app.settings import WorkerSettings
 
 LOOPBACK = "127.0.0.1"
 
@@ -36,3 +37,10 @@ def require_free(host: str, port: int, remedy: str) -> None:
             if error.errno == errno.EADDRINUSE:
                 raise LocalError(f"port {port} is in use; {remedy}") from error
             raise LocalError(f"cannot listen on {host}:{port} ({error.strerror}); {remedy}") from error
+
+
+def require_free_metrics(worker: WorkerSettings) -> None:
+    """Refuse, before anything runs, what the worker could not serve its metrics on."""
+    if worker.metrics_port is not None:
+        remedy = "choose another with TOCSIN_WORKER_METRICS_PORT, where each worker of a machine has its own"
+        require_free(worker.metrics_host, worker.metrics_port, remedy)

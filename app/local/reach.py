@@ -21,10 +21,12 @@ def require_database(url: str) -> int:
             major = db.info.server_version // 10000
     except psycopg.Error as error:
         raise LocalError(
-            f"cannot reach the database at {_where(url)} (TOCSIN_DATABASE_URL): {_reason(error)}"
+            f"cannot reach the database at {database_at(url)} (TOCSIN_DATABASE_URL): {_reason(error)}"
         ) from error
     if major < postgres_oldest:
-        raise LocalError(f"the database at {_where(url)} is PostgreSQL {major}; it must be {postgres_oldest} or newer")
+        raise LocalError(
+            f"the database at {database_at(url)} is PostgreSQL {major}; it must be {postgres_oldest} or newer"
+        )
     return major
 
 
@@ -35,8 +37,8 @@ def _reason(error: psycopg.Error) -> str:
     return told.rpartition("failed: ")[2].strip()
 
 
-def _where(url: str) -> str:
-    """Host and port, and nothing secret."""
+def database_at(url: str) -> str:
+    """Host, port and name of a database, and nothing secret."""
     try:
         named = conninfo_to_dict(url)
     except psycopg.Error:
@@ -49,17 +51,26 @@ def require_valkey(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise LocalError("TOCSIN_VALKEY_URL must begin with redis://, rediss:// or unix://")
+    where = valkey_at(url)
     if parts.scheme != "redis":
         return "not asked (the address is not plain redis://)"
-    where = (parts.hostname or "localhost", parts.port or 6379)
     try:
-        with socket.create_connection(where, timeout=connect_seconds_max) as peer:
+        address = (parts.hostname or "localhost", parts.port or 6379)
+        with socket.create_connection(address, timeout=connect_seconds_max) as peer:
             heard = _converse(peer, parts.username, parts.password)
     except OSError as error:
-        raise LocalError(
-            f"cannot reach Valkey at {where[0]}:{where[1]} (TOCSIN_VALKEY_URL): {error.strerror or error}"
-        ) from error
+        raise LocalError(f"cannot reach Valkey at {where} (TOCSIN_VALKEY_URL): {error.strerror or error}") from error
     return heard
+
+
+def valkey_at(url: str) -> str:
+    """Host and port of a Valkey, or its socket, and nothing secret."""
+    parts = urlsplit(url)
+    try:
+        return parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+    except ValueError as error:
+        # Not as Python says it: what stands in the port's place may be a password.
+        raise LocalError("TOCSIN_VALKEY_URL has no number for a port; write / @ : # in a password as %xx") from error
 
 
 def _converse(peer: socket.socket, username: str | None, password: str | None) -> str:

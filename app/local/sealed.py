@@ -13,12 +13,15 @@ from typing import TypeVar
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+# A row is written only where every table that it points to is known, and a command imports no feature but these.
+import app.tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from app.deliveries import relay_key, resealing
 from app.kit import idempotency, limits
 from app.kit.clock import SystemClock
 from app.kit.database import Database
 from app.kit.sealing import Keyring, SealError, UnknownSecretKey
 from app.local.errors import LocalError
+from app.local.refusals import worded
 from app.subscriptions import inbox_book, inboxes
 
 T = TypeVar("T")
@@ -104,7 +107,8 @@ def _run(verb: Callable[[Database, Keyring], Awaitable[T]], url: str, keyring: K
             return await verb(database, keyring)
 
     try:
-        return asyncio.run(run())
+        with worded(url):
+            return asyncio.run(run())
     except UnknownSecretKey as error:
         raise LocalError(
             f"the database is sealed with the key {error.key_id}, and TOCSIN_SECRET_KEY is the key {keyring.current}; "

@@ -18,14 +18,14 @@ from app.kit.sealing import Keyring
 from app.local import lock, running, secret_key
 from app.local.errors import LocalError
 from app.local.output import Output
-from app.local.ports import require_free
+from app.local.ports import require_free, require_free_metrics
 from app.local.postgres import Postgres
 from app.local.program import Program
 from app.local.reach import require_database, require_valkey
 from app.local.running import Running
 from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
-from app.settings import SecretSettings
+from app.settings import SecretSettings, WorkerSettings
 from tocsin.auth import URL_DEFAULT
 
 look_seconds = 0.1
@@ -45,6 +45,7 @@ class Plan:
     secret: SecretSettings = field(default_factory=SecretSettings)
     database_url: str | None = None
     valkey_url: str | None = None
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
     chains: tuple[str, ...] = ()
     postgres_port: int | None = None
     valkey_port: int | None = None
@@ -112,6 +113,7 @@ class Tree:
         """Refuse now what would only fail later, before anything has been started."""
         plan = self.plan
         require_free(plan.host, plan.port, "choose another with --port or TOCSIN_API_PORT")
+        require_free_metrics(plan.worker)
         if plan.database_url is not None:
             require_database(plan.database_url)
         elif plan.postgres_port is not None:

@@ -13,6 +13,7 @@ from tests.acceptance.conftest import StartRelay, give
 from tests.acceptance.forks import typed
 from tests.acceptance.relays import Account, environment, ordinary_account, run
 from tests.packages import ROOT
+from tests.sealed import SECRET_KEY
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("relay")]
 
@@ -25,6 +26,13 @@ def test_a_port_in_use(home: Path) -> None:
         told = refused(["up", "--port", str(port)], home)
     assert f"port {port} is in use" in told
     assert "--port" in told
+
+
+def test_a_port_in_use_for_the_metrics_of_a_worker(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = refused(["up"], home, TOCSIN_WORKER_METRICS_PORT=str(port))
+    assert f"port {port} is in use; choose another with TOCSIN_WORKER_METRICS_PORT" in told
 
 
 @pytest.mark.parametrize("option", ["--postgres-port", "--valkey-port"])
@@ -120,6 +128,28 @@ def test_a_doctor_who_finds_something_wrong(home: Path) -> None:
     assert found.returncode == 1
     assert "wrong  Postgres" in found.stdout
     assert "ok     Valkey" in found.stdout
+
+
+def test_a_doctor_whose_servers_are_all_away_says_so_of_each_check(home: Path) -> None:
+    found = run(
+        [*COMMAND, "doctor"],
+        home,
+        TOCSIN_DATABASE_URL="postgresql://u:secret@127.0.0.1:1/db",
+        TOCSIN_VALKEY_URL="redis://127.0.0.1:1",
+        TOCSIN_SECRET_KEY=SECRET_KEY.text,
+    )
+    assert found.returncode == 1
+    assert found.stderr == ""
+    assert all(f"wrong  {check} " in found.stdout for check in ("Postgres", "migrations", "secrets", "Valkey"))
+    assert found.stdout.count("cannot reach the database at 127.0.0.1:1/db") == 3
+    assert "secret@" not in found.stdout
+
+
+def test_a_doctor_who_is_given_a_port_that_is_none(home: Path) -> None:
+    found = typed(["doctor"], home, environment(home, TOCSIN_VALKEY_URL="redis://:a/secret@127.0.0.1:6379"))
+    assert found.returncode == 1
+    assert "TOCSIN_VALKEY_URL has no number for a port" in " ".join(found.stdout.split())
+    assert "secret@" not in found.stdout + found.stderr
 
 
 def test_a_doctor_who_finds_nobody_to_ask_about_a_chain(home: Path) -> None:

@@ -1,7 +1,7 @@
 """Lines that are written many at once, and values that are counted many at once."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -64,3 +64,18 @@ def test_a_distribution_is_what_a_histogram_would_be() -> None:
     assert generate_latest(ours).splitlines() == [
         line for line in generate_latest(theirs).splitlines() if created not in line
     ]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_times_are_written_as_rfc_3339_in_utc_however_the_line_comes(
+    written: Lines, log_format: telemetry.LogFormat
+) -> None:
+    row = {"next_attempt_at": datetime(2026, 11, 23, 3, 16, 21, 305645, tzinfo=timezone(timedelta(hours=2)))}
+    telemetry.configure(log_format, "info")
+    telemetry.lines("app.deliveries.watching", "attempt", NOW, [row])
+    telemetry.logger("app.deliveries.watching").info("attempt", **row)
+
+    told = '"next_attempt_at":"{}"' if log_format == "json" else "next_attempt_at={}"
+    many, single = (line.replace('": "', '":"') for line in written())
+    assert told.format("2026-11-23T01:16:21.305645Z") in many
+    assert told.format("2026-11-23T01:16:21.305645Z") in single

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -30,6 +30,7 @@ def configure(log_format: LogFormat, level: str, attempts: AttemptLog = "all") -
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_moments,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -66,7 +67,7 @@ def lines(name: str, event: str, now: datetime, rows: Iterable[Mapping[str, Any]
     if _format == "json":
         # What all lines begin with is written once, and each row goes on where it ends.
         head = orjson.dumps({"event": event, "level": "info", "logger": name, "timestamp": stamp})[:-1] + b","
-        text = b"".join([head + orjson.dumps(row, option=_json)[1:] for row in rows]).decode()
+        text = b"".join([head + orjson.dumps(row, default=_moment, option=_json)[1:] for row in rows]).decode()
     else:
         begin = f"{stamp} [info     ] {event:<30} [{name}] "
         text = "".join([f"{begin}{_text(row)}\n" for row in rows])
@@ -78,11 +79,28 @@ def lines(name: str, event: str, now: datetime, rows: Iterable[Mapping[str, Any]
         _handler.release()
 
 
-_json = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+_json = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    return " ".join([f"{k}={v!r}" if type(v) is str and " " in v else f"{k}={v}" for k, v in row.items()])
+    return " ".join([f"{k}={_word(v)}" for k, v in row.items()])
+
+
+def _word(value: object) -> str:
+    if type(value) is str:
+        return repr(value) if " " in value else value
+    return _moment(value) if isinstance(value, datetime) else str(value)
+
+
+def _moment(at: object) -> str:
+    """RFC 3339 in UTC, as the line's own timestamp is."""
+    if not isinstance(at, datetime):
+        raise TypeError(f"a line holds no {type(at).__name__}")
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _with_moments(logger: object, method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: _moment(value) if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
 def _renderers(log_format: LogFormat) -> list[structlog.typing.Processor]:
