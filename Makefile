@@ -61,11 +61,13 @@ simulate: $(DEV) ## Try the laws on 20,000 random cases each; takes a while (CAS
 simulate-chain: $(DEV) ## Move a chain, fail its providers and kill its watcher, out of one seed (SEED=0 STEPS=2000)
 	@exec $(BIN)/python -m tests.chain.simulation --seed $(or $(SEED),0) --steps $(STEPS)
 
-check: $(DEV) ## Format, lint, types, import contracts, pinned requirements
+lint: $(DEV) ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports --no-cache
+
+check: lint ## The same, and pinned requirements, generated pages and the other rules of the house
 	$(BIN)/pytest -q -p no:randomly tests/house
 
 format: $(DEV) ## Format, and fix what can be fixed
@@ -102,7 +104,7 @@ requirements: $(DEV) ## Resolve and pin again (UPGRADE=--upgrade for newer versi
 clean: ## Remove what was built and installed here, but no data
 	rm -rf $(VENV) tests/node_modules dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
-.PHONY: help up demo doctor install dev test simulate simulate-chain check format coverage faults bench openapi docs wheels requirements clean
+.PHONY: help up demo doctor install dev test simulate simulate-chain lint check format coverage faults bench openapi docs wheels requirements clean
 
 # --- how it is installed ---
 
