@@ -57,7 +57,8 @@ class KeptAnswers:
         if (key := key_of(incoming)) is None:
             return None
         # A lock of the transaction: a second request is refused at once, and does not wait for the first. One that
-        # commits after this statement has begun and before it has the lock is not seen here: `keep` meets its answer.
+        # commits after this statement has begun and before it has the lock is not seen here. What it did may refuse us,
+        # or `keep` does, as it meets its answer; who is refused looks for that once more.
         statement = sql(
             f"""
             select pg_try_advisory_xact_lock(hashtextextended(:lock, 0)), {_columns}

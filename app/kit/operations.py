@@ -305,6 +305,8 @@ class _Entrance:
                 answer = await self._perform_apart(db, incoming, caller, now, rings)
         except Problem:
             await self._remember_refused(incoming, caller)
+            if (given := await self._given_meanwhile(incoming, caller)) is not None:
+                return given
             raise
         self._ring(rings)
         return answer
@@ -355,15 +357,32 @@ class _Entrance:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Run the handler, unless this idempotency key has been answered before."""
-        keyed = self.operation.signed and self.operation.writes
-        kept = await self.door.answers.begin(db, caller.id, incoming) if keyed else None
+        kept = await self.door.answers.begin(db, caller.id, incoming) if self._keeps else None
         if kept is not None:
             return Answer(*kept)
         answer = await self._perform(db, incoming, caller, now, rings)
         answer = replace(answer, headers={**answer.headers, **(headers or {})})
-        if keyed:
+        if self._keeps:
             await self.door.answers.keep(db, caller.id, incoming, (answer.status, answer.body, answer.headers), now)
         return answer
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether its answers are kept for idempotency keys."""
+        return self.operation.signed and self.operation.writes and not self.operation.waits
+
+    async def _given_meanwhile(self, incoming: Incoming, caller: Caller) -> Answer | None:
+        """The answer that this request's idempotency key was given while the request was being refused, if any.
+
+        A twin may have committed in the very moment in which this one took the key. Then its answer was not seen, and
+        what it did refuses this one: there is nothing left to delete, or there is another version by now. Where there
+        is a price this cannot be: a key has one payment at a time, until its answer is to be seen.
+        """
+        if not self._keeps or caller is _no_caller or "idempotency-key" not in incoming.headers:
+            return None
+        async with self.door.transaction() as db:
+            kept = await self.door.answers.find(db, caller.id, incoming)
+        return None if kept is None else Answer(*kept)
 
     async def _perform(
         self, db: AsyncSession, incoming: Incoming, caller: Caller, now: datetime, rings: list[str]
