@@ -247,7 +247,7 @@ async def test_text_says_nothing_after_a_flush_that_failed(database: Database) -
 
 @pytest.mark.parametrize("with_objects", [False, True])
 async def test_what_failed_and_was_caught_is_not_taken_for_durable(
-    lonely_database: Database, with_objects: bool
+    database: Database, lonely_database: Database, with_objects: bool
 ) -> None:
     insert = text("insert into agents (id, created_at) values ('agt_lost', :at)")
 
@@ -264,7 +264,9 @@ async def test_what_failed_and_was_caught_is_not_taken_for_durable(
     assert await _agents(lonely_database) == []  # by the same connection, which is as good as new
 
 
-async def test_an_object_that_failed_and_was_caught_is_not_taken_for_durable(lonely_database: Database) -> None:
+async def test_an_object_that_failed_and_was_caught_is_not_taken_for_durable(
+    database: Database, lonely_database: Database
+) -> None:
     async def go_on() -> None:
         async with lonely_database.transaction() as db:
             await db.execute(text("insert into agents (id, created_at) values ('agt_twice', :at)"), {"at": EPOCH})
@@ -278,7 +280,7 @@ async def test_an_object_that_failed_and_was_caught_is_not_taken_for_durable(lon
 
 
 async def test_a_connection_that_was_lost_and_was_not_missed_is_not_taken_for_durable(
-    lonely_database: Database,
+    database: Database, lonely_database: Database
 ) -> None:
     async def go_on() -> None:
         async with lonely_database.transaction() as db:
