@@ -132,43 +132,13 @@ class Courier:
         landed = [self._back(each) for each in await self._flights.landed(self._wait_seconds, rounds_apart_seconds)]
         # Slower than they seemed when these came: what waits for them waits better in their lanes.
         put_back = [self._back(each) for each in self._lanes.give_up()]
-        self._in_round, began = True, self._clock.monotonic()
-        try:
-            async with self._transaction() as db:
-                round = Round(await self._clock.now(db))
-                await self._conclude(db, landed, round)
-                await self._disable(db, round)
-                await self._claim(db, round)
-                round.put_aside(load.claimed for load in put_back)
-                await self._tend(db, round)
-                if round.is_for_lanes or self._lanes_passed_over or self._is_time_for_lanes():
-                    await self._attend(db, round)
-                round.moved += await order.release_next(db, round.freed_keys, round.now)
-                # The last, because it locks schedules: deliveries, endpoints and lanes come before them everywhere.
-                is_heard = await self._conclusions.tell(db, round.concluded, round.now)
-                loads = await self._loaded(db, round)
-        except BaseException:
-            # The answers are known, only not written down: they are concluded by the next round that can.
-            self._flights.put_back(landed)
-            self._start(put_back)
-            raise
-        finally:
-            self._in_round = False
+        began = self._clock.monotonic()
+        round = await self._committed(landed, put_back)
         # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
-        self._lanes.look_again()
-        self._start(loads)
-        self._flights.put_back([Grounded(each) for each in round.orphans])
-        self._aloft |= {each.id: self._aloft[each.id].renewed(each) for each in round.renewed if each.id in self._aloft}
-        self._hopeless = round.hopeless
-        if is_heard:
-            self._wake.ring("schedules")
+        self._take_up(round)
         self._learn(landed)
-        watching.attempted([landings.attempted(each, verdict) for each, verdict in round.judged], round.now)
-        took = self._clock.monotonic() - began
-        watching.round_ended(took, flying=self._flights.flying, waiting=self._flights.waiting)
-        if round.next_look is not None:
-            self._look_in((round.next_look - round.now).total_seconds())
-        moved = len(landed) + len(loads) + len(round.aside) + len(round.orphans) + len(round.hopeless) + round.moved
+        self._show(round, self._clock.monotonic() - began)
+        moved = len(landed) + round.acted_on
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
@@ -230,7 +200,57 @@ class Courier:
             self._look_at = now + seconds
             self._wake.ring_in(seconds, "deliveries")
 
-    # The steps of a round
+    # A round
+
+    async def _committed(self, landed: Sequence[Landing | Grounded], put_back: Sequence[Load]) -> Round:
+        """A round, in a transaction. Where it can't be, these are as they were before it."""
+        self._in_round = True
+        try:
+            async with self._transaction() as db:
+                return await self._stepped_through(db, landed, put_back)
+        except BaseException:
+            # The answers are known, only not written down: they are concluded by the next round that can.
+            self._flights.put_back(landed)
+            self._start(put_back)
+            raise
+        finally:
+            self._in_round = False
+
+    async def _stepped_through(
+        self, db: AsyncSession, landed: Sequence[Landing | Grounded], put_back: Sequence[Load]
+    ) -> Round:
+        round = Round(await self._clock.now(db))
+        await self._conclude(db, landed, round)
+        await self._disable(db, round)
+        await self._claim(db, round)
+        round.put_aside(load.claimed for load in put_back)
+        await self._tend(db, round)
+        if round.is_for_lanes or self._lanes_passed_over or self._is_time_for_lanes():
+            await self._attend(db, round)
+        round.moved += await order.release_next(db, round.freed_keys, round.now)
+        # The last, because it locks schedules: deliveries, endpoints and lanes come before them everywhere.
+        round.is_heard = await self._conclusions.tell(db, round.concluded, round.now)
+        round.loads = await self._loaded(db, round)
+        return round
+
+    def _take_up(self, round: Round) -> None:
+        """Send off what this round has claimed, and keep in mind what the next has to see to."""
+        self._lanes.look_again()
+        self._start(round.loads)
+        self._flights.put_back([Grounded(each) for each in round.orphans])
+        self._aloft |= {each.id: self._aloft[each.id].renewed(each) for each in round.renewed if each.id in self._aloft}
+        self._hopeless = round.hopeless
+        if round.is_heard:
+            self._wake.ring("schedules")
+        if round.next_look is not None:
+            self._look_in((round.next_look - round.now).total_seconds())
+
+    def _show(self, round: Round, seconds: float) -> None:
+        """Tell those who watch what this round came to."""
+        watching.attempted([landings.attempted(each, verdict) for each, verdict in round.judged], round.now)
+        watching.round_ended(seconds, flying=self._flights.flying, waiting=self._flights.waiting)
+
+    # Its steps
 
     async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], round: Round) -> None:
         """Write down what came of these."""
