@@ -40,7 +40,12 @@ from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
 
-__all__ = ["Courier", "content_headers"]
+__all__ = ["Courier", "content_headers", "lease_margin_seconds"]
+
+# Between the deadline of an attempt and the end of its lease: some of it to wait for a place, the rest to write down
+# what came of it. A worker that has the delivery again before that would send it again.
+lease_margin_seconds = 5.0
+kept_to_conclude_seconds = lease_margin_seconds / 2
 
 # How long a round waits for landings that it can conclude together; longer while nothing at all moves. And how far
 # apart conclusions are while there is always something that has landed: each is a transaction, whatever it holds.
@@ -152,7 +157,7 @@ class Courier:
         and the attempt is made by whoever claims it then, as number 2. If there is no commit, there is no delivery.
         """
         room = self._flights.room if self._started and not self._stopping else 0
-        by = self._take_off_by()
+        by = await self._take_off_by(db, now)
         lease = self._settings.lease_seconds
         departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
         by_id = {message.id: message for message in messages}
@@ -186,9 +191,12 @@ class Courier:
             self._flight_seconds += (sum(durations) / len(durations) - self._flight_seconds) * share
             self._flights.ahead = ahead(self._settings.connections, self._flight_seconds)
 
-    def _take_off_by(self) -> float:
-        """Until when what is claimed now may take off, so that it has landed when its lease ends."""
-        return self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
+    async def _take_off_by(self, db: AsyncSession, claimed_at: datetime) -> float:
+        """Until when what is claimed as of then may take off, so that it has landed, and there is time to conclude it,
+        when its lease ends."""
+        since = (await self._clock.now(db) - claimed_at).total_seconds()
+        left = self._settings.lease_seconds - since - self._settings.timeout_seconds - kept_to_conclude_seconds
+        return self._clock.monotonic() + left
 
     def _is_time_for_lanes(self) -> bool:
         return self._clock.monotonic() - self._lanes_looked_at >= lanes_apart_seconds
@@ -434,7 +442,7 @@ class Courier:
         """What is to fly."""
         if not round.claimed:
             return ()
-        keys, by = await self._relay_key.get(db, round.now), self._take_off_by()
+        keys, by = await self._relay_key.get(db, round.now), await self._take_off_by(db, round.now)
         return [Load.of(claimed, keys, by) for claimed in round.claimed]
 
     # Between rounds
