@@ -74,8 +74,8 @@ class TestAgent:
         return await self.http.send(self.signed(method, path, json, headers))
 
     def signed(self, method: str, path: str, json: Any = None, headers: dict[str, str] | None = None) -> httpx.Request:
-        """A signed request, not yet sent."""
-        body = b"" if json is None else jsonlib.dumps(json).encode()
+        """A signed request, not yet sent. Bytes are sent as they are."""
+        body = json if isinstance(json, bytes) else b"" if json is None else jsonlib.dumps(json).encode()
         named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         created = self.clock.wall()
         added = signatures.sign(

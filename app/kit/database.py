@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.util import await_
@@ -145,6 +145,9 @@ def _ping_the_idle(engine: Engine) -> None:
 
     A ping is a round trip in front of every transaction, and a busy worker waits for each in line with all else. A
     server that restarts within the idle second costs one step, which is repeated like any other while it is away.
+
+    One that is not there any more is opened anew, and no other: a pooler that ends idle sessions one by one costs no
+    warm ones. After a restart each is opened anew by whoever comes to it first.
     """
 
     @event.listens_for(engine, "checkin")
@@ -160,4 +163,6 @@ def _ping_the_idle(engine: Engine) -> None:
         try:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error
+            # The pool connects this very record again, and asks us about it once more: new, it is not pinged. So nobody
+            # comes from one dead connection to the next, which SQLAlchemy would give up at the second.
+            raise DisconnectionError from error

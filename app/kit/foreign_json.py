@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, cast
 
 import orjson
 
-__all__ = ["Json", "Unreadable", "Written", "is_exact", "is_storable", "read"]
+__all__ = ["Json", "Unreadable", "Written", "is_exact", "is_storable", "read", "repeated"]
 
 Json: TypeAlias = Any
 
@@ -44,6 +45,20 @@ def read(body: bytes) -> Json:
     return document
 
 
+def repeated(body: bytes) -> Sequence[int | str] | None:
+    """The steps to a member that an object has twice; None: there is none.
+
+    Some readers take the first of two, some the last (RFC 8259 §4): what was signed would say two things. Looks only at
+    names. `body` has been read as JSON, so that its nesting is bounded.
+    """
+    document = body.decode()
+    try:
+        _each_once.decode(document)
+    except _Twice:
+        return _steps_to_twice(_in_pairs.decode(document))
+    return None
+
+
 def is_exact(document: Json) -> bool:
     """Whether JSON that we write of this says the same numbers: none has more digits than a float holds."""
     level: list[Json] = [document]
@@ -64,6 +79,58 @@ def is_storable(canonical: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class _Twice(Exception):
+    """An object has two members of one name."""
+
+
+def _refuse_twice(members: list[tuple[str, Json]]) -> None:
+    # Nothing is kept of an object that is right.
+    if len(dict(members)) != len(members):
+        raise _Twice
+
+
+class _Members(list[tuple[str, Json]]):
+    """All members of an object, and no list of them."""
+
+
+# Numbers stay text: it may take long to read one that has many digits, and here nobody asks for it.
+_each_once = json.JSONDecoder(object_pairs_hook=_refuse_twice, parse_int=str, parse_float=str)
+_in_pairs = json.JSONDecoder(object_pairs_hook=_Members, parse_int=str, parse_float=str)
+
+
+# A step, behind those to where it is taken. Each written out, they would fill the memory: names may be long, and many
+# places behind one.
+_Path: TypeAlias = "tuple[_Path, int | str] | None"
+
+
+def _steps_to_twice(document: Json) -> Sequence[int | str] | None:
+    left: list[tuple[_Path, Json]] = [(None, document)]
+    while left:
+        path, value = left.pop()
+        names = set[int | str]()
+        for step, inner in _stepped(value):
+            if step in names:
+                return _steps((path, step))
+            names.add(step)
+            if isinstance(inner, list):
+                left.append(((path, step), cast(list[Json], inner)))
+    return None
+
+
+def _stepped(value: Json) -> Iterable[tuple[int | str, Json]]:
+    if isinstance(value, _Members):
+        return value
+    return enumerate(cast(list[Json], value)) if isinstance(value, list) else ()
+
+
+def _steps(path: _Path) -> Sequence[int | str]:
+    backwards: list[int | str] = []
+    while path is not None:
+        path, step = path
+        backwards.append(step)
+    return backwards[::-1]
 
 
 def _depth(value: Json) -> int:

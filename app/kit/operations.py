@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from app.kit import limits, preconditions, problems, telemetry, tracing
+from app.kit import foreign_json, limits, preconditions, problems, telemetry, tracing
 from app.kit.clock import Clock
 from app.kit.idempotency import KeptAnswers
 from app.kit.wake import Wake
@@ -450,11 +450,16 @@ def _body(model: type[BaseModel], incoming: Incoming) -> BaseModel:
     media_type = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
     if incoming.body and media_type != "application/json":
         raise UnsupportedMediaType("send the body as application/json")
+    # No body at all reads as an empty object: operations whose fields are all optional need none.
+    body = incoming.body or b"{}"
     try:
-        # No body at all reads as an empty object: operations whose fields are all optional need none.
-        return model.model_validate_json(incoming.body or b"{}")
+        read = model.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidBody(errors=problems.pointers(error, incoming.body)) from error
+        raise InvalidBody(errors=problems.pointers(error, body)) from error
+    # The model has taken the last of two without a word, and whoever signed them may have meant the first.
+    if (steps := foreign_json.repeated(body)) is not None:
+        raise InvalidBody.at(problems.pointer(steps), "the object has more than one member of this name; send one")
+    return read
 
 
 def _query(model: type[BaseModel], incoming: Incoming) -> BaseModel:

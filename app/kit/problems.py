@@ -36,9 +36,14 @@ def pointers(error: ValidationError, body: bytes) -> list[dict[str, str]]:
     """Where a body was not met: a JSON pointer (RFC 6901) and what would be accepted, for each place."""
     document = _document(body)
     return [
-        {"pointer": _pointer(_within(document, place, missing=missing)), "detail": detail}
+        {"pointer": pointer(_within(document, place, missing=missing)), "detail": detail}
         for place, detail, missing in _places(error)
     ]
+
+
+def pointer(location: Sequence[int | str]) -> str:
+    """The steps to a place as a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 def parameters(error: ValidationError) -> list[dict[str, str]]:
@@ -69,10 +74,6 @@ def _within(document: Any, place: Sequence[int | str], *, missing: bool) -> Sequ
             continue
         steps.append(step)
     return [*steps, place[-1]] if missing else steps
-
-
-def _pointer(location: Sequence[int | str]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 def of(error: Exception) -> Problem:

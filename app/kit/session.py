@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Result, RootTransaction, TextClause, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.util import greenlet_spawn
 
@@ -57,7 +58,13 @@ class Session(AsyncSession):
         self._info[Reading] = taken.info[Reading]
 
     async def commit(self) -> None:
-        """Make what was done durable, and give the connection back."""
+        """Make what was done durable, and give the connection back. Raises PendingRollbackError where a statement
+        failed, though its error was caught."""
+        # Postgres takes back all of such a transaction, and answers a COMMIT with no more than the word ROLLBACK.
+        if self._driver is not None and self._driver.info.transaction_status is TransactionStatus.INERROR:
+            raise PendingRollbackError(
+                "nothing is durable: a statement of this transaction failed; what may fail belongs in a savepoint"
+            )
         self._driver = None
         await greenlet_spawn(self._conclude)
 

@@ -23,6 +23,22 @@ async def test_a_malformed_body_is_pointed_at(http: httpx.AsyncClient, body: byt
     assert any(error["pointer"].startswith(pointer) for error in answer.json()["errors"])
 
 
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"type": "a", "data": 1, "type": "b"}', "/type"),
+        (b'{"type": "a", "data": [0, {"a/b": 1, "a/b": 2}]}', "/data/1/a~1b"),
+        (b'{"type": "a", "data": 1, "d\\u0061ta": 2}', "/data"),
+    ],
+)
+async def test_a_body_that_may_be_read_in_two_ways_is_refused(agent: TestAgent, body: bytes, pointer: str) -> None:
+    answer = await agent.http.send(agent.signed("POST", "/v1/messages", body))
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert "more than one member" in error["detail"]
+
+
 async def test_a_body_of_another_type_is_refused(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/agents", content=b"a=b", headers={"content-type": "text/plain"})
     assert answer.status_code == 415

@@ -116,7 +116,7 @@ async def test_a_bad_spec_is_refused_at_its_field(
         ({"name": ""}, "/name"),
         ({"endpoint_id": 7}, "/endpoint_id"),
         ({"payload": "x" * 65_536}, "/payload"),
-        ({"payload": "\u0000"}, ""),
+        ({"payload": "\u0000"}, "/payload"),
     ],
 )
 async def test_a_bad_member_is_refused_at_its_place(

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.identity.models import Agent
@@ -243,6 +243,65 @@ async def test_text_says_nothing_after_a_flush_that_failed(database: Database) -
     with pytest.raises(InvalidRequestError, match="has ended"):
         await go_on()
     assert await _agents(database) == []
+
+
+@pytest.mark.parametrize("with_objects", [False, True])
+async def test_what_failed_and_was_caught_is_not_taken_for_durable(
+    lonely_database: Database, with_objects: bool
+) -> None:
+    insert = text("insert into agents (id, created_at) values ('agt_lost', :at)")
+
+    async def go_on() -> None:
+        async with lonely_database.transaction() as db:
+            if with_objects:
+                await db.scalars(select(Agent))
+            await db.execute(insert, {"at": EPOCH})
+            with suppress(DBAPIError):
+                await db.execute(text("select 1 / 0"))
+
+    with pytest.raises(PendingRollbackError, match="savepoint"):
+        await go_on()
+    assert await _agents(lonely_database) == []  # by the same connection, which is as good as new
+
+
+async def test_an_object_that_failed_and_was_caught_is_not_taken_for_durable(lonely_database: Database) -> None:
+    async def go_on() -> None:
+        async with lonely_database.transaction() as db:
+            await db.execute(text("insert into agents (id, created_at) values ('agt_twice', :at)"), {"at": EPOCH})
+            db.add(Agent(id="agt_twice", created_at=EPOCH))
+            with suppress(IntegrityError):
+                await db.flush()
+
+    with pytest.raises(PendingRollbackError):
+        await go_on()
+    assert await _agents(lonely_database) == []
+
+
+async def test_a_connection_that_was_lost_and_was_not_missed_is_not_taken_for_durable(
+    lonely_database: Database,
+) -> None:
+    async def go_on() -> None:
+        async with lonely_database.transaction() as db:
+            await db.execute(text("insert into agents (id, created_at) values ('agt_lost', :at)"), {"at": EPOCH})
+            with suppress(OperationalError):
+                await db.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(PendingRollbackError):
+        await go_on()
+    assert await _agents(lonely_database) == []
+
+
+async def test_what_failed_in_a_savepoint_leaves_the_rest_durable(database: Database) -> None:
+    async def fail(db: AsyncSession) -> None:
+        async with db.begin_nested():
+            await db.execute(text("select 1 / 0"))
+
+    async with database.transaction() as db:
+        await db.execute(text("insert into agents (id, created_at) values ('agt_kept', :at)"), {"at": EPOCH})
+        with suppress(DBAPIError):
+            await fail(db)
+
+    assert await _agents(database) == ["agt_kept"]
 
 
 async def test_a_block_that_ends_while_another_task_makes_a_savepoint_gives_its_connection_back(

@@ -21,6 +21,14 @@ class Visit(Wire):
     data: dict[str, Json] = Field(default_factory=dict)
 
 
+class Start(Wire):
+    from_: Json = Field(alias="from")
+
+
+class Journey(Visit):
+    within: Start | None = None
+
+
 @pytest.mark.parametrize(
     ("text", "written"),
     [
@@ -76,6 +84,22 @@ def test_a_time_from_our_own_code_may_have_any_zone() -> None:
 def test_unknown_members_wrong_types_and_what_cannot_be_kept_are_refused(body: str) -> None:
     with pytest.raises(ValidationError):
         Visit.model_validate_json(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ('{"at": "2026-11-22T09:00:00Z", "note": "a\\u0000b"}', ("note",)),
+        ('{"at": "2026-11-22T09:00:00Z", "data": {"deep": [0, {"er": "\\u0000"}]}}', ("data", "deep", 1, "er")),
+        ('{"at": "2026-11-22T09:00:00Z", "data": {"\\u0000": 1}}', ("data", "\0")),
+        ('{"at": "2026-11-22T09:00:00Z", "data": {"low": [1e400]}}', ("data", "low", 0)),
+        ('{"at": "2026-11-22T09:00:00Z", "within": {"from": {"a": "\\u0000"}}}', ("within", "from", "a")),
+    ],
+)
+def test_what_cannot_be_kept_is_pointed_at(body: str, place: tuple[int | str, ...]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Journey.model_validate_json(body)
+    assert [error["loc"] for error in refused.value.errors()] == [place]
 
 
 def test_query_parameters_are_read_from_text() -> None:

@@ -8,9 +8,8 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import chain
 from math import isfinite
-from typing import Annotated, Any, Generic, Self, TypeVar, cast
+from typing import Annotated, Any, Final, Generic, LiteralString, NamedTuple, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +24,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 T = TypeVar("T")
 
@@ -118,8 +118,10 @@ class Wire(BaseModel):
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
         for name, value in self.__dict__.items():
-            if (what := _unkeepable(value)) is not None:
-                raise ValueError(f"{name} holds {what}")
+            if (flaw := _flaw(value)) is not None:
+                steps = (type(self).model_fields[name].alias or name, *reversed(flaw.steps))
+                error = InitErrorDetails(type=PydanticCustomError("unkeepable", flaw.what), loc=steps, input=value)
+                raise ValidationError.from_exception_data(type(self).__name__, [error])
         return self
 
 
@@ -145,18 +147,42 @@ class Page(Wire, Generic[T]):
     next: str | None = Field(default=None, description="The cursor of the page after this one; null on the last.")
 
 
-def _unkeepable(value: Any) -> str | None:
+class _Flaw(NamedTuple):
+    """What cannot be kept as it is, and the steps to it, from the last to the first."""
+
+    what: LiteralString
+    steps: list[int | str]
+
+    def within(self, step: int | str) -> Self:
+        self.steps.append(step)
+        return self
+
+
+def _flaw(value: Any) -> _Flaw | None:
     """What a plain JSON value holds that cannot be kept as it is; None: nothing. Nested shapes have seen to theirs."""
     if isinstance(value, str):
-        return "the character U+0000, which cannot be stored" if "\0" in value else None
+        return _Flaw(_nul, []) if "\0" in value else None
     # What is read as any JSON value is not asked for this by `allow_inf_nan`, and would be written as null.
     if isinstance(value, float):
-        return None if isfinite(value) else "a number that JSON has not, or one beyond 1.8e308; write it as a string"
+        return None if isfinite(value) else _Flaw(_no_number, [])
     if isinstance(value, dict):
-        members = cast(dict[Any, Any], value)
-        return _first(chain(members.keys(), members.values()))
-    return _first(cast(Iterable[Any], value)) if isinstance(value, list | tuple) else None
+        return _flaw_of_members(cast(dict[str, Any], value))
+    return _flaw_of_items(cast(Iterable[Any], value)) if isinstance(value, list | tuple) else None
 
 
-def _first(values: Iterable[Any]) -> str | None:
-    return next((what for value in values if (what := _unkeepable(value)) is not None), None)
+def _flaw_of_members(members: dict[str, Any]) -> _Flaw | None:
+    for name, value in members.items():
+        if (flaw := _flaw(name) or _flaw(value)) is not None:
+            return flaw.within(name)
+    return None
+
+
+def _flaw_of_items(items: Iterable[Any]) -> _Flaw | None:
+    for place, value in enumerate(items):
+        if (flaw := _flaw(value)) is not None:
+            return flaw.within(place)
+    return None
+
+
+_nul: Final = "holds the character U+0000, which cannot be stored"
+_no_number: Final = "is a number that JSON has not, or one beyond 1.8e308; write it as a string"
