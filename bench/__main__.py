@@ -8,6 +8,9 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import psutil
 
 from app.kit import telemetry
 from bench import (
@@ -19,6 +22,7 @@ from bench import (
     fires,
     isolation,
     matching,
+    open_loop,
     plain,
     publishing,
     streams,
@@ -42,7 +46,10 @@ PARTS: Mapping[str, Part] = {
     "plain": Part("lateness of arq's own delayed jobs, the plain way", plain.report_plain),
     "dormant": Part("what a million schedules that are not due cost an idle planner", dormant.report_idle),
     "evaluation": Part("next times of a cron text beside cronsim and croniter", evaluation.report_speed),
-    "deliveries": Part("deliveries a second, and from a publish to the receiver", deliveries.report_all),
+    "deliveries": Part("deliveries a second, beside the bare loop and the plain way", deliveries.report_throughput),
+    "open-loop": Part(
+        "200 publishes a second: each commit, and from there to the receiver", open_loop.report_open_loop
+    ),
     "publishing": Part("a signed POST /v1/messages, beside an insert", publishing.report_publishing),
     "isolation": Part("what a dead and a slow endpoint cost the other 98", isolation.report_isolation),
     "backlog": Part("100,000 deliveries that are due at once, and the worker's memory", backlog.report_backlog),
@@ -60,8 +67,17 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
     for name in asked.parts or PARTS:
         print(f"\n{name}: {PARTS[name].about} (load before: {os.getloadavg()[0]:.1f})", flush=True)
+        before = psutil.cpu_times()
         with stage() as on:
             PARTS[name].run(on, asked.workers)
+        _tell_of_host(before, psutil.cpu_times())
+
+
+def _tell_of_host(before: Any, after: Any) -> None:
+    """On a virtual machine: how much of the processors its host gave to others meanwhile."""
+    if hasattr(after, "steal"):
+        share = (after.steal - before.steal) / (sum(after) - sum(before))
+        print(f"(meanwhile the host gave {share:.1%} of the processors to others)", flush=True)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Deliveries: how many a second one worker sustains, and how long one takes when there is no hurry."""
+"""Deliveries: how many a second one worker sustains, beside the bare client loop and the plain way."""
 
 import asyncio
 import json
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import psycopg
-import uvloop
 from arq.connections import RedisSettings, create_pool
 from sqlalchemy import text
 
@@ -23,8 +22,6 @@ bare_count = 40_000
 engine_count = 40_000
 plain_count = 2_000
 endpoints_count = 20
-open_loop_per_second = 200
-open_loop_seconds = 20
 verifications = 2_000
 agent_id = "agt_bench"
 
@@ -44,21 +41,8 @@ def body(number: int | None = None) -> bytes:
     return json.dumps(ring, separators=(",", ":")).encode()
 
 
-def report_all(on: Stage, workers: int) -> None:
-    """Print deliveries a second between two runs of the bare loop, and how long one takes when there is no hurry."""
-    _report_throughput(on)
-    forget(on)
-    commits, latencies = open_loop(on)
-    report.show(f"publish, one commit, at {open_loop_per_second}/s", commits)
-    report.show(f"accepted to received, at {open_loop_per_second}/s", latencies)
-
-
-def report_verification(on: Stage, workers: int) -> None:
-    """Print what the signature of a request costs to verify."""
-    report.line("verify a signed request", f"{verification_cost():.0f} us CPU")
-
-
-def _report_throughput(on: Stage) -> None:
+def report_throughput(on: Stage, workers: int) -> None:
+    """Print deliveries a second between two runs of the bare loop."""
     before = bare_per_second(on)
     report.line("bare aiohttp loop, before", f"{before:.0f}/s")
     one = engine_per_second(on, workers=1)
@@ -73,6 +57,11 @@ def _report_throughput(on: Stage) -> None:
     for name, engine in (("one worker is at", one), ("two workers are at", two)):
         bare = (before + after) / 2
         report.line(name, f"{engine / bare:.0%} of the bare loop, {engine / plain:.1f}x the plain way")
+
+
+def report_verification(on: Stage, workers: int) -> None:
+    """Print what the signature of a request costs to verify."""
+    report.line("verify a signed request", f"{verification_cost():.0f} us CPU")
 
 
 def bare_per_second(on: Stage) -> float:
@@ -122,37 +111,6 @@ def forget(on: Stage) -> None:
     with psycopg.connect(on.postgres.url, autocommit=True) as db:
         db.execute("truncate deliveries, messages, attempts, events, lanes")
         db.execute("vacuum analyze")
-
-
-def open_loop(on: Stage) -> tuple[list[float], list[float]]:
-    """Publish at a steady rate, whatever becomes of it: milliseconds of each commit, and from there to the receiver."""
-    count = open_loop_per_second * open_loop_seconds
-    worker = on.start("-m", "workers.main")
-    asked, accepted = dict[int, float](), dict[int, float]()
-
-    async def publish() -> None:
-        async with opened(on) as services:
-            [endpoint_id, *_] = await endpoints(services, f"{on.receiver}/hook")
-            await send(services, [endpoint_id])
-            await asyncio.to_thread(on.wait_until_taken, 1)
-
-            async def one(number: int) -> None:
-                asked[number] = time.monotonic()
-                await send(services, [endpoint_id], body(number))
-                accepted[number] = time.monotonic()
-
-            begin, tasks = time.monotonic(), list[asyncio.Task[None]]()
-            for number in range(count):
-                await asyncio.sleep(max(0.0, begin + number / open_loop_per_second - time.monotonic()))
-                tasks.append(asyncio.create_task(one(number)))
-            await asyncio.gather(*tasks)
-
-    uvloop.run(publish())
-    arrivals = on.wait_until_taken(count)["arrivals"]
-    worker.terminate()
-    worker.wait(30)
-    commits = [(accepted[number] - asked[number]) * 1000 for number in accepted]
-    return commits, [max(0.0, at - accepted[number]) * 1000 for number, at in arrivals]
 
 
 def verification_cost() -> float:

@@ -22,9 +22,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
+
+from app.kit.http_dates import http_date
 
 __all__ = [
     "LADDER",
@@ -86,10 +87,6 @@ _TOO_LARGE: Final = 413
 _THROTTLING: Final = frozenset({429, 502, 503, 504})
 
 _SECONDS = re.compile(r"[0-9]{1,12}")
-_HTTP_DATE = re.compile(
-    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} "
-    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +159,12 @@ _ladders: dict[Profile, tuple[timedelta, ...]] = {"standard": LADDER, "mcp": MCP
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """How long a Retry-After header asks us to wait: seconds or an HTTP date, a day at most; None for anything else."""
+    """How long a Retry-After header asks us to wait: seconds or an HTTP date in any of its three forms, a day at
+    most; None for anything else."""
     if value is None:
         return None
     value = value.strip(" \t")
     if _SECONDS.fullmatch(value):
         return min(timedelta(seconds=min(int(value), 10**6)), retry_after_max)
-    if not _HTTP_DATE.fullmatch(value):
-        return None
-    try:
-        asked = parsedate_to_datetime(value).astimezone(UTC) - now
-    except (ValueError, OverflowError):
-        return None
-    return min(asked, retry_after_max) if asked > timedelta(0) else None
+    until = http_date(value, now)
+    return min(until - now, retry_after_max) if until is not None and until > now else None

@@ -40,7 +40,12 @@ from app.kit.wake import Wake
 from app.settings import DeliverySettings
 from tocsin import webhooks
 
-__all__ = ["Courier", "content_headers"]
+__all__ = ["Courier", "content_headers", "lease_margin_seconds"]
+
+# Between the deadline of an attempt and the end of its lease: some of it to wait for a place, the rest to write down
+# what came of it. A worker that has the delivery again before that would send it again.
+lease_margin_seconds = 5.0
+kept_to_conclude_seconds = lease_margin_seconds / 2
 
 # How long a round waits for landings that it can conclude together; longer while nothing at all moves. And how far
 # apart conclusions are while there is always something that has landed: each is a transaction, whatever it holds.
@@ -132,43 +137,13 @@ class Courier:
         landed = [self._back(each) for each in await self._flights.landed(self._wait_seconds, rounds_apart_seconds)]
         # Slower than they seemed when these came: what waits for them waits better in their lanes.
         put_back = [self._back(each) for each in self._lanes.give_up()]
-        self._in_round, began = True, self._clock.monotonic()
-        try:
-            async with self._transaction() as db:
-                round = Round(await self._clock.now(db))
-                await self._conclude(db, landed, round)
-                await self._disable(db, round)
-                await self._claim(db, round)
-                round.put_aside(load.claimed for load in put_back)
-                await self._tend(db, round)
-                if round.is_for_lanes or self._lanes_passed_over or self._is_time_for_lanes():
-                    await self._attend(db, round)
-                round.moved += await order.release_next(db, round.freed_keys, round.now)
-                # The last, because it locks schedules: deliveries, endpoints and lanes come before them everywhere.
-                is_heard = await self._conclusions.tell(db, round.concluded, round.now)
-                loads = await self._loaded(db, round)
-        except BaseException:
-            # The answers are known, only not written down: they are concluded by the next round that can.
-            self._flights.put_back(landed)
-            self._start(put_back)
-            raise
-        finally:
-            self._in_round = False
+        began = self._clock.monotonic()
+        round = await self._committed(landed, put_back)
         # Claimed and committed: if we die from here on, the leases end and the attempts are made again.
-        self._lanes.look_again()
-        self._start(loads)
-        self._flights.put_back([Grounded(each) for each in round.orphans])
-        self._aloft |= {each.id: self._aloft[each.id].renewed(each) for each in round.renewed if each.id in self._aloft}
-        self._hopeless = round.hopeless
-        if is_heard:
-            self._wake.ring("schedules")
+        self._take_up(round)
         self._learn(landed)
-        watching.attempted([landings.attempted(each, verdict) for each, verdict in round.judged], round.now)
-        took = self._clock.monotonic() - began
-        watching.round_ended(took, flying=self._flights.flying, waiting=self._flights.waiting)
-        if round.next_look is not None:
-            self._look_in((round.next_look - round.now).total_seconds())
-        moved = len(landed) + len(loads) + len(round.aside) + len(round.orphans) + len(round.hopeless) + round.moved
+        self._show(round, self._clock.monotonic() - began)
+        moved = len(landed) + round.acted_on
         self._wait_seconds = landing_wait_seconds if moved else min(self._wait_seconds * 2, idle_wait_seconds_max)
         return moved or self._flights.outstanding
 
@@ -182,7 +157,7 @@ class Courier:
         and the attempt is made by whoever claims it then, as number 2. If there is no commit, there is no delivery.
         """
         room = self._flights.room if self._started and not self._stopping else 0
-        by = self._take_off_by()
+        by = await self._take_off_by(db, now)
         lease = self._settings.lease_seconds
         departures = await store.add(db, messages, addressed, now, claim=room, lease_seconds=lease)
         by_id = {message.id: message for message in messages}
@@ -216,9 +191,12 @@ class Courier:
             self._flight_seconds += (sum(durations) / len(durations) - self._flight_seconds) * share
             self._flights.ahead = ahead(self._settings.connections, self._flight_seconds)
 
-    def _take_off_by(self) -> float:
-        """Until when what is claimed now may take off, so that it has landed when its lease ends."""
-        return self._clock.monotonic() + self._settings.lease_seconds - self._settings.timeout_seconds
+    async def _take_off_by(self, db: AsyncSession, claimed_at: datetime) -> float:
+        """Until when what is claimed as of then may take off, so that it has landed, and there is time to conclude it,
+        when its lease ends."""
+        since = (await self._clock.now(db) - claimed_at).total_seconds()
+        left = self._settings.lease_seconds - since - self._settings.timeout_seconds - kept_to_conclude_seconds
+        return self._clock.monotonic() + left
 
     def _is_time_for_lanes(self) -> bool:
         return self._clock.monotonic() - self._lanes_looked_at >= lanes_apart_seconds
@@ -230,7 +208,57 @@ class Courier:
             self._look_at = now + seconds
             self._wake.ring_in(seconds, "deliveries")
 
-    # The steps of a round
+    # A round
+
+    async def _committed(self, landed: Sequence[Landing | Grounded], put_back: Sequence[Load]) -> Round:
+        """A round, in a transaction. Where it can't be, these are as they were before it."""
+        self._in_round = True
+        try:
+            async with self._transaction() as db:
+                return await self._stepped_through(db, landed, put_back)
+        except BaseException:
+            # The answers are known, only not written down: they are concluded by the next round that can.
+            self._flights.put_back(landed)
+            self._start(put_back)
+            raise
+        finally:
+            self._in_round = False
+
+    async def _stepped_through(
+        self, db: AsyncSession, landed: Sequence[Landing | Grounded], put_back: Sequence[Load]
+    ) -> Round:
+        round = Round(await self._clock.now(db))
+        await self._conclude(db, landed, round)
+        await self._disable(db, round)
+        await self._claim(db, round)
+        round.put_aside(load.claimed for load in put_back)
+        await self._tend(db, round)
+        if round.is_for_lanes or self._lanes_passed_over or self._is_time_for_lanes():
+            await self._attend(db, round)
+        round.moved += await order.release_next(db, round.freed_keys, round.now)
+        # The last, because it locks schedules: deliveries, endpoints and lanes come before them everywhere.
+        round.is_heard = await self._conclusions.tell(db, round.concluded, round.now)
+        round.loads = await self._loaded(db, round)
+        return round
+
+    def _take_up(self, round: Round) -> None:
+        """Send off what this round has claimed, and keep in mind what the next has to see to."""
+        self._lanes.look_again()
+        self._start(round.loads)
+        self._flights.put_back([Grounded(each) for each in round.orphans])
+        self._aloft |= {each.id: self._aloft[each.id].renewed(each) for each in round.renewed if each.id in self._aloft}
+        self._hopeless = round.hopeless
+        if round.is_heard:
+            self._wake.ring("schedules")
+        if round.next_look is not None:
+            self._look_in((round.next_look - round.now).total_seconds())
+
+    def _show(self, round: Round, seconds: float) -> None:
+        """Tell those who watch what this round came to."""
+        watching.attempted([landings.attempted(each, verdict) for each, verdict in round.judged], round.now)
+        watching.round_ended(seconds, flying=self._flights.flying, waiting=self._flights.waiting)
+
+    # Its steps
 
     async def _conclude(self, db: AsyncSession, ended: Sequence[Landing | Grounded], round: Round) -> None:
         """Write down what came of these."""
@@ -414,7 +442,7 @@ class Courier:
         """What is to fly."""
         if not round.claimed:
             return ()
-        keys, by = await self._relay_key.get(db, round.now), self._take_off_by()
+        keys, by = await self._relay_key.get(db, round.now), await self._take_off_by(db, round.now)
         return [Load.of(claimed, keys, by) for claimed in round.claimed]
 
     # Between rounds

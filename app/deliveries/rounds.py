@@ -31,6 +31,8 @@ class Round:
         self.holders = dict[str, list[str]]()  # what has come back of endpoints that are limited
         self.hopeless = set[str]()
         self.moved = 0  # of what is counted nowhere else
+        self.is_heard = False  # whether somebody was told of what has concluded
+        self.loads: Sequence[Load] = ()  # what is to fly, ready for it
         self.next_look: datetime | None = None
         self._attempts = defaultdict[str, list[tuple[int | None, Verdict]]](list)
         self._straight = defaultdict[str, int](int)
@@ -40,6 +42,11 @@ class Round:
     def is_for_lanes(self) -> bool:
         """Whether there is something new for lanes, or nothing else to do."""
         return bool(self.aside or self.holders) or not (self.claimed or self._attempts)
+
+    @property
+    def acted_on(self) -> int:
+        """How many it did something about, besides what had landed."""
+        return len(self.loads) + len(self.aside) + len(self.orphans) + len(self.hopeless) + self.moved
 
     def landed(self, judged: Sequence[tuple[Landing, Verdict]], ours: Collection[str]) -> None:
         """These attempts have ended; of those that were ours the outcome is written down."""

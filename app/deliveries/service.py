@@ -10,7 +10,7 @@ from app.deliveries import archive, lane_book, register, relay_key, spans, watch
 from app.deliveries.archive import Progress
 from app.deliveries.challenger import Challenger
 from app.deliveries.conclusions import Conclusions
-from app.deliveries.courier import Courier
+from app.deliveries.courier import Courier, lease_margin_seconds
 from app.deliveries.endpoints import Endpoints
 from app.deliveries.history import History, require_endpoint
 from app.deliveries.notices import Notices
@@ -31,9 +31,6 @@ from app.settings import DeliverySettings, RetentionSettings
 from tocsin.schemas.webhooks import JwkSet
 
 __all__ = ["Deliveries", "Dispatched", "Outgoing", "Sent"]
-
-# Between the deadline of an attempt and the end of its lease: to write down what came of it.
-lease_margin_seconds = 5
 
 
 class Deliveries:

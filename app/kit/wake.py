@@ -9,7 +9,7 @@ after that moment is a new job, whatever was rung before it is seen by this one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -72,12 +72,15 @@ class _Calls:
             self._timers[feature].cancel()
         self._timers[feature] = asyncio.get_running_loop().call_later(seconds, self.start, feature, act)
 
-    async def close(self) -> set[str]:
-        """Start nothing more, and wait for what runs. Returns, once, what was asked for since it began."""
+    async def close(self) -> None:
+        """Start nothing more, and wait for what runs."""
         self._closed.set()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.gather(*self._running.values())
+
+    def left(self) -> set[str]:
+        """What was asked for and has not been done. Told once."""
         left, self._again = self._again, set()
         return left
 
@@ -88,6 +91,10 @@ class _Calls:
                 await act()
                 await self._pause()
             self._tell_of_database(feature, None)
+        except asyncio.CancelledError:
+            # Cut off: what was asked for is still to be done.
+            self._again.add(feature)
+            raise
         except AWAY as error:
             # This round ends here, the next sweep starts another.
             self._tell_of_database(feature, first_line(error))
@@ -161,13 +168,22 @@ class Doorbell:
 
     async def close(self) -> None:
         """Ring what is left. A Valkey that does not answer holds the end of a process up for no more than a second."""
+        left = set[str]()
         try:
             async with asyncio.timeout(limits.last_rings_seconds):
-                for feature in await self._calls.close():
+                await self._calls.close()
+                left = self._calls.left()
+                for feature in sorted(left):
                     await self._enqueue(feature)
+                    left.discard(feature)
         except TimeoutError:
-            log.warning("the last wakes were lost; the sweep will find the work")
+            self._lost(left | self._calls.left())
         await self._valkey.aclose(close_connection_pool=True)
+
+    def _lost(self, features: Collection[str]) -> None:
+        for feature in features:
+            telemetry.wakes_lost.labels(feature).inc()
+        log.warning("the last wakes were lost; the sweep will find the work", features=sorted(features))
 
     async def _enqueue(self, feature: str) -> None:
         try:

@@ -126,6 +126,24 @@ async def test_a_worker_that_dies_before_the_take_off_leaves_it_to_another_when_
     assert len(receiver.rings) == 1
 
 
+async def test_what_was_dispatched_long_after_its_moment_is_not_sent_while_another_may_claim_it(
+    services, agent, receiver, endpoint_id, clock
+) -> None:
+    async with services.database.transaction() as db:
+        began = await services.clock.now(db)
+        clock.advance(seconds=50)
+        ring = Outgoing("test.said", b'{"type":"test.said","data":{}}', [endpoint_id])
+        dispatched = await services.deliveries.dispatch(db, [ring], began)
+
+    dispatched.take_off()
+    await landed(services)
+    before = len(receiver.rings)
+
+    assert before == 0
+    [delivery] = await shown(agent, dispatched)
+    assert (delivery["state"], delivery["attempts"]) == ("pending", 0)
+
+
 async def test_without_a_commit_there_is_no_delivery(services, agent, receiver, endpoint_id) -> None:
     async def dispatch_in_vain() -> None:
         async with services.database.transaction() as db:

@@ -59,6 +59,24 @@ def test_any_retry_after_is_ignored_or_within_bounds(header, now) -> None:
     assert asked is None or timedelta(0) <= asked <= retry_after_max
 
 
+@given(MOMENTS, st.integers(1, 2 * 86_400))
+def test_each_form_of_the_same_moment_asks_for_the_same_wait(now, seconds) -> None:
+    until = now.replace(microsecond=0) + timedelta(seconds=seconds)
+
+    waits = {retry_after(written, now) for written in in_all_forms(until)}
+
+    assert waits == {min(until - now, retry_after_max)}
+
+
+def in_all_forms(moment: datetime) -> tuple[str, str, str]:
+    """As HTTP writes this moment, and wrote it."""
+    return (
+        moment.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        moment.strftime("%A, %d-%b-%y %H:%M:%S GMT"),
+        f"{moment:%a %b} {moment.day:2} {moment:%H:%M:%S %Y}",
+    )
+
+
 @given(MOMENTS, st.integers(1, 86_400))
 def test_an_http_date_means_the_time_until_then(now, seconds) -> None:
     whole = now.replace(microsecond=0)

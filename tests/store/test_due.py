@@ -1,6 +1,7 @@
 """Claim, conclude and drain, on a real Postgres with two connections."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sqlmodel import Column, DateTime, Field, SQLModel
 
 from app.kit import due
 from app.kit.database import Database
+from tests.store.test_deliveries_races import blocked
 from tests.world import EPOCH
 
 
@@ -92,6 +94,40 @@ async def test_a_conclusion_spares_rows_that_were_claimed_again(chores: Database
         assert await due.conclude(db, Chore, outcomes) == {"b", "c"}
         states = dict((await db.execute(text("select id, state from chores where id in ('a', 'b', 'c')"))).all())
     assert states == {"a": "open", "b": "done", "c": "done"}
+
+
+async def test_conclusions_of_the_same_rows_never_wait_in_a_circle(chores: Database) -> None:
+    async with chores.transaction() as db:
+        await db.execute(text("insert into chores select 'many_' || n, null, 0, 'open' from generate_series(1, 400) n"))
+    ids = await _lay_down_backwards(chores)
+
+    async def conclude(of: Sequence[str]) -> set[str]:
+        async with chores.transaction() as db:
+            outcomes = [{"id": id, "attempts": 0, "state": "done"} for id in of]
+            return await due.conclude(db, Chore, outcomes)
+
+    async def lock_all() -> None:
+        async with chores.transaction() as db:
+            await db.execute(text("select 1 from chores order by id for no key update"))
+
+    async with chores.transaction() as holding:
+        await holding.execute(text("select 1 from chores where id = :id for update"), {"id": ids[200]})
+        waiting = [asyncio.create_task(conclude(ids[::-1])), asyncio.create_task(lock_all())]
+        await blocked(chores, 2)
+    concluded, _ = await asyncio.gather(*waiting)
+
+    assert concluded == set(ids)
+
+
+async def _lay_down_backwards(chores: Database) -> list[str]:
+    """Have the rows stand in the table from the last to the first, and the planner know how many there are: then it
+    reads them from end to end. Returns their ids, from the first to the last."""
+    async with chores.transaction() as db:
+        ids = (await db.execute(text("select id from chores order by id"))).scalars().all()
+        for id in reversed(ids):
+            await db.execute(text("update chores set state = state where id = :id"), {"id": id})
+        await db.execute(text("analyze chores"))
+    return list(ids)
 
 
 async def test_nothing_to_conclude_asks_nothing(chores: Database) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from prometheus_client import REGISTRY
@@ -99,13 +99,45 @@ async def test_a_doorbell_that_was_closed_rings_no_more(valkey: Valkey, client: 
     assert await client.zcard("arq:queue") == 0
 
 
-async def test_a_valkey_that_never_answers_holds_up_the_end_for_a_second_and_not_for_each_ring() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        doorbell = Doorbell(f"redis://127.0.0.1:{deaf.getsockname()[1]}")
-        for number in range(20):  # each of which would give up after a second
-            doorbell.ring(f"feature-{number}")
-        async with asyncio.timeout(10):
-            await doorbell.close()
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """A Valkey that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_a_valkey_that_never_answers_holds_up_the_end_for_a_second_and_not_for_each_ring(deaf: str) -> None:
+    features = [f"feature-{number}" for number in range(20)]
+    lost = [_lost(feature) for feature in features]
+    doorbell = Doorbell(deaf)
+    for feature in features:  # each of which would give up after a second
+        doorbell.ring(feature)
+    async with asyncio.timeout(10):
+        await doorbell.close()
+
+    assert [_lost(feature) for feature in features] == [before + 1 for before in lost]
+
+
+async def test_what_is_lost_with_the_end_of_a_process_is_counted_and_named(
+    deaf: str, written: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "last_rings_seconds", 0.05)  # well before a ring gives up of itself
+    telemetry.configure("json", "info")
+    features = ["under way", "under way, and rung again", "just rung"]
+    lost = [_lost(feature) for feature in features]
+    doorbell = Doorbell(deaf)
+    doorbell.ring(features[0])
+    doorbell.ring(features[1])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    doorbell.ring(features[1])
+    doorbell.ring(features[2])
+    await doorbell.close()
+    await doorbell.close()
+
+    assert [_lost(feature) for feature in features] == [before + 1 for before in lost]
+    [line] = map(json.loads, written())
+    assert (line["level"], line["features"]) == ("warning", sorted(features))
 
 
 async def _rung(client: Redis) -> int:

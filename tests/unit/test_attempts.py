@@ -144,13 +144,17 @@ def test_retry_after_only_ever_delays(asked: timedelta | None, expected: timedel
         ("999999999999", timedelta(days=1)),
         ("Sun, 22 Nov 2026 09:02:00 GMT", timedelta(minutes=2)),
         ("Fri, 31 Dec 9999 23:59:59 GMT", timedelta(days=1)),
+        # the two obsolete forms
+        ("Sunday, 22-Nov-26 09:02:00 GMT", timedelta(minutes=2)),
+        ("Sun Nov 22 09:02:00 2026", timedelta(minutes=2)),
+        ("Monday, 23-Nov-76 09:00:00 GMT", None),  # more than 50 years ahead: 1976
         # what cannot be understood, or lies in the past, is as if it had not been sent
         ("Sun, 22 Nov 2026 08:59:59 GMT", None),
         ("Sun, 99 Nov 2026 09:02:00 GMT", None),
         ("Sun, 22 Nov 0000 09:02:00 GMT", None),
         ("Sun, 22 Nov 2026 09:02:00 +0000", None),
-        ("Sunday, 22-Nov-26 09:02:00 GMT", None),
-        ("Sun Nov 22 09:02:00 2026", None),
+        ("Sunday, 22-Nov-2026 09:02:00 GMT", None),
+        ("Sun Nov 22 09:02:00 2026 GMT", None),
         ("Sun, 22 Nov 2026 09:02:00 GMT, 5", None),
         *((garbage, None) for garbage in ("", "-1", "+5", "1.5", "1e3", "5s", "1, 2", "soon", "٣", "9" * 400, "\x00")),
         *((garbage, None) for garbage in ("5\n", "\u20035", "0x10", "1_000", "nan", "inf", "5;x=1")),
