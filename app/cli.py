@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -142,9 +143,8 @@ def worker() -> None:
         settings = _connected()
         require_free_metrics(settings.worker)
         _tell_servers(settings, given)
-        # Workers know the app and not the reverse, so this process becomes one instead of importing it.
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "workers.main"])
+    # By name: workers know the app, and not the reverse. In this process, which has read most of their code by now.
+    import_module("workers.main").main()
 
 
 @app.command()

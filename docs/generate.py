@@ -332,8 +332,9 @@ _METRICS_HEAD = """\
 
 <!-- Written by `make docs` from app/kit/telemetry/metrics.py. -->
 
-Every process has all of these, and those that it has nothing to say of stay at 0: add up what workers count, and take
-the greatest of what they all look at. [watching.md](watching.md) says which of them to look at, and why.
+Every process has all of these. Of what it has nothing to say, those without labels stay at 0, and most with labels have
+no series yet. So add up what workers count, and take the greatest of what they all look at. [watching.md](watching.md)
+says which of them to look at, and why.
 
 Beside them stand those of the Prometheus client itself: `process_*` (memory, CPU, open files) and `python_*`.
 

@@ -3,12 +3,12 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict
 from app.deliveries.standing import Standing
 from app.kit import telemetry, tracing
-from app.kit.outbound import Timings
+from app.kit.outbound import Category, Timings
 
 __all__ = ["Attempted", "Challenged", "attempted", "challenged", "round_ended", "stands"]
 
@@ -131,6 +131,8 @@ _failures = Failures()  # of this process, as its metrics are
 _phases = Timings._fields
 _outcomes: Mapping[type[Verdict], str] = {Delivered: "delivered", Retry: "retried", GiveUp: "failed"}
 _counters: dict[tuple[str, str], Any] = {}
+for _cause in (*get_args(Category), "1xx", "2xx", "3xx", "4xx", "5xx"):
+    telemetry.attempts.labels("failed", _cause)  # at 0 from the start: of those given up, the first may be many at once
 
 
 def _counter(outcome: str, cause: str) -> Any:

@@ -133,14 +133,14 @@ def test_make_up_killed_leaves_nothing(start: StartRelay) -> None:
 def part(relay: Relay, name: str) -> psutil.Process:
     """The process of this part."""
     words = {
-        "worker": "workers.main",
-        "api": "app.cli",
+        "worker": "worker",
+        "api": "api",
         "valkey": "valkey-server",
         "postgres": "postgres",
         "watchdog": "watchdog.py",
     }
     child = psutil.Process(relay.process.pid).children()
-    return next(process for process in child if any(words[name] in word for word in process.cmdline()))
+    return next(process for process in child if any(word.endswith(words[name]) for word in process.cmdline()))
 
 
 def database(home: Path) -> str:

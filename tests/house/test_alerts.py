@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
+TESTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
 WATCHING = Path(__file__).parents[2] / "docs" / "operating" / "watching.md"
 # What Prometheus adds to everything that it scrapes.
 SCRAPED = {"job", "instance"}
@@ -24,7 +25,7 @@ SCRAPED = {"job", "instance"}
 
 def series() -> dict[str, set[str]]:
     """Every series that a relay has, or Prometheus of it, and its labels."""
-    found = {"up": set[str](), "process_resident_memory_bytes": set[str]()}
+    found = {name: set[str]() for name in ("up", "process_resident_memory_bytes", "process_start_time_seconds")}
     for family, labels in families():
         match family.type:
             case "counter":
@@ -50,6 +51,12 @@ def selectors(expression: str) -> Iterator[VectorSelector]:
             yield node.vector_selector
         elif isinstance(node, VectorSelector):
             yield node
+
+
+def matched(selector: str) -> list[tuple[str, str]]:
+    """The labels that one selector names."""
+    (found,) = selectors(selector)
+    return [(matcher.name, matcher.value) for matcher in found.matchers.matchers]
 
 
 @pytest.fixture(params=RULES, ids=lambda rule: rule["alert"])
@@ -105,6 +112,35 @@ def test_alerts_have_names_of_their_own() -> None:
 
 def test_every_alert_is_in_the_page_about_watching(rule) -> None:
     assert f"`{rule['alert']}`" in WATCHING.read_text(encoding="utf-8")
+
+
+def test_every_alert_fires_in_a_test_of_the_rules(rule) -> None:
+    firing = [
+        dict(matched(sample["labels"]))
+        for test in TESTS
+        for asked in test["promql_expr_test"]
+        for sample in asked["exp_samples"]
+    ]
+
+    assert {"alertname": rule["alert"], "alertstate": "firing", "severity": rule["labels"]["severity"]}.items() <= set(
+        item for labels in firing if labels["alertname"] == rule["alert"] for item in labels.items()
+    )
+
+
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: test["name"])
+def test_every_test_of_the_rules_has_a_time_when_nothing_fires_and_series_that_there_are(test) -> None:
+    assert any(asked["exp_samples"] == [] for asked in test["promql_expr_test"])
+    for each in test["input_series"]:
+        (selector,) = selectors(each["series"])
+        assert dict(matched(each["series"])).keys() <= series()[str(selector.name)], each["series"]
+
+
+def test_every_question_in_the_page_about_watching_asks_for_series_that_there_are() -> None:
+    rows = re.findall(r"^\| [^|]+\? \| (.+) \|$", WATCHING.read_text(encoding="utf-8"), re.MULTILINE)
+    queries = [query for row in rows for query in re.findall(r"`([^`]*\btocsin_[^`]*)`", row)]
+
+    assert len(rows) <= len(queries)
+    assert {selector.name for query in queries for selector in selectors(query)} <= series().keys()
 
 
 def test_the_jobs_that_alerts_ask_for_are_those_that_are_scraped() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client import REGISTRY
@@ -11,7 +11,7 @@ from app.deliveries.attempts import Delivered, GiveUp, Retry, Verdict
 from app.deliveries.standing import Standing
 from app.deliveries.watching import Attempted, Failures, attempted, round_ended, stands
 from app.kit import telemetry
-from app.kit.outbound import Timings
+from app.kit.outbound import Category, Timings
 from tests.logged import Lines, written
 
 __all__ = ["written"]
@@ -70,6 +70,11 @@ def test_attempts_are_counted_by_outcome_and_cause(one: Attempted, outcome: str,
     attempted([one, one], NOW)
 
     assert counted() == 2
+
+
+@pytest.mark.parametrize("cause", [*get_args(Category), "4xx", "5xx"])
+def test_deliveries_given_up_are_counted_from_the_start(cause: str) -> None:
+    assert REGISTRY.get_sample_value("tocsin_attempts_total", {"outcome": "failed", "cause": cause}) is not None
 
 
 def test_the_lag_is_from_when_it_was_due_until_it_began() -> None:
