@@ -1,5 +1,7 @@
 """Deliveries from the other door."""
 
+from app.kit import limits
+from app.kit.database import AWAY
 from app.kit.due import drain
 from app.services import Services
 
@@ -13,9 +15,21 @@ async def deliver(services: Services) -> None:
 
 
 async def land(services: Services) -> None:
-    """See through what is still in flight, once nothing more is claimed and no bell starts a drain any more."""
+    """See through what is still in flight, once nothing more is claimed and no bell starts a drain any more.
+
+    What has been answered and is not concluded is sent again. So a database that is away, or breaks off one
+    transaction, is tried again for a few seconds before it is left to that.
+    """
+    clock, away_since = services.clock, None
     while services.deliveries.in_flight:
-        await services.deliveries.deliver_next()
+        try:
+            await services.deliveries.deliver_next()
+            away_since = None
+        except AWAY:
+            away_since = clock.monotonic() if away_since is None else away_since
+            if clock.monotonic() - away_since >= limits.last_conclusions_seconds:
+                raise
+            await clock.sleep(limits.conclude_again_seconds)
 
 
 def hurry(services: Services) -> None:

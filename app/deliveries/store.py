@@ -310,6 +310,7 @@ async def release(db: AsyncSession, claimed: Iterable[Claimed], now: datetime) -
         with mine as materialized (
             select d.id from json_to_recordset(cast(:mine as json)) as mine(id text, attempts integer)
                 join deliveries d on d.id = mine.id and d.attempts = mine.attempts and d.state = 'pending'
+            where d.hold is null
             for update of d skip locked
         )
         update deliveries d set due_at = :now, attempts = d.attempts + 1, attempts_before = d.attempts_before + 2,
@@ -382,9 +383,12 @@ async def conclude(db: AsyncSession, outcomes: Sequence[Outcome]) -> set[str]:
             order by d.id for no key update of d
         )
         update deliveries d
-        -- Held it is only where that was committed and we never heard of it, and sent it all the same.
+        -- Held it is only where that was committed and we never heard of it, and sent it all the same: then the claim
+        -- was an attempt, which `hold` has not counted.
         set state = o.state, reason = o.reason, due_at = o.due_at, hold = null, concluded_at = o.concluded_at,
-            last_status = o.status, last_error = o.error
+            last_status = o.status, last_error = o.error,
+            attempts_before = d.attempts_before - case when d.hold is null then 0 else 1 end,
+            unsent = d.unsent - case when d.hold is null then 0 else 1 end
         from mine join outcome o on o.id = mine.id
         where d.id = mine.id
         returning d.id

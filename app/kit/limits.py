@@ -15,6 +15,8 @@ sweep_seconds = 1.0
 wake_expiry_seconds = 5
 wake_poll_seconds = 0.015
 rings_apart_seconds = 0.02  # of one process for one feature; the first of them goes at once
+last_conclusions_seconds = 5.0  # for which a worker that ends waits for a database that is away
+conclude_again_seconds = 0.25  # how far apart it tries meanwhile
 last_rings_seconds = 1.0  # in which a process that ends rings what it has not rung yet
 
 # Database

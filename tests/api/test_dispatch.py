@@ -13,13 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.conclusions import Concluded
 from app.deliveries.service import Dispatched, Outgoing
-from app.kit.database import Database
+from app.kit import limits
+from app.kit.database import AWAY, Database
 from app.kit.due import drain
 from app.kit.wake import Silence
 from app.services import Services, open_services
 from app.settings import DeliverySettings, Settings
 from tests.receivers import Post, Receiver, receiving
 from tests.world import OwnClock, TestAgent
+from workers.deliveries import land
 
 LEASE_SECONDS = 60
 
@@ -187,6 +189,45 @@ async def test_a_flight_that_outlives_its_lease_is_made_again_and_concluded_once
     assert (delivery["state"], [attempt["number"] for attempt in delivery["history"]]) == ("delivered", [1, 2])
     assert [ear.heard for ear in ears] == [[], [(f"fir_{endpoint_id}", "delivered")]]
     assert len({ring.id for ring in receiver.rings}) == 1
+
+
+async def test_a_worker_that_ends_concludes_what_was_answered_after_postgres_has_broken_off(
+    services, other, agent, receiver, endpoint_id
+) -> None:
+    dispatched = await dispatch(services, endpoint_id)
+    dispatched.take_off()
+    services.deliveries.stop()
+    async with other.database.transaction() as db:
+        own = "select pg_backend_pid()"
+        await db.execute(
+            text(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+                f"where datname = current_database() and pid <> ({own}) and backend_type = 'client backend'"
+            )
+        )
+
+    await land(services)
+
+    [delivery] = await shown(agent, dispatched)
+    assert (delivery["state"], delivery["attempts"], len(receiver.rings)) == ("delivered", 1, 1)
+
+
+async def test_a_worker_that_ends_does_not_wait_for_a_postgres_that_stays_away(
+    settings: Settings, endpoint_id: str, clock: OwnClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "database_wait_seconds", 0.01)
+    one = settings.model_copy(update={"database": settings.database.model_copy(update={"connections": 1})})
+    async with open_services(one, Silence(), name="tests", clock=clock) as services:
+        services.deliveries.start()
+        dispatched = await dispatch(services, endpoint_id)
+        dispatched.take_off()
+        services.deliveries.stop()
+        began = clock.monotonic()
+        async with services.database.transaction():
+            with pytest.raises(AWAY):
+                await land(services)
+
+    assert clock.monotonic() - began == limits.last_conclusions_seconds
 
 
 async def test_what_waits_for_its_take_off_when_its_endpoint_is_deleted_is_cancelled_for_good(

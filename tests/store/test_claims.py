@@ -1,6 +1,7 @@
 """What is claimed, given back and held: whose it is afterwards, and how often it counts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -119,6 +120,39 @@ async def test_what_was_held_and_sent_all_the_same_is_held_no_more_when_it_has_a
         again = await lane_book.claim_held(db, {"ep_calm": 1}, NOW, 60)
 
     assert (list(again), (await row(database, "dlv_1")).state) == ([], "delivered")
+
+
+async def test_what_was_held_and_sent_all_the_same_has_made_an_attempt_when_it_has_failed(
+    database: Database, endpoints: None
+) -> None:
+    await send(database, "ep_calm", "1")
+    [first] = await claim(database)
+    async with database.transaction() as db:
+        await store.hold(db, [first])
+    failed = replace(delivered(first, 500), state="pending", due_at=NOW, concluded_at=None)
+    async with database.transaction() as db:
+        await store.conclude(db, [failed])
+
+    [second] = await claim(database)
+    async with database.transaction() as db:
+        await store.conclude(db, [replace(delivered(second), number=second.number)])
+        numbers = (await db.execute(text("select number from attempts order by number"))).scalars().all()
+    assert (second.number, second.attempts - second.attempts_before) == (2, 2)
+    assert numbers == [1, 2]
+
+
+async def test_what_was_held_and_given_back_all_the_same_stays_held(database: Database, endpoints: None) -> None:
+    await send(database, "ep_calm", "1")
+    claimed = await claim(database)
+    async with database.transaction() as db:
+        await store.hold(db, claimed)
+    async with database.transaction() as db:
+        await store.release(db, claimed, NOW)
+
+    due = await claim(database)
+    async with database.transaction() as db:
+        [again] = await lane_book.claim_held(db, {"ep_calm": 1}, NOW, 60)
+    assert (list(due), again.number, again.attempts - again.attempts_before) == ([], 1, 1)
 
 
 async def test_a_claim_that_is_renewed_is_the_same_attempt(database: Database, endpoints: None) -> None:
