@@ -89,6 +89,11 @@ def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = F
     return rows(columns, ([_cell(getattr(value, column)) for column in columns] for value in values), empty)
 
 
+def line(value: BaseModel, columns: Sequence[str]) -> None:
+    """One of many things that are shown as they come."""
+    out.print(escape(_GAP.join(_cell(getattr(value, column)) for column in columns)))
+
+
 def rows(columns: Sequence[str], cells: Iterable[Sequence[str]], empty: str = "none", indent: int = 0) -> None:
     """Rows of text beneath their columns."""
     filled = list(cells)
