@@ -6,6 +6,7 @@ What a command needs is imported when it runs: agents' commands load this module
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -144,6 +145,8 @@ def worker() -> None:
         _tell_servers(settings, given)
         # Workers know the app and not the reverse, so this process becomes one instead of importing it.
         sys.stdout.flush()
+        # Ctrl-C waits until the worker has been read and can stop.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         os.execv(sys.executable, [sys.executable, "-m", "workers.main"])
 
 

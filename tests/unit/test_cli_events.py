@@ -1,6 +1,7 @@
 """`tocsin events`: the latest first, back to a time, on from a number, and as they happen."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -9,6 +10,7 @@ import pytest
 
 from tests.unit.test_cli_schedules import Relay
 from tocsin import Client, PrivateKey, cli
+from tocsin.cli import show
 from tocsin.cli.events import Journal, followed
 from tocsin.schemas.events import Event
 from tocsin.schemas.wire import Page
@@ -120,3 +122,13 @@ def test_a_journal_that_is_empty_is_followed_from_its_first_event(relay: Keeper)
     with Client(relay.url, KEY) as client:
         following = followed(Journal(client, "a", "b"), None, None, 9, lambda _: relay.journal.append(event(1)))
         assert next(following).seq == 1
+
+
+def test_who_waits_notices_that_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        show.pause(0.001)
+        os.close(reading)
+        with pytest.raises(BrokenPipeError):
+            show.pause(60)

@@ -1,6 +1,5 @@
 """What happened."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,7 +50,7 @@ def events(
     with client() as relay:
         journal = Journal(relay, kind, subject)
         if following:
-            _show_each(followed(journal, after, begins, limit, time.sleep), as_json)
+            _show_each(followed(journal, after, begins, limit, show.pause), as_json)
         else:
             found = journal.since(begins) if after is None else journal.after(after)
             nothing = "Nothing has happened yet." if (kind, subject, since, after) == (None,) * 4 else "Nothing."
