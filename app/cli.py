@@ -6,6 +6,7 @@ What a command needs is imported when it runs: agents' commands load this module
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -143,6 +144,8 @@ def worker() -> None:
         settings = _connected()
         require_free_metrics(settings.worker)
         _tell_servers(settings, given)
+        # Ctrl-C waits until the worker has been read and can stop.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     # By name: workers know the app, and not the reverse. In this process, which has read most of their code by now.
     import_module("workers.main").main()
 

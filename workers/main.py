@@ -67,6 +67,8 @@ async def work(settings: Settings, *, clock: Clock | None = None, resolver: Reso
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    # `tocsin worker` has held Ctrl-C back until there is somebody who hears it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if settings.worker.metrics_port is not None:
         start_http_server(settings.worker.metrics_port, addr=settings.worker.metrics_host)
     bells = Bells()

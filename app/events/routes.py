@@ -7,7 +7,7 @@ from tocsin.schemas.wire import Page
 
 
 async def list_events(call: Call[Events], query: EventQuery) -> Page[Event]:
-    """List what happened to your things, oldest first.
+    """List what happened to your things, oldest first; with `order=newest`, newest first.
 
     What a source told belongs to all who subscribe to it: read that at `/v1/subscriptions/{id}/events`.
     """

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.events.models import Event
 from app.kit.sql import sql
@@ -55,10 +56,32 @@ async def since(
     A number is given when a row is written, not when it commits, so a late commit could appear behind a reader who has
     gone past it. Hence nothing is shown until every transaction that could still write a lower number has ended.
     """
+    question = _settled(agent_id, after, kind, subject).order_by(col(Event.seq))
+    return (await db.scalars(question.limit(limit))).all()
+
+
+async def newest(
+    db: AsyncSession,
+    agent_id: str,
+    before: int,
+    after: int,
+    limit: int,
+    kind: str | None = None,
+    subject: str | None = None,
+) -> Sequence[Event]:
+    """The same from the other end: what happened before a position and after another, the newest first.
+
+    Nothing more is shown than `since` would show: from the newest of these a reader can go on with that.
+    """
+    question = _settled(agent_id, after, kind, subject).where(col(Event.seq) < before).order_by(col(Event.seq).desc())
+    return (await db.scalars(question.limit(limit))).all()
+
+
+def _settled(agent_id: str, after: int, kind: str | None, subject: str | None) -> SelectOfScalar[Event]:
     settled = text("writer < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
     question = select(Event).where(col(Event.agent_id) == agent_id, col(Event.seq) > after, settled)
     if kind is not None:
         question = question.where(col(Event.kind) == kind)
     if subject is not None:
         question = question.where(col(Event.subject) == subject)
-    return (await db.scalars(question.order_by(col(Event.seq)).limit(limit))).all()
+    return question

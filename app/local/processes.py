@@ -23,6 +23,13 @@ class Farewell:
     """How a process is asked to stop: one signal after another, each with its patience."""
 
     signals: tuple[tuple[signal.Signals, float], ...]
+    hurried: tuple[tuple[signal.Signals, float], ...]
+    """The same where what it waits for will not come."""
+
+    @property
+    def seconds_max(self) -> float:
+        """How long it may take in all."""
+        return sum(patience_seconds for _, patience_seconds in self.signals)
 
 
 class Process:
@@ -91,12 +98,14 @@ class Process:
         self._bury()
         return code
 
-    def stop(self) -> None:
+    def stop(self, *, hurried: bool = False) -> None:
         """Ask it to stop, ever more firmly. It has stopped when this returns."""
-        for number, patience_seconds in self._farewell.signals:
+        for number, patience_seconds in self._farewell.hurried if hurried else self._farewell.signals:
             if self.exit_code() is not None:
                 return
             self.child.send_signal(number)
+            # One that was halted hears nothing else before.
+            self.child.send_signal(signal.SIGCONT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(patience_seconds)
         self.kill()

@@ -15,7 +15,7 @@ from app.local.watchdog import Watchdog
 
 start_seconds_max = 30.0
 # Long enough for what is in flight to land: an attempt is bounded, too.
-farewell = Farewell(((signal.SIGTERM, 20.0),))
+farewell = Farewell(((signal.SIGTERM, 20.0),), hurried=((signal.SIGTERM, 2.0),))
 
 
 @dataclass
@@ -53,9 +53,13 @@ class Program:
     def exit_code(self) -> int | None:
         return self._process.exit_code() if self._process is not None else None
 
-    def stop(self) -> None:
+    @property
+    def stop_seconds_max(self) -> float:
+        return farewell.seconds_max
+
+    def stop(self, *, hurried: bool = False) -> None:
         if self._process is not None:
-            self._process.stop()
+            self._process.stop(hurried=hurried)
 
     def _wait_until_healthy(self, process: Process, reader: threading.Thread, host: str, port: int) -> None:
         deadline = Deadline(start_seconds_max)

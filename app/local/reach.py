@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from app.local.errors import LocalError
 
 connect_seconds_max = 5
+answer_seconds_max = 2
 postgres_oldest = 15
 
 
@@ -28,6 +29,16 @@ def require_database(url: str) -> int:
             f"the database at {database_at(url)} is PostgreSQL {major}; it must be {postgres_oldest} or newer"
         )
     return major
+
+
+def is_answering(url: str) -> bool:
+    """Whether the database answers within a moment: one that hangs takes connections, and says nothing on them."""
+    try:
+        with psycopg.connect(url, connect_timeout=answer_seconds_max):
+            return True
+    except psycopg.Error as error:
+        # A server that says why it takes no connection, answers.
+        return "FATAL" in str(error)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -9,7 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,7 @@ from app.local.output import Output
 from app.local.ports import require_free, require_free_metrics
 from app.local.postgres import Postgres
 from app.local.program import Program
-from app.local.reach import require_database, require_valkey
+from app.local.reach import is_answering, require_database, require_valkey
 from app.local.running import Running
 from app.local.valkey import Valkey
 from app.local.watchdog import Watchdog
@@ -32,6 +33,13 @@ look_seconds = 0.1
 ends_in_a_row_max = 5
 settled_seconds = 30.0
 pause_seconds_max = 8.0
+patient_seconds = 1.0
+
+_ENDS_AFTER = {
+    "worker": "after the attempts in flight",
+    "api": "after the requests in flight",
+    "postgres": "after its last checkpoint",
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,13 @@ class Part(Protocol):
         """None while it runs."""
         ...
 
-    def stop(self) -> None:
-        """It has stopped when this returns. May be called when it does not run."""
+    @property
+    def stop_seconds_max(self) -> float:
+        """How long it may take to stop."""
+        ...
+
+    def stop(self, *, hurried: bool = False) -> None:
+        """It has stopped when this returns. May be called when it does not run. In a hurry, what it does is lost."""
         ...
 
 
@@ -94,6 +107,7 @@ class Tree:
     plan: Plan
     output: Output
     _members: list[Member] = field(default_factory=list[Member], init=False)
+    _database_url: str | None = field(default=None, init=False, repr=False)
     _asked_to_stop: threading.Event = field(default_factory=threading.Event, init=False)
 
     def run(self) -> None:
@@ -125,7 +139,7 @@ class Tree:
 
     def _start(self, watchdog: Watchdog) -> None:
         plan = self.plan
-        database_url = plan.database_url or self._start_postgres(watchdog)
+        database_url = self._database_url = plan.database_url or self._start_postgres(watchdog)
         if self._asked():
             return
         valkey_url = plan.valkey_url or self._start_valkey(watchdog)
@@ -248,9 +262,25 @@ class Tree:
     # --- the end ---
 
     def _stop(self) -> None:
+        hurried = False
         for member in reversed(self._members):
-            member.part.stop()
+            # Asked each time while it answers: should it go away meanwhile, the rest need not wait for it, too.
+            hurried = hurried or (self._database_url is not None and not is_answering(self._database_url))
+            with self._told_of_wait(member, hurried=hurried):
+                member.part.stop(hurried=hurried)
             self.output.say(member.name, "has stopped")
+
+    @contextmanager
+    def _told_of_wait(self, member: Member, *, hurried: bool) -> Generator[None]:
+        """Say what is waited for, should it take long."""
+        line = waits_for(member.name, member.part.stop_seconds_max, hurried=hurried)
+        telling = threading.Timer(patient_seconds, self.output.say, (member.name, line))
+        telling.daemon = True
+        telling.start()
+        try:
+            yield
+        finally:
+            telling.cancel()
 
     def _asked(self) -> bool:
         orphaned = self.plan.parent is not None and os.getppid() != self.plan.parent
@@ -263,9 +293,20 @@ class Tree:
     def _hear(self, number: int, frame: object) -> None:
         if self._asked_to_stop.is_set():
             # Asked twice: leave now; the watchdog stops what still runs.
-            os._exit(1)
+            os._exit(128 + number)
         self._asked_to_stop.set()
-        threading.Thread(target=self.output.say, args=("tocsin", "stopping; once more to hurry"), daemon=True).start()
+        threading.Thread(
+            target=self.output.say, args=("tocsin", "stopping; once more to end all at once"), daemon=True
+        ).start()
+
+
+def waits_for(name: str, seconds_max: float, *, hurried: bool) -> str:
+    """What the end of a part waits for."""
+    if not hurried:
+        return f"ends {_ENDS_AFTER.get(name, 'soon')}, within {seconds_max:g} s; Ctrl-C ends all at once"
+    if name == "postgres":
+        return "does not answer, and is ended; it recovers at its next start"
+    return "is not waited for: the database does not answer, so what is in flight is done again later"
 
 
 def pause_seconds(ends_in_a_row: int) -> float:

@@ -22,7 +22,7 @@ from app.local.processes import Deadline, Farewell, Process, last_words, open_lo
 from app.local.watchdog import Watchdog
 
 start_seconds_max = 20.0
-farewell = Farewell(((signal.SIGTERM, 5.0),))
+farewell = Farewell(((signal.SIGTERM, 5.0),), hurried=((signal.SIGTERM, 2.0),))
 
 
 class Valkey:
@@ -80,10 +80,14 @@ class Valkey:
     def exit_code(self) -> int | None:
         return self._process.exit_code() if self._process is not None else None
 
-    def stop(self) -> None:
+    @property
+    def stop_seconds_max(self) -> float:
+        return farewell.seconds_max
+
+    def stop(self, *, hurried: bool = False) -> None:
         """Stop it. What it held is gone, as it may be at any time."""
         if self._process is not None:
-            self._process.stop()
+            self._process.stop(hurried=hurried)
 
     def restart(self) -> None:
         """Stop it and run it again, empty, at the same address."""

@@ -105,6 +105,37 @@ def test_other_ways_to_ask_for_the_end_are_heard_too(
     wait_until_gone(family)
 
 
+def test_a_database_that_hangs_does_not_hold_up_the_end(tocsin: Command, start: StartRelay) -> None:
+    relay = start([*tocsin, "up"], ordinary_account()).wait_until_up()
+    family = relay.family()
+    server = part(relay, "postgres")
+    for process in (server, *server.children()):
+        process.suspend()
+
+    code = relay.interrupt()  # within 30 s; with all its patience it would take twice that
+
+    assert code == 0, relay.output
+    assert "the database does not answer" in relay.output
+    wait_until_gone(family)
+    start([*tocsin, "up"], ordinary_account()).wait_until_up()
+
+
+def test_asked_twice_everything_ends_at_once(tocsin: Command, start: StartRelay) -> None:
+    relay = start([*tocsin, "up"], ordinary_account()).wait_until_up()
+    family = relay.family()
+    servers = part(relay, "postgres").children()
+    checkpointer = next(server for server in servers if "checkpointer" in server.cmdline()[0])
+    checkpointer.suspend()
+    relay.process.send_signal(signal.SIGINT)
+    relay.wait_for_line("postgres │ ends after its last checkpoint")
+
+    relay.process.send_signal(signal.SIGINT)
+
+    assert relay.process.wait(1) == 128 + signal.SIGINT
+    checkpointer.resume()
+    wait_until_gone(family)
+
+
 def test_root_opens_no_folder_to_others(tocsin: Command, start: StartRelay, home: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root starts Postgres as another account")

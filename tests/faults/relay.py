@@ -145,7 +145,7 @@ class Relay:
         with log.open("wb") as output:
             process = Process.start(
                 command,
-                farewell=Farewell(((signal.SIGTERM, seconds_max),)),
+                farewell=Farewell(((signal.SIGTERM, seconds_max),), hurried=()),
                 watchdog=self.watchdog,
                 environment={**environment, **self.told(**changes)},
                 output=output,

@@ -37,3 +37,16 @@ async def test_what_is_rolled_back_never_happened(database: Database) -> None:
         await record(db, _happened("lost"))
         await db.rollback()
     assert await _seen(database) == ["kept"]
+
+
+async def test_the_newest_come_first_and_go_no_further_than_the_oldest_writer_allows(database: Database) -> None:
+    async with database.transaction() as db:
+        await record(db, *[_happened(str(n)) for n in range(5)])
+    async with database.transaction() as slow:
+        await record(slow, _happened("early"))
+        async with database.transaction() as quick:
+            await record(quick, _happened("late"))
+        async with database.transaction() as db:
+            shown = await store.newest(db, "agt_1", 10**18, 0, 2)
+            before = await store.newest(db, "agt_1", shown[-1].seq or 0, 0, 2)
+    assert [event.subject for event in (*shown, *before)] == ["4", "3", "2", "1"]

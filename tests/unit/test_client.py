@@ -323,3 +323,10 @@ def test_what_cannot_be_sent_is_refused_here_by_pointer_and_without_what_was_giv
     assert not any(word in str(blocking.value) for word in ("4111", "bad type", "NewMessages", "pydantic"))
     assert blocking.value.__suppress_context__
     assert relay.asked == []
+
+
+def test_a_reason_that_ends_in_a_full_stop_gets_no_second_one() -> None:
+    error = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    assert str(Unreachable.after(error)) == (
+        "The relay: Server disconnected without sending a response. Check the relay's URL and that it runs."
+    )

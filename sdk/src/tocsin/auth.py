@@ -100,7 +100,7 @@ def find_url(named: str | None = None, environment: Mapping[str, str] = os.envir
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise NoRelay(f"{url!r} is no URL: {error}. {NoRelay.__doc__}") from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.scheme not in {"http", "https"} or not parsed.host or not 0 < (parsed.port or 1) < 65536:
         raise NoRelay(f"{url!r} is no http URL. {NoRelay.__doc__}")
     return url
 

@@ -92,6 +92,8 @@ def main() -> None:
     except ValidationError as error:
         show.invalid(InvalidArgument.of(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         sys.stderr.close()
@@ -99,7 +101,7 @@ def main() -> None:
     except Exception as error:
         if not _is_told(error):
             raise
-        show.failure(str(error))
+        show.failure(str(error).removeprefix(f"[Errno {getattr(error, 'errno', None)}] "))
         sys.exit(1)
 
 

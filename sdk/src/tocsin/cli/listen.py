@@ -4,6 +4,7 @@ import queue
 import signal
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -74,26 +75,48 @@ def listen(
         raise typer.BadParameter("rings come as they come: --after is for --subscription", param_hint="--after")
     if endpoint is not None and secret is None:
         raise typer.BadParameter("an existing endpoint has a secret, which the relay does not show again")
+    _receive(_Wanted(url, endpoint, _checked(secret or new_secret()), every, keep), host, port, count, as_json)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be rung here."""
+
+    url: str | None
+    endpoint: str | None
+    """One that exists; None: one that is registered for this."""
+    secret: str
+    every: str | None
+    keep: bool
+
+
+def _receive(wanted: _Wanted, host: str, port: int, count: int | None, as_json: bool) -> None:
+    """Show what comes in, and delete on the way out what was registered for it."""
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
     ensure_key()
-    secret = _checked(secret or new_secret())
     with (
         _interruptible(),
         client() as relay,
         Receiver(heard.put, host=host, port=port) as receiver,
         ExitStack() as leaving,
     ):
-        ensure_registered(relay)
-        keys, deleting = relay.webhook_keys(), None if keep else leaving
-        mine = endpoint or _register(relay, url or receiver.url, secret, deleting)
-        receiver.trust(Trust(secret, keys, mine))
-        show.hint(f"Listening on {url or receiver.url} as {mine}. Ctrl-C ends it.")
-        if every is not None:
-            _schedule(relay, mine, every, deleting)
-        # Ctrl-C is how this ends; what was registered for it is deleted on the way out.
+        mine = _set_up(relay, receiver, wanted, None if wanted.keep else leaving)
+        # Ctrl-C is how this ends.
         with suppress(KeyboardInterrupt):
             _explain_silence(heard, relay, mine)
             _show_all(heard, count, as_json)
+
+
+def _set_up(relay: "Client", receiver: Receiver, wanted: _Wanted, deleting: ExitStack | None) -> str:
+    """Have the relay ring here, and know its keys. Returns the endpoint's id."""
+    ensure_registered(relay)
+    keys, url = relay.webhook_keys(), wanted.url or receiver.url
+    mine = wanted.endpoint or _register(relay, url, wanted.secret, deleting)
+    receiver.trust(Trust(wanted.secret, keys, mine))
+    show.hint(f"Listening on {url} as {mine}. Ctrl-C ends it.")
+    if wanted.every is not None:
+        _schedule(relay, mine, wanted.every, deleting)
+    return mine
 
 
 def _follow(subscription_id: str, after: int | None, count: int | None, as_json: bool) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import select
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
@@ -13,7 +15,6 @@ from rich import markup
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 
 from tocsin.problems import InvalidBody, InvalidQuery, Problem
 from tocsin.schemas.wire import InvalidArgument
@@ -89,28 +90,22 @@ def table(values: Iterable[BaseModel], columns: Sequence[str], as_json: bool = F
     return rows(columns, ([_cell(getattr(value, column)) for column in columns] for value in values), empty)
 
 
+def line(value: BaseModel, columns: Sequence[str]) -> None:
+    """One of many things that are shown as they come."""
+    out.print(escape(_GAP.join(_cell(getattr(value, column)) for column in columns)))
+
+
 def rows(columns: Sequence[str], cells: Iterable[Sequence[str]], empty: str = "none", indent: int = 0) -> None:
     """Rows of text beneath their columns."""
     filled = list(cells)
     widths = [max(map(cell_len, column)) for column in zip(columns, *filled, strict=True)]
     if not filled:
         out.print(f"{' ' * indent}[dim]{empty}[/dim]")
-    elif sum(widths) + len(_GAP) * (len(widths) - 1) <= out.width - indent:
-        _draw(columns, filled, indent)
     else:
-        _draw_narrow(columns, filled, widths, indent)
+        _draw(columns, filled, widths, indent)
 
 
-def _draw(columns: Sequence[str], cells: Iterable[Sequence[str]], indent: int) -> None:
-    drawn = Table(box=None, header_style="dim", pad_edge=False, show_header=any(columns))
-    for column in columns:
-        drawn.add_column(column, no_wrap=True)
-    for row in cells:
-        drawn.add_row(*(escape(cell) for cell in row))
-    out.print(Padding(drawn, (0, 0, 0, indent), expand=False), soft_wrap=False)
-
-
-def _draw_narrow(columns: Sequence[str], cells: Iterable[Sequence[str]], widths: Sequence[int], indent: int) -> None:
+def _draw(columns: Sequence[str], cells: Iterable[Sequence[str]], widths: Sequence[int], indent: int) -> None:
     """As many columns as a terminal has room for, and the rest of each row beneath it, by name.
 
     Nothing is cut off, and no column folded until it cannot be read.
@@ -135,6 +130,18 @@ def _draw_narrow(columns: Sequence[str], cells: Iterable[Sequence[str]], widths:
 def _draw_line(cells: Sequence[str], widths: Sequence[int], indent: int, style: str = "") -> None:
     aligned = _GAP.join(set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=False))
     out.print(f"{' ' * indent}{escape(aligned.rstrip())}", style=style)
+
+
+def pause(seconds: float) -> None:
+    """Wait, but not for a reader that has gone: who only waits writes nothing, and would not notice."""
+    reader = select.poll()
+    try:
+        reader.register(sys.stdout.fileno(), 0)
+    except OSError:  # it is no file: there is no reader to ask for
+        return time.sleep(seconds)
+    if any(said & select.POLLERR for _, said in reader.poll(seconds * 1000)):
+        raise BrokenPipeError
+    return None
 
 
 def done(text: str) -> None:

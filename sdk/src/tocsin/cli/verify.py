@@ -140,14 +140,9 @@ def verify_event(
     """
     if block_hash is not None and not _HASH.fullmatch(block_hash):
         raise typer.BadParameter("a block's hash is 0x and 64 hexadecimal digits", param_hint="--block-hash")
+    asked = _Asked(rpc if block_hash is None else None, block_hash, signature)
     try:
-        told = _told(event, subscription)
-        if signature is not None:
-            _require_decodable(told, signature)
-        if proof is not None and len(told) > 1:
-            raise typer.BadParameter(f"there are {len(told)} events, and a proof is of one", param_hint="--proof")
-        given = None if proof is None else _read(proof, "--proof")
-        verdicts = [_judged(each, given, rpc if block_hash is None else None, block_hash, signature) for each in told]
+        verdicts = _verdicts(_told(event, subscription), proof, asked)
     except Problem as problem:
         show.refusal(problem)
         if isinstance(problem, BlockGone):
@@ -164,7 +159,31 @@ def verify_event(
             show.json_line(each.members)
         else:
             _show(each)
-    raise typer.Exit(max((each.code for each in verdicts), key=(0, undecided_code, refuted_code).index))
+    raise typer.Exit(_worst(verdicts))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the check is to rest on."""
+
+    rpc: str | None
+    block_hash: str | None
+    signature: str | None
+
+
+def _verdicts(told: Sequence[Told], proof: str | None, asked: _Asked) -> list[Verdict]:
+    """What is to be thought of each event, once it is clear that the options can be of them."""
+    if asked.signature is not None:
+        _require_decodable(told, asked.signature)
+    if proof is not None and len(told) > 1:
+        raise typer.BadParameter(f"there are {len(told)} events, and a proof is of one", param_hint="--proof")
+    given = None if proof is None else _read(proof, "--proof")
+    return [_judged(each, given, asked.rpc, asked.block_hash, asked.signature) for each in told]
+
+
+def _worst(verdicts: Sequence[Verdict]) -> int:
+    """The exit code of several: one that is refuted counts more than any that could not be decided."""
+    return max((each.code for each in verdicts), key=(0, undecided_code, refuted_code).index)
 
 
 def _unasked() -> tuple[type[Exception], ...]:

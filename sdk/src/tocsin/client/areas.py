@@ -37,7 +37,7 @@ from tocsin.schemas.endpoints import (
     RotatedEndpoint,
     RotateSecret,
 )
-from tocsin.schemas.events import Event
+from tocsin.schemas.events import Event, EventOrder
 from tocsin.schemas.messages import (
     Message,
     MessageDetail,
@@ -537,10 +537,14 @@ class Events(Area[C]):
 
     @listing
     def list(
-        self, kind: str | None = None, subject: str | None = None, after_seq: int | None = None
+        self,
+        kind: str | None = None,
+        subject: str | None = None,
+        after_seq: int | None = None,
+        order: EventOrder | None = None,
     ) -> Call[Page[Event]]:
-        """What happened, oldest first; only what came after the event of this number."""
-        return get("/v1/events", Page[Event], kind=kind, subject=subject, after_seq=after_seq, limit=100)
+        """What happened, oldest first unless you say `newest`; only what came after the event of this number."""
+        return get("/v1/events", Page[Event], kind=kind, subject=subject, after_seq=after_seq, order=order, limit=100)
 
     @operation
     def proof(self, id: str, *, subscription: str | None = None) -> Call[EventProof]:

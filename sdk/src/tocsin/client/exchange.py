@@ -4,6 +4,7 @@ The flow yields what is to be done (send, pause, pay) and is sent what came of i
 by `judge`. A write carries one idempotency key through all its tries, so that it happens once however often it is sent.
 """
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,7 @@ tries_max_default = 4
 pause_seconds_max = 30.0
 pause_seconds_default = 0.25
 
+_ERRNO = re.compile(r"^\[Errno -?[0-9]+\] ")
 _TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _TRANSIENT_ERRORS = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
@@ -43,7 +45,8 @@ class Unreachable(ClientError):
         doubt = " The write may have been carried out; look before you repeat it."
         if reads or not (has_been_sent or is_sent(error)):
             doubt = "" if reads else " Nothing was carried out."
-        return cls(f"{where}: {error or type(error).__name__}. {cls.__doc__}{doubt}")
+        reason = _ERRNO.sub("", str(error)).rstrip(".") or type(error).__name__
+        return cls(f"{where}: {reason}. {cls.__doc__}{doubt}")
 
 
 def is_sent(outcome: "Outcome") -> bool:
@@ -157,7 +160,7 @@ def _read(call: Call[T], response: httpx.Response) -> T:
         return call.answer(response.content)
     except ValueError as error:
         reason = str(error).partition("\n")[0]
-        raise UnexpectedAnswer(f"{response.url} answered {reason}. {UnexpectedAnswer.__doc__}") from error
+        raise UnexpectedAnswer(f"{response.url} answered {reason.rstrip('.')}. {UnexpectedAnswer.__doc__}") from error
 
 
 def _document(response: httpx.Response) -> dict[str, Any]:
