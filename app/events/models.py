@@ -8,13 +8,12 @@ from sqlmodel import BigInteger, Column, DateTime, Field, Index, SQLModel
 
 
 class Event(SQLModel, table=True):
-    """One thing that happened. `writer` is the id of the transaction that wrote it: see `store.since`."""
+    """One thing that happened."""
 
     __tablename__ = "events"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("events_by_agent", "agent_id", "seq"),)
 
     seq: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True, autoincrement=True))
-    writer: int = Field(sa_column=Column(BigInteger, nullable=False))
     kind: str
     subject: str
     agent_id: str | None = None
