@@ -31,7 +31,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def rpc(http: httpx.AsyncClient, proxy: Proxy) -> Rpc:
-    return Rpc(http, "eip155:31337", proxy.url, name="node", timeout_seconds=5)
+    return Rpc(http, "eip155:31337", proxy.url, name="node", timeout_seconds=60)
 
 
 async def test_calls_go_out_in_one_request_and_answers_come_in_any_order(rpc: Rpc, proxy: Proxy) -> None:
@@ -103,7 +103,7 @@ async def test_of_an_error_no_more_is_read_than_its_beginning(rpc: Rpc, proxy: P
 async def test_no_cookie_is_kept(proxy: Proxy) -> None:
     body = b'{"id": 1, "result": "0x7a69"}'
     proxy.tamper = lambda *_: Raw(200, body, {"set-cookie": "session=1; Path=/"})
-    async with operator_client(timeout_seconds=5) as http:
+    async with operator_client(timeout_seconds=60) as http:
         assert await Rpc(http, "eip155:31337", proxy.url).call("eth_chainId") == Result("0x7a69")
         assert list(http.cookies.jar) == []
 
