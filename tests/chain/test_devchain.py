@@ -66,6 +66,8 @@ async def test_a_signed_authorization_pays_once() -> None:
             *(f"{v:064x}" for v in (signed.v, signed.r, signed.s)),
         )
         await chain.send(settle)
+        # A node answers before it has mined.
+        await chain.mine()
         assert await token.balance_of(seller) == 1_000_000
         assert await token.authorization_state(holder.address, authorization["nonce"])
         with pytest.raises(RpcError, match="used or canceled"):
