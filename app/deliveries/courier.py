@@ -227,6 +227,7 @@ class Courier:
     async def _stepped_through(
         self, db: AsyncSession, landed: Sequence[Landing | Grounded], put_back: Sequence[Load]
     ) -> Round:
+        """The steps of a round, in the order in which everybody locks."""
         round = Round(await self._clock.now(db))
         await self._conclude(db, landed, round)
         await self._disable(db, round)
